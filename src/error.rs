@@ -1,0 +1,287 @@
+//! What can go wrong, in one type: at which step, of which kind, and in whose words.
+//!
+//! Everything below and above may use this module; it uses none of them.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::time::Duration;
+
+/// The result of everything in this crate that can fail.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// An error of this crate: one pointer wide.
+///
+/// [`kind`](Error::kind) says what went wrong, [`step`](Error::step) where. `Display` is one line for
+/// a person, in the server's own words where it gave any; control characters are taken out of those.
+///
+/// ```no_run
+/// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
+/// use h2o_chat::ErrorKind;
+///
+/// match client.ask("Why is the sky blue?") {
+///     Ok(text) => println!("{text}"),
+///     Err(error) if error.kind() == ErrorKind::Truncated => {
+///         println!("{} [cut short]", error.received());
+///     }
+///     Err(error) => return Err(error),
+/// }
+/// # Ok::<(), h2o_chat::Error>(())
+/// ```
+pub struct Error(Box<Inner>);
+
+struct Inner {
+    kind: ErrorKind,
+    step: Step,
+    message: String,
+    status: Option<u16>,
+    server_message: Option<String>,
+    retry_after: Option<Duration>,
+    received: String,
+    undeleted: Option<String>,
+    source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+/// What went wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// What the caller gave cannot be used: a URL, a header, a prompt. Nothing was sent.
+    Input,
+    /// No connection could be made: the name is unknown, nobody listens, the host is unreachable.
+    Connect,
+    /// The connection could not be secured, a certificate that is not trusted for example.
+    Tls,
+    /// The proxy refused, or does not speak the protocol that its URL names.
+    Proxy,
+    /// A limit was reached; it is named.
+    Timeout(Limit),
+    /// The server answered with a status that is not a success: see [`Error::status`] and
+    /// [`Error::server_message`].
+    Status,
+    /// The server reported a failure inside its reply, behind a status of 200.
+    Generation,
+    /// The answer ended before it was complete. An end without the protocol's own mark of completion is
+    /// this error, never a reply.
+    Truncated,
+    /// The answer is not what the protocol says: another service, a login page, a broken relay.
+    Protocol,
+    /// Something in the answer exceeds what this crate is willing to hold in memory.
+    TooLarge,
+    /// A [`Stop`](crate::Stop) ended the call.
+    Stopped,
+    /// The writer given to [`Tokens::write_to`](crate::Tokens::write_to) failed; its error is the
+    /// [`source`](StdError::source).
+    Output,
+}
+
+/// The limit behind an [`ErrorKind::Timeout`]. Each is set on the [`ClientBuilder`](crate::ClientBuilder).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Limit {
+    /// Making the connection, TLS and proxy included.
+    Connect,
+    /// No byte from the server.
+    Silence,
+    /// Bytes, but no text.
+    Stall,
+    /// The whole call.
+    Deadline,
+    /// Stopping and deleting.
+    Cleanup,
+}
+
+/// Where in the life of a conversation an error came up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Step {
+    /// Before anything was sent.
+    Prepare,
+    /// Posting the settings.
+    Settings,
+    /// Opening the conversation.
+    Conversation,
+    /// Sending the prompt and waiting for the reply to begin.
+    Message,
+    /// Reading the reply.
+    Reply,
+    /// Stopping the generation.
+    Stop,
+    /// Deleting the conversation.
+    Delete,
+}
+
+impl Error {
+    pub(crate) fn new(kind: ErrorKind, step: Step, message: impl Into<String>) -> Error {
+        Error(Box::new(Inner {
+            kind,
+            step,
+            message: message.into(),
+            status: None,
+            server_message: None,
+            retry_after: None,
+            received: String::new(),
+            undeleted: None,
+            source: None,
+        }))
+    }
+
+    pub(crate) fn input(message: impl Into<String>) -> Error {
+        Error::new(ErrorKind::Input, Step::Prepare, message)
+    }
+
+    pub(crate) fn with_status(mut self, status: u16) -> Error {
+        self.0.status = Some(status);
+        self
+    }
+
+    pub(crate) fn with_server_message(mut self, words: String) -> Error {
+        self.0.server_message = (!words.is_empty()).then_some(words);
+        self
+    }
+
+    pub(crate) fn with_retry_after(mut self, wait: Option<Duration>) -> Error {
+        self.0.retry_after = wait;
+        self
+    }
+
+    pub(crate) fn with_received(mut self, text: String) -> Error {
+        self.0.received = text;
+        self
+    }
+
+    pub(crate) fn with_undeleted(mut self, conversation: &str) -> Error {
+        self.0.undeleted = Some(conversation.to_owned());
+        self
+    }
+
+    pub(crate) fn with_source(
+        mut self,
+        source: impl Into<Box<dyn StdError + Send + Sync>>,
+    ) -> Error {
+        self.0.source = Some(source.into());
+        self
+    }
+
+    /// Says in the message how much of the reply had come.
+    pub(crate) fn after(mut self, tokens: u64) -> Error {
+        let tokens = match tokens {
+            0 => "no token".to_owned(),
+            1 => "1 token".to_owned(),
+            more => format!("{more} tokens"),
+        };
+        self.0.message = format!("{}, after {tokens}", self.0.message);
+        self
+    }
+
+    /// What went wrong.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// Where it went wrong.
+    #[must_use]
+    pub fn step(&self) -> Step {
+        self.0.step
+    }
+
+    /// The status of the server's answer, if it is what makes this an error.
+    #[must_use]
+    pub fn status(&self) -> Option<u16> {
+        self.0.status
+    }
+
+    /// The server's own words, on one line of at most 500 characters.
+    #[must_use]
+    pub fn server_message(&self) -> Option<&str> {
+        self.0.server_message.as_deref()
+    }
+
+    /// How long the server asks to wait before another try, if it says so in seconds.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.0.retry_after
+    }
+
+    /// Whether the same call may succeed later: the server could not be reached, was overloaded (429, 502,
+    /// 503, 504), or was silent. Never for a failed deletion: the reply has been handed out.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        let passing = match self.0.kind {
+            ErrorKind::Connect | ErrorKind::Timeout(Limit::Connect | Limit::Silence) => true,
+            _ => matches!(self.0.status, Some(429 | 502 | 503 | 504)),
+        };
+        passing && self.0.step != Step::Delete
+    }
+
+    /// The text that [`Client::ask`](crate::Client::ask), [`Tokens::text`](crate::Tokens::text) or
+    /// [`Tokens::reply`](crate::Tokens::reply) had gathered. Empty for an error out of the iterator
+    /// and of `write_to`, which have handed each token out before.
+    #[must_use]
+    pub fn received(&self) -> &str {
+        &self.0.received
+    }
+
+    /// The id of a conversation that is still on the server, because deleting it failed as well.
+    #[must_use]
+    pub fn undeleted(&self) -> Option<&str> {
+        self.0.undeleted.as_deref()
+    }
+
+    /// Whether nothing is being generated on the server any more: it said so itself, or was never reached.
+    pub(crate) fn is_the_servers_end(&self) -> bool {
+        match self.0.kind {
+            ErrorKind::Generation | ErrorKind::Connect => true,
+            ErrorKind::Truncated => self.0.step == Step::Reply,
+            _ => self.0.status.is_some(),
+        }
+    }
+}
+
+impl Step {
+    /// The words that go before a message.
+    fn doing(self) -> Option<&'static str> {
+        match self {
+            Step::Prepare => None,
+            Step::Settings => Some("posting the settings"),
+            Step::Conversation => Some("opening a conversation"),
+            Step::Message => Some("sending the prompt"),
+            Step::Reply => Some("reading the reply"),
+            Step::Stop => Some("stopping the generation"),
+            Step::Delete => Some("deleting the conversation"),
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(doing) = self.0.step.doing() {
+            write!(f, "{doing}: ")?;
+        }
+        f.write_str(&self.0.message)?;
+        if let Some(id) = &self.0.undeleted {
+            write!(f, " (conversation {id} could not be deleted)")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Error")
+            .field("kind", &self.0.kind)
+            .field("step", &self.0.step)
+            .field("message", &self.0.message)
+            .field("status", &self.0.status)
+            .field("retry_after", &self.0.retry_after)
+            .field("received", &format_args!("{} bytes", self.0.received.len()))
+            .field("undeleted", &self.0.undeleted)
+            .finish_non_exhaustive()
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source.as_deref().map(|source| source as _)
+    }
+}

@@ -1,0 +1,334 @@
+//! What is asked: the prompt, or the messages it is made of, and how the reply is to be generated.
+//!
+//! Knows nothing of servers; how a request travels is the protocol's business.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+
+use crate::error::{Error, Result};
+use crate::stop::Stop;
+
+/// Who says a [`Message`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Role {
+    /// Instructions that stand above the conversation.
+    System,
+    /// The person, or program, that asks.
+    User,
+    /// The model.
+    Assistant,
+}
+
+impl Role {
+    fn name(self) -> &'static str {
+        match self {
+            Role::System => "System",
+            Role::User => "User",
+            Role::Assistant => "Assistant",
+        }
+    }
+}
+
+/// One message of a conversation.
+///
+/// `Debug` shows the length of the content, not the content.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Message {
+    role: Role,
+    content: String,
+}
+
+impl Message {
+    /// A message of the given role.
+    pub fn new(role: Role, content: impl Into<String>) -> Message {
+        Message {
+            role,
+            content: content.into(),
+        }
+    }
+
+    /// A system message.
+    pub fn system(content: impl Into<String>) -> Message {
+        Message::new(Role::System, content)
+    }
+
+    /// A user's message.
+    pub fn user(content: impl Into<String>) -> Message {
+        Message::new(Role::User, content)
+    }
+
+    /// A message of the model.
+    pub fn assistant(content: impl Into<String>) -> Message {
+        Message::new(Role::Assistant, content)
+    }
+
+    /// Who says it.
+    #[must_use]
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
+    /// What is said.
+    #[must_use]
+    pub fn content(&self) -> &str {
+        &self.content
+    }
+}
+
+impl fmt::Debug for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Message")
+            .field("role", &self.role)
+            .field("content", &format_args!("{} bytes", self.content.len()))
+            .finish()
+    }
+}
+
+/// What to ask, and how the reply is to be generated.
+///
+/// A plain `&str` or `String` is a request; so is a list of messages. The rest has defaults, those that
+/// H2O's chat was used with: `temperature` 0.4, `truncate` 2048, `max_new_tokens` 1024, `do_sample` true,
+/// `repetition_penalty` 1.2, `return_full_text` false. The server judges the values, not this crate.
+///
+/// ```
+/// use h2o_chat::{Message, Request};
+///
+/// let request = Request::messages([
+///     Message::system("Answer in one sentence."),
+///     Message::user("Why is the sky blue?"),
+/// ])
+/// .temperature(0.7)
+/// .max_new_tokens(200)
+/// .param("typical_p", 0.9);
+/// ```
+///
+/// `Debug` shows lengths and parameters, not the prompt.
+#[derive(Clone)]
+#[must_use = "a request does nothing until it is given to a client"]
+pub struct Request {
+    prompt: Prompt,
+    model: Option<String>,
+    parameters: Map<String, Value>,
+    invalid: Option<String>,
+    pub(crate) deadline: Option<Duration>,
+    pub(crate) stop: Option<Stop>,
+}
+
+#[derive(Clone)]
+enum Prompt {
+    Text(String),
+    Messages(Vec<Message>),
+}
+
+impl Request {
+    /// Asks with this prompt, which reaches the server as it is.
+    pub fn new(prompt: impl Into<String>) -> Request {
+        Request::with(Prompt::Text(prompt.into()))
+    }
+
+    /// Asks with these messages.
+    ///
+    /// One message is sent as it is. Several become one text of lines `Role: content`, ending in
+    /// `Assistant:`, because a classic server takes nothing else. Nothing is escaped: a content that
+    /// holds a line `Assistant: …` looks to the model like a message of its own.
+    pub fn messages(messages: impl IntoIterator<Item = Message>) -> Request {
+        Request::with(Prompt::Messages(messages.into_iter().collect()))
+    }
+
+    fn with(prompt: Prompt) -> Request {
+        let defaults = json!({
+            "temperature": 0.4,
+            "truncate": 2048,
+            "max_new_tokens": 1024,
+            "do_sample": true,
+            "repetition_penalty": 1.2,
+            "return_full_text": false,
+        });
+        let Value::Object(parameters) = defaults else {
+            unreachable!("the literal above is an object")
+        };
+        Request {
+            prompt,
+            model: None,
+            parameters,
+            invalid: None,
+            deadline: None,
+            stop: None,
+        }
+    }
+
+    /// The model to ask. Defaults to the client's.
+    pub fn model(mut self, model: impl Into<String>) -> Request {
+        self.model = Some(model.into());
+        self
+    }
+
+    /// How freely the next token is chosen; the server wants more than 0. Defaults to 0.4.
+    pub fn temperature(self, temperature: f64) -> Request {
+        self.number("temperature", temperature)
+    }
+
+    /// Chooses among the likeliest tokens that together have this probability, between 0 and 1. Not sent by
+    /// default.
+    pub fn top_p(self, top_p: f64) -> Request {
+        self.number("top_p", top_p)
+    }
+
+    /// Chooses among this many likeliest tokens. Not sent by default.
+    pub fn top_k(self, top_k: u32) -> Request {
+        self.param("top_k", top_k)
+    }
+
+    /// How many tokens the reply has at the most. Defaults to 1024.
+    pub fn max_new_tokens(self, tokens: u32) -> Request {
+        self.param("max_new_tokens", tokens)
+    }
+
+    /// How many tokens of the prompt are kept; a longer one loses its beginning. Defaults to 2048.
+    pub fn truncate(self, tokens: u32) -> Request {
+        self.param("truncate", tokens)
+    }
+
+    /// How strongly repetition is avoided; 1 is not at all. Defaults to 1.2.
+    pub fn repetition_penalty(self, penalty: f64) -> Request {
+        self.number("repetition_penalty", penalty)
+    }
+
+    /// Whether tokens are chosen at random; without, the likeliest is taken. Defaults to true.
+    pub fn do_sample(self, sample: bool) -> Request {
+        self.param("do_sample", sample)
+    }
+
+    /// The seed of the random choice, for a reply that can be had again. Not sent by default.
+    pub fn seed(self, seed: u64) -> Request {
+        self.param("seed", seed)
+    }
+
+    /// Texts at which the reply ends; the server takes four at the most. Not sent by default.
+    pub fn stop_sequences(self, texts: impl IntoIterator<Item = impl Into<String>>) -> Request {
+        let texts: Vec<String> = texts.into_iter().map(Into::into).collect();
+        self.param("stop", texts)
+    }
+
+    /// Whether the end of the reply comes with [`Details`](crate::Details). Not sent by default.
+    pub fn details(self, details: bool) -> Request {
+        self.param("details", details)
+    }
+
+    /// Any other parameter of the server, or a default set otherwise; the last one of a name holds.
+    ///
+    /// A number that is not finite cannot be said in JSON: it arrives here as `null`.
+    pub fn param(mut self, name: impl Into<String>, value: impl Into<Value>) -> Request {
+        self.parameters.insert(name.into(), value.into());
+        self
+    }
+
+    /// How long the whole call may take, from now of the call to the reply's end. Defaults to the client's
+    /// deadline, which is none.
+    pub fn deadline(mut self, deadline: Duration) -> Request {
+        self.deadline = Some(deadline);
+        self
+    }
+
+    /// Lets this flag end the call, from any thread.
+    pub fn stop(mut self, stop: &Stop) -> Request {
+        self.stop = Some(stop.clone());
+        self
+    }
+
+    fn number(mut self, name: &str, value: f64) -> Request {
+        if !value.is_finite() {
+            self.invalid = Some(format!("{name} must be a finite number, not {value}"));
+        }
+        self.param(name, value)
+    }
+
+    /// The prompt as the server is to read it, or what makes the request unfit to be sent.
+    pub(crate) fn prompt(&self) -> Result<String> {
+        if let Some(invalid) = &self.invalid {
+            return Err(Error::input(invalid.as_str()));
+        }
+        let prompt = match &self.prompt {
+            Prompt::Text(text) => text.clone(),
+            Prompt::Messages(messages) => joined(messages),
+        };
+        if prompt.trim().is_empty() {
+            return Err(Error::input("the prompt is empty"));
+        }
+        Ok(prompt)
+    }
+
+    pub(crate) fn model_or<'a>(&'a self, default: &'a str) -> &'a str {
+        self.model.as_deref().unwrap_or(default)
+    }
+
+    pub(crate) fn parameters(&self) -> &Map<String, Value> {
+        &self.parameters
+    }
+}
+
+/// One message is its content; several are a dialogue that the model is to go on with.
+fn joined(messages: &[Message]) -> String {
+    match messages {
+        [] => String::new(),
+        [only] => only.content.clone(),
+        several => {
+            let mut text = String::new();
+            for message in several {
+                text.push_str(message.role.name());
+                text.push_str(": ");
+                text.push_str(&message.content);
+                text.push('\n');
+            }
+            text + "Assistant:"
+        }
+    }
+}
+
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = f.debug_struct("Request");
+        match &self.prompt {
+            Prompt::Text(text) => out.field("prompt", &format_args!("{} bytes", text.len())),
+            Prompt::Messages(messages) => out.field("messages", messages),
+        };
+        out.field("model", &self.model)
+            .field("parameters", &self.parameters)
+            .field("deadline", &self.deadline)
+            .field("stop", &self.stop)
+            .finish_non_exhaustive()
+    }
+}
+
+impl From<&str> for Request {
+    fn from(prompt: &str) -> Request {
+        Request::new(prompt)
+    }
+}
+
+impl From<String> for Request {
+    fn from(prompt: String) -> Request {
+        Request::new(prompt)
+    }
+}
+
+impl From<&String> for Request {
+    fn from(prompt: &String) -> Request {
+        Request::new(prompt)
+    }
+}
+
+impl From<Vec<Message>> for Request {
+    fn from(messages: Vec<Message>) -> Request {
+        Request::messages(messages)
+    }
+}
+
+impl<const N: usize> From<[Message; N]> for Request {
+    fn from(messages: [Message; N]) -> Request {
+        Request::messages(messages)
+    }
+}

@@ -1,0 +1,42 @@
+//! The flag with which a caller ends a call from elsewhere.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Ends a call from another thread.
+///
+/// Made before the call and given to it with [`Request::stop`](crate::Request::stop); clones are the same
+/// flag. A call that is waiting notices within 0.1 seconds, while the reply's first token is awaited as
+/// well as in the middle of it, and fails with [`ErrorKind::Stopped`](crate::ErrorKind::Stopped); the
+/// generation is stopped on the server and the conversation deleted. Once stopped, a flag stays so.
+///
+/// ```no_run
+/// use h2o_chat::{Client, Request, Stop};
+/// # let client = Client::new("http://127.0.0.1:3000")?;
+///
+/// let stop = Stop::default();
+/// let from_elsewhere = stop.clone();
+/// std::thread::spawn(move || {
+///     std::thread::sleep(std::time::Duration::from_secs(10));
+///     from_elsewhere.stop();
+/// });
+/// for token in client.generate(Request::new("Count to a million.").stop(&stop))? {
+///     print!("{}", token?);
+/// }
+/// # Ok::<(), h2o_chat::Error>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Stop(Arc<AtomicBool>);
+
+impl Stop {
+    /// Ends the calls that were given this flag, now and later.
+    pub fn stop(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    /// Whether [`stop`](Stop::stop) was called.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
