@@ -90,6 +90,18 @@ pub enum Limit {
     Cleanup,
 }
 
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Limit::Connect => "connect",
+            Limit::Silence => "silence",
+            Limit::Stall => "stall",
+            Limit::Deadline => "deadline",
+            Limit::Cleanup => "cleanup",
+        })
+    }
+}
+
 /// Where in the life of a conversation an error came up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]

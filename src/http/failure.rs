@@ -1,0 +1,171 @@
+//! What went wrong on the way to a server or back, told as an error of this crate.
+
+use std::io;
+
+use serde_json::Value;
+
+use super::wait::Cut;
+use crate::error::{Error, ErrorKind, Limit, Step};
+
+/// How much of the server's words is kept, in characters.
+const LONGEST_WORDS: usize = 500;
+
+impl Cut {
+    pub(crate) fn at(self, step: Step) -> Error {
+        let kind = match self {
+            Cut::Stopped => ErrorKind::Stopped,
+            Cut::Reached(limit, _) => ErrorKind::Timeout(limit),
+        };
+        Error::new(kind, step, self.to_string())
+    }
+}
+
+/// An exchange that brought no answer.
+pub(super) fn unanswered(step: Step, error: ureq::Error) -> Error {
+    if let ureq::Error::Other(inner) = &error
+        && let Some(cut) = inner.downcast_ref::<Cut>()
+    {
+        return cut.at(step);
+    }
+    let (kind, message) = match &error {
+        ureq::Error::Timeout(_) => (
+            ErrorKind::Timeout(Limit::Connect),
+            "no connection within the connect limit".to_owned(),
+        ),
+        ureq::Error::Io(cause) => of_io(step, cause),
+        ureq::Error::HostNotFound => (ErrorKind::Connect, "the host is unknown".to_owned()),
+        ureq::Error::ConnectProxyFailed(why) => (ErrorKind::Proxy, one_line(why)),
+        ureq::Error::LargeResponseHeader(..) => (
+            ErrorKind::TooLarge,
+            "the head of the answer is too large".to_owned(),
+        ),
+        ureq::Error::Tls(_) | ureq::Error::TlsRequired => (ErrorKind::Tls, error.to_string()),
+        #[cfg(feature = "rustls")]
+        ureq::Error::Rustls(_) | ureq::Error::Pem(_) => (ErrorKind::Tls, error.to_string()),
+        _ => (
+            ErrorKind::Protocol,
+            format!("the answer is no HTTP: {error}"),
+        ),
+    };
+    let told = Error::new(kind, step, message);
+    match error {
+        // `ureq::Error` keeps its cause to itself.
+        ureq::Error::Io(cause) => told.with_source(cause),
+        other => told.with_source(other),
+    }
+}
+
+fn of_io(step: Step, cause: &io::Error) -> (ErrorKind, String) {
+    match cause.kind() {
+        io::ErrorKind::InvalidData => (ErrorKind::Tls, format!("no secure connection: {cause}")),
+        io::ErrorKind::UnexpectedEof
+        | io::ErrorKind::ConnectionReset
+        | io::ErrorKind::ConnectionAborted
+        | io::ErrorKind::BrokenPipe => (
+            ErrorKind::Truncated,
+            "the server closed the connection".to_owned(),
+        ),
+        _ if step == Step::Reply => (
+            ErrorKind::Truncated,
+            format!("the connection broke: {cause}"),
+        ),
+        _ => (
+            ErrorKind::Connect,
+            format!("no connection to the server: {cause}"),
+        ),
+    }
+}
+
+/// A body that could not be read to its end.
+pub(crate) fn unreadable(step: Step, error: io::Error) -> Error {
+    unanswered(step, ureq::Error::from(error))
+}
+
+/// An answer whose status is not a success.
+pub(super) fn refused(step: Step, status: ureq::http::StatusCode, words: String) -> Error {
+    let reason = status.canonical_reason().unwrap_or("no known status");
+    let message = match words.as_str() {
+        "" => format!("the server answered {} ({reason})", status.as_u16()),
+        words => format!(
+            "the server answered {} ({reason}): {words}",
+            status.as_u16()
+        ),
+    };
+    Error::new(ErrorKind::Status, step, message)
+        .with_status(status.as_u16())
+        .with_server_message(words)
+}
+
+/// What the server says in the body of a refusal, in whichever of its forms.
+pub(super) fn words(body: &[u8]) -> String {
+    let text = String::from_utf8_lossy(body);
+    let said = match serde_json::from_str::<Value>(&text) {
+        Ok(json) => [&json["error"], &json["error"]["message"], &json["message"]]
+            .into_iter()
+            .find_map(|words| words.as_str().map(str::to_owned)),
+        Err(_) if text.trim_start().starts_with('<') => Some(text_of_page(&text)),
+        Err(_) => None,
+    };
+    one_line(&said.unwrap_or_else(|| text.into_owned()))
+}
+
+/// The title of an HTML page; of one without, its text.
+fn text_of_page(page: &str) -> String {
+    let title = page
+        .split_once("<title>")
+        .and_then(|(_, rest)| rest.split_once("</title>"));
+    let pieces = match title {
+        Some((title, _)) => return title.to_owned(),
+        None => page.split('<'),
+    };
+    let text = pieces.map(|piece| piece.split_once('>').map_or(piece, |(_, text)| text));
+    text.collect::<Vec<_>>().join(" ")
+}
+
+/// Foreign words made fit for an error message: one line, nothing a terminal would obey, not too long.
+pub(crate) fn one_line(text: &str) -> String {
+    let printable = |c: char| if c.is_control() { ' ' } else { c };
+    let text: String = text.chars().map(printable).collect();
+    let mut line = String::new();
+    for word in text.split_whitespace() {
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.push_str(word);
+    }
+    match line.char_indices().nth(LONGEST_WORDS) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_servers_words_are_found_in_each_of_its_forms() {
+        let forms = [
+            (r#"{"error":"a b"}"#, "a b"),
+            (r#"{"message":"a b"}"#, "a b"),
+            (r#"{"type":"error","error":{"message":"a b"}}"#, "a b"),
+            (r#"{"error":"a b","error_type":"overloaded"}"#, "a b"),
+            ("a\r\n b\u{1b}[31m", "a b [31m"),
+            ("<html><body>bad gateway</body></html>", "bad gateway"),
+            ("<html><title>a b</title><style>x</style></html>", "a b"),
+            (r#"{"detail":1}"#, r#"{"detail":1}"#),
+            ("", ""),
+        ];
+        for (body, said) in forms {
+            assert_eq!(words(body.as_bytes()), said);
+        }
+    }
+
+    #[test]
+    fn endless_words_are_cut() {
+        assert_eq!(
+            words("é".repeat(9000).as_bytes()).chars().count(),
+            LONGEST_WORDS + 1
+        );
+    }
+}

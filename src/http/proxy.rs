@@ -1,0 +1,95 @@
+//! Which proxy the connections go through, judged before any is made.
+
+use std::fmt;
+
+use ureq::ProxyProtocol;
+
+use super::url::{BaseUrl, has_bad_port, without_user};
+use crate::error::{Error, Result};
+
+/// The proxy of a client.
+///
+/// Every connection goes through it as a tunnel, with `http://` targets too. `Debug` shows no user and no
+/// password.
+#[derive(Clone)]
+pub struct Proxy(Choice);
+
+#[derive(Clone)]
+enum Choice {
+    Env,
+    None,
+    Url(String),
+}
+
+impl Proxy {
+    /// The proxy that the environment names, if it does: the first usable of `ALL_PROXY`, `HTTPS_PROXY` and
+    /// `HTTP_PROXY`, in capitals or small letters, but for hosts in `NO_PROXY`. Never used for a server on
+    /// the loopback interface. This is the default.
+    #[must_use]
+    pub fn env() -> Proxy {
+        Proxy(Choice::Env)
+    }
+
+    /// No proxy, whatever the environment says.
+    #[must_use]
+    pub fn none() -> Proxy {
+        Proxy(Choice::None)
+    }
+
+    /// This proxy: `http://host:port`, `socks5://host:port`, `socks5h://host:port` or a bare `host:port`,
+    /// which is `http`; with `user:password@` before the host if it asks for them. With `socks5` names are
+    /// looked up here, with the others by the proxy.
+    pub fn url(url: impl Into<String>) -> Proxy {
+        Proxy(Choice::Url(url.into()))
+    }
+
+    /// The proxy as ureq knows it, for a server of this address.
+    pub(crate) fn judged(&self, server: &BaseUrl) -> Result<Option<ureq::Proxy>> {
+        let proxy = match &self.0 {
+            Choice::None => None,
+            Choice::Env if server.is_loopback() => None,
+            Choice::Env => ureq::Proxy::try_from_env(),
+            Choice::Url(url) => {
+                let unfit = || Error::input(format!("{:?} is no proxy's URL", without_user(url)));
+                Some(ureq::Proxy::new(url.trim()).map_err(|error| unfit().with_source(error))?)
+            }
+        };
+        proxy.map(judge).transpose()
+    }
+}
+
+/// Refuses what ureq would take and then do something else with.
+fn judge(proxy: ureq::Proxy) -> Result<ureq::Proxy> {
+    let authority = proxy
+        .uri()
+        .authority()
+        .map_or("", |authority| authority.as_str());
+    let shown = without_user(&proxy.uri().to_string());
+    if proxy.host().is_empty() || has_bad_port(authority) {
+        return Err(Error::input(format!(
+            "the proxy {shown:?} has no host, or a port that is not a number from 1 to 65535"
+        )));
+    }
+    match proxy.protocol() {
+        ProxyProtocol::Http | ProxyProtocol::Socks5 | ProxyProtocol::Socks5h => Ok(proxy),
+        other => Err(Error::input(format!(
+            "the proxy {shown:?} speaks {other}; http, socks5 and socks5h are supported"
+        ))),
+    }
+}
+
+impl Default for Proxy {
+    fn default() -> Proxy {
+        Proxy::env()
+    }
+}
+
+impl fmt::Debug for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Choice::Env => f.write_str("Proxy::env()"),
+            Choice::None => f.write_str("Proxy::none()"),
+            Choice::Url(url) => write!(f, "Proxy::url({:?})", without_user(url)),
+        }
+    }
+}

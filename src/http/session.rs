@@ -1,0 +1,92 @@
+//! The session: the cookie by which a server knows whose a conversation is.
+//!
+//! Its id is chosen by the client and sent from the first request on. Marked `Secure` by production servers
+//! also over plain http, it is exactly what a cookie jar would lose there.
+
+use std::fmt;
+
+use ureq::http::HeaderMap;
+use ureq::http::header::SET_COOKIE;
+
+use crate::error::{Error, Result};
+
+/// The session of a client: whoever has it can read and delete the client's conversations.
+///
+/// A program that may be killed can choose its session itself, keep it, and with it find again later what it
+/// left on the server. [`as_str`](Session::as_str) shows it, `Debug` does not.
+///
+/// ```
+/// use h2o_chat::{Client, Session};
+///
+/// let client = Client::builder("http://127.0.0.1:3000")
+///     .session(Session::from("1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed"))
+///     .build()?;
+/// assert_eq!(client.session().as_str(), "1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed");
+/// # Ok::<(), h2o_chat::Error>(())
+/// ```
+#[derive(Clone, PartialEq, Eq)]
+pub struct Session(String);
+
+impl Session {
+    /// A new one, which nobody can guess.
+    pub(crate) fn invent() -> Session {
+        Session(uuid::Uuid::new_v4().to_string())
+    }
+
+    /// The id of the session.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    pub(crate) fn judge(&self) -> Result<()> {
+        if self.0.is_empty() || !self.0.bytes().all(is_cookie_octet) {
+            return Err(Error::input(
+                "the session has characters that a cookie cannot hold, or none at all",
+            ));
+        }
+        Ok(())
+    }
+
+    /// The session that an answer sets, if it sets one.
+    pub(crate) fn set_by(headers: &HeaderMap, cookie_name: &str) -> Option<Session> {
+        let cookies = headers.get_all(SET_COOKIE).iter();
+        let ours = cookies.filter_map(|cookie| {
+            let (name, rest) = cookie.to_str().ok()?.split_once('=')?;
+            let value = rest.split(';').next().unwrap_or_default().trim();
+            (name.trim() == cookie_name).then(|| Session(value.to_owned()))
+        });
+        ours.filter(|session| session.judge().is_ok()).last()
+    }
+}
+
+/// What the cookie's name may be made of: a token of HTTP.
+pub(crate) fn judge_cookie_name(name: &str) -> Result<()> {
+    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    if name.is_empty() || !name.bytes().all(is_token) {
+        return Err(Error::input(format!("{name:?} cannot name a cookie")));
+    }
+    Ok(())
+}
+
+fn is_cookie_octet(byte: u8) -> bool {
+    byte.is_ascii_graphic() && !b"\",;\\".contains(&byte)
+}
+
+impl From<&str> for Session {
+    fn from(id: &str) -> Session {
+        Session(id.to_owned())
+    }
+}
+
+impl From<String> for Session {
+    fn from(id: String) -> Session {
+        Session(id)
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Session(..)")
+    }
+}

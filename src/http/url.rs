@@ -1,0 +1,177 @@
+//! The address of a server, judged before anything is sent to it.
+
+use std::fmt;
+
+use ureq::http::Uri;
+
+use crate::error::{Error, Result};
+
+/// The address that all paths of a server are below, without a slash at its end.
+#[derive(Clone)]
+pub(crate) struct BaseUrl {
+    /// With the user and password, if any: for the requests, and nothing else.
+    whole: String,
+    /// Without them.
+    shown: String,
+    loopback: bool,
+}
+
+impl BaseUrl {
+    pub(crate) fn parse(url: &str) -> Result<BaseUrl> {
+        let url = url.trim();
+        let shown = without_user(url);
+        let unfit = |why: &str| Error::input(format!("the URL {shown:?} {why}"));
+
+        let uri: Uri = url
+            .parse()
+            .map_err(|error| unfit("cannot be read").with_source(error))?;
+        let (scheme, authority) = match (uri.scheme_str(), uri.authority()) {
+            (Some(scheme), Some(authority)) => (scheme, authority),
+            _ => return Err(unfit("has to begin with http:// or https:// and a host")),
+        };
+        match scheme {
+            "http" => {}
+            "https" if cfg!(feature = "rustls") => {}
+            "https" => return Err(unfit("needs the feature `rustls` of this crate")),
+            _ => return Err(unfit("has to begin with http:// or https://")),
+        }
+        if authority.host().is_empty() {
+            return Err(unfit("names no host"));
+        }
+        if has_bad_port(authority.as_str()) {
+            return Err(unfit("has a port that is not a number from 1 to 65535"));
+        }
+        if url.contains(['?', '#']) {
+            return Err(unfit("has a query or a fragment, which have no place here"));
+        }
+        let path = uri.path().trim_end_matches('/');
+        let host_and_port = authority.as_str().rsplit('@').next().unwrap_or_default();
+        Ok(BaseUrl {
+            whole: format!("{scheme}://{authority}{path}"),
+            shown: format!("{scheme}://{host_and_port}{path}"),
+            loopback: is_loopback(authority.host()),
+        })
+    }
+
+    /// The address of a path, for a request.
+    pub(crate) fn join(&self, path: &str) -> String {
+        format!("{}{path}", self.whole)
+    }
+
+    /// What a request gives as the page that it comes from; a server takes no form without.
+    pub(crate) fn referer(&self) -> String {
+        format!("{}/", self.shown)
+    }
+
+    pub(crate) fn is_loopback(&self) -> bool {
+        self.loopback
+    }
+}
+
+/// `Display` and `Debug` leave the user and password out.
+impl fmt::Display for BaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.shown)
+    }
+}
+
+impl fmt::Debug for BaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.shown)
+    }
+}
+
+/// The URL as it may be shown; it need not be a good one.
+pub(super) fn without_user(url: &str) -> String {
+    let (scheme, rest) = match url.split_once("://") {
+        Some((scheme, rest)) => (format!("{scheme}://"), rest),
+        None => (String::new(), url),
+    };
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(end);
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    format!("{scheme}{host}{path}")
+}
+
+/// `http::Uri` takes any digits for a port, and a port out of range for none.
+pub(super) fn has_bad_port(authority: &str) -> bool {
+    let host_and_port = authority.rsplit('@').next().unwrap_or_default();
+    let after_host = host_and_port.rsplit(']').next().unwrap_or_default();
+    match after_host.split_once(':') {
+        Some((_, port)) => !port.parse::<u16>().is_ok_and(|port| port > 0),
+        None => false,
+    }
+}
+
+fn is_loopback(host: &str) -> bool {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    let is_loopback_ip = |ip: std::net::IpAddr| ip.to_canonical().is_loopback();
+    bare.eq_ignore_ascii_case("localhost")
+        || bare.to_ascii_lowercase().ends_with(".localhost")
+        || bare.parse().is_ok_and(is_loopback_ip)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_good_url_keeps_its_base_path_and_hides_its_password() {
+        let cases = [
+            ("http://127.0.0.1:3000", "http://127.0.0.1:3000/"),
+            ("http://127.0.0.1:3000///", "http://127.0.0.1:3000/"),
+            (" http://host/chat/ ", "http://host/chat/"),
+            ("http://user:secret@host:81/chat", "http://host:81/chat/"),
+            ("http://[::1]:3000", "http://[::1]:3000/"),
+        ];
+        for (url, referer) in cases {
+            let base = BaseUrl::parse(url).unwrap();
+            assert_eq!(base.referer(), referer);
+            assert!(!format!("{base} {base:?}").contains("secret"));
+        }
+    }
+
+    #[test]
+    fn a_bad_url_is_refused_without_showing_its_password() {
+        let bad = [
+            "",
+            "host",
+            "host:3000",
+            "/chat",
+            "ftp://user:secret@host",
+            "http://",
+            "http://user:secret@",
+            "http://user:secret@host:65536",
+            "http://user:secret@host:0",
+            "http://host:",
+            "http://host:x",
+            "http://user:secret@host/?a=b",
+            "http://user:secret@host/#a",
+            "http://user:secret@ho st",
+        ];
+        for url in bad {
+            let error = BaseUrl::parse(url).expect_err(url);
+            assert_eq!(error.kind(), crate::ErrorKind::Input);
+            assert!(!format!("{error} {error:?}").contains("secret"), "{error}");
+        }
+    }
+
+    #[test]
+    fn loopback_is_told_by_name_and_by_number() {
+        for url in [
+            "http://localhost:1",
+            "http://a.LOCALHOST",
+            "http://127.9.9.9",
+            "http://[::1]",
+        ] {
+            assert!(BaseUrl::parse(url).unwrap().is_loopback(), "{url}");
+        }
+        for url in [
+            "http://localhost.example.org",
+            "http://10.0.0.1",
+            "http://[::2]",
+        ] {
+            assert!(!BaseUrl::parse(url).unwrap().is_loopback(), "{url}");
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! Bytes into events, without I/O of its own: whatever is cut anywhere comes out whole, or not at all.
+
+mod lines;
+mod sse;
+
+pub(crate) use sse::Events;
