@@ -1,4 +1,70 @@
-//! A blocking client of H2O.ai's chat service.
+//! A blocking client of H2O.ai's chat service, and of every server that speaks its protocol.
+//!
+//! ```no_run
+//! use std::io::Write;
+//! use h2o_chat::Client;
+//!
+//! fn main() -> h2o_chat::Result<()> {
+//!     let client = Client::new("http://127.0.0.1:3000")?;
+//!     for token in client.generate("Why is the sky blue?")? {
+//!         print!("{}", token?);
+//!         std::io::stdout().flush().ok();
+//!     }
+//!     Ok(()) // the conversation is gone from the server here
+//! }
+//! ```
+//!
+//! A [`Client`] posts the settings, opens a conversation, sends the prompt, and hands back [`Tokens`]: a plain
+//! iterator over the pieces of text as they arrive. However that iterator is left, the conversation is
+//! deleted from the server. There is no async runtime and no thread behind it: everything happens on the
+//! thread that asks.
+//!
+//! The servers are those of Hugging Face's *chat-ui* up to version 0.6, which H2O.ai ran for the public in
+//! 2023. The public host, [`PUBLIC_URL`], stopped speaking this protocol in October 2023; the software
+//! behind it is open source and widely self-hosted.
+//!
+//! # What can be relied on
+//!
+//! * **A reply that is cut short is an error.** Only the server's own last event makes a reply complete, not
+//!   the end of the connection, and an error inside a reply with status 200 is one. See [`ErrorKind`].
+//! * **Nothing is lost.** The tokens that came before an error have been handed out, or are in
+//!   [`Error::received`].
+//! * **Nothing stays behind.** After a reply, an error, an early end or a panic the conversation is deleted,
+//!   and a generation that was still running is stopped first: a server goes on generating after its client
+//!   has gone, and after a deletion too. What could not be deleted is named in [`Error::undeleted`] or, where
+//!   there is no place for an error, logged.
+//! * **Limits that fit streams.** Silence, stall and deadline are separate; by default no healthy reply is cut,
+//!   however long. See [`ClientBuilder`]. A [`Stop`] ends a call from another thread.
+//!
+//! # Pitfalls of tidying up on drop
+//!
+//! Deleting a conversation takes a request: dropping [`Tokens`] early may block for up to the
+//! [cleanup budget](ClientBuilder::cleanup_budget), 3 seconds by default, if the server does not answer.
+//!
+//! Destructors do not run, and the conversation stays on the server, when the process is ended by a signal
+//! (Ctrl-C included), [`std::process::exit`] or `panic = "abort"`, and after [`std::mem::forget`]. To find
+//! such conversations again, choose the [`Session`] yourself and keep it.
+//!
+//! `let _ = client.generate(…)?` drops the reply at once: it is stopped and deleted before it is read.
+//!
+//! A conversation whose creation was not answered, because of a limit or a broken connection, cannot be
+//! deleted: its id is not known.
+//!
+//! # Waiting
+//!
+//! While a call waits for the server's bytes it looks at its limits and its [`Stop`] every 0.1 seconds. The
+//! lookup of a name cannot be interrupted and has no limit but the system's; connecting, and sending to a
+//! server that does not read, are kept within the limits but do not notice a stop before the nearest of them.
+//!
+//! # Logging
+//!
+//! Through the [`log`] crate: a warning for each conversation that is left on the server, with its id; what
+//! else went wrong while tidying up as debug. No prompt, no text and no session is logged. The HTTP client
+//! underneath, ureq, logs requests at debug and trace level, with sensitive headers left out.
+//!
+//! # Features
+//!
+//! * `rustls` (default): https, checked against the system's certificates. Without it, `http://` only.
 
 mod client;
 mod conversation;

@@ -104,7 +104,7 @@ impl Tokens<'_> {
     /// As [`text`](Tokens::text); and if the reply was read before to an end that was no good one.
     pub fn reply(mut self) -> Result<Reply> {
         let mut text = String::new();
-        while let Some(token) = self.next() {
+        for token in &mut self {
             match token {
                 Ok(token) => text.push_str(&token),
                 Err(error) if error.step() == Step::Delete => warn!("{error}"),

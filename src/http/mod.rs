@@ -15,4 +15,4 @@ pub use proxy::Proxy;
 pub use session::Session;
 pub(crate) use session::judge_cookie_name;
 pub(crate) use url::BaseUrl;
-pub(crate) use wait::{Cut, Watch};
+pub(crate) use wait::Watch;

@@ -111,24 +111,23 @@ impl Origin {
     }
 
     /// Sends a request and waits for the head of its answer, of whatever status.
-    pub(crate) fn exchange(&self, watch: &Watch, call: Call) -> Result<Answer> {
-        let Call { step, path, .. } = call;
-        let sent = call.session.cloned().unwrap_or_else(|| self.session());
-        let request = self.request(&call, &sent)?;
+    pub(crate) fn exchange(&self, watch: &Watch, call: &Call) -> Result<Answer> {
+        let used = call.session.cloned().unwrap_or_else(|| self.session());
+        let request = self.request(call, &used)?;
         let response = watch.run(Instant::now(), || match call.body {
             Some(body) => self.agent.run(request.map(|()| body)),
             None => self.agent.run(request),
         });
         let (head, body) = response
-            .map_err(|error| unanswered(step, error))?
+            .map_err(|error| unanswered(call.step, error))?
             .into_parts();
         let session = match Session::set_by(&head.headers, &self.cookie_name) {
-            Some(set) => self.adopt(&sent, set),
-            None => sent,
+            Some(new) => self.adopt(&used, new),
+            None => used,
         };
         Ok(Answer {
-            step,
-            path: path.to_owned(),
+            step: call.step,
+            path: call.path.to_owned(),
             status: head.status,
             headers: head.headers,
             body,
@@ -166,12 +165,12 @@ impl Origin {
     }
 
     /// What the server sets is the client's session from now on, unless that has changed meanwhile.
-    fn adopt(&self, sent: &Session, set: Session) -> Session {
+    fn adopt(&self, used: &Session, new: Session) -> Session {
         let mut current = self.lock_session();
-        if *current == *sent {
-            current.clone_from(&set);
+        if *current == *used {
+            current.clone_from(&new);
         }
-        set
+        new
     }
 
     fn lock_session(&self) -> std::sync::MutexGuard<'_, Session> {

@@ -51,12 +51,12 @@ impl Session {
     /// The session that an answer sets, if it sets one.
     pub(crate) fn set_by(headers: &HeaderMap, cookie_name: &str) -> Option<Session> {
         let cookies = headers.get_all(SET_COOKIE).iter();
-        let ours = cookies.filter_map(|cookie| {
+        let mut ours = cookies.filter_map(|cookie| {
             let (name, rest) = cookie.to_str().ok()?.split_once('=')?;
             let value = rest.split(';').next().unwrap_or_default().trim();
             (name.trim() == cookie_name).then(|| Session(value.to_owned()))
         });
-        ours.filter(|session| session.judge().is_ok()).last()
+        ours.rfind(|session| session.judge().is_ok())
     }
 }
 

@@ -25,9 +25,8 @@ impl BaseUrl {
         let uri: Uri = url
             .parse()
             .map_err(|error| unfit("cannot be read").with_source(error))?;
-        let (scheme, authority) = match (uri.scheme_str(), uri.authority()) {
-            (Some(scheme), Some(authority)) => (scheme, authority),
-            _ => return Err(unfit("has to begin with http:// or https:// and a host")),
+        let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
+            return Err(unfit("has to begin with http:// or https:// and a host"));
         };
         match scheme {
             "http" => {}

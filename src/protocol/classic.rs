@@ -65,7 +65,7 @@ impl Classic {
         let form = self.settings(model);
         let answer = self.origin.exchange(
             watch,
-            Call {
+            &Call {
                 step: Step::Settings,
                 method: Method::POST,
                 path: "/settings",
@@ -102,7 +102,7 @@ impl Classic {
         let body = json!({ "model": model }).to_string();
         let answer = self.origin.exchange(
             watch,
-            Call {
+            &Call {
                 step: Step::Conversation,
                 method: Method::POST,
                 path: "/conversation",
@@ -127,7 +127,7 @@ impl Classic {
     pub(crate) fn ask(&self, watch: &Watch, place: &Place, message: &Message) -> Result<Stream> {
         let answer = self.origin.exchange(
             watch,
-            Call {
+            &Call {
                 step: Step::Message,
                 method: Method::POST,
                 path: &format!("/conversation/{}", place.id),
@@ -147,7 +147,7 @@ impl Classic {
     pub(crate) fn stop(&self, watch: &Watch, place: &Place) -> Result<()> {
         let answer = self.origin.exchange(
             watch,
-            Call {
+            &Call {
                 step: Step::Stop,
                 method: Method::POST,
                 path: &format!("/conversation/{}/stop-generating", place.id),
@@ -163,7 +163,7 @@ impl Classic {
     pub(crate) fn delete(&self, watch: &Watch, place: &Place) -> Result<()> {
         let answer = self.origin.exchange(
             watch,
-            Call {
+            &Call {
                 step: Step::Delete,
                 method: Method::DELETE,
                 path: &format!("/conversation/{}", place.id),

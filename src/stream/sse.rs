@@ -69,3 +69,126 @@ fn data_of(line: &[u8]) -> Option<&[u8]> {
     // One space after the colon is removed.
     Some(value.strip_prefix(b" ").unwrap_or(value))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+
+    /// Hands out one piece a read.
+    struct Pieces<'a>(Vec<&'a [u8]>);
+
+    impl Read for Pieces<'_> {
+        fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+            let piece = loop {
+                match self.0.is_empty() {
+                    true => return Ok(0),
+                    false => match self.0.remove(0) {
+                        b"" => {}
+                        piece => break piece,
+                    },
+                }
+            };
+            let length = piece.len().min(out.len());
+            out[..length].copy_from_slice(&piece[..length]);
+            if length < piece.len() {
+                self.0.insert(0, &piece[length..]);
+            }
+            Ok(length)
+        }
+    }
+
+    fn events(pieces: Vec<&[u8]>) -> Result<Vec<String>> {
+        let (mut events, mut reader) = (Events::default(), Pieces(pieces));
+        let mut found = Vec::new();
+        loop {
+            while let Some(event) = events.next()? {
+                found.push(String::from_utf8(event.to_vec()).unwrap());
+            }
+            if events.fill(&mut reader).unwrap() == 0 {
+                return Ok(found);
+            }
+        }
+    }
+
+    /// Three events, of which the second has two lines of data, in each of the ways to write them.
+    fn every_way() -> Vec<Vec<u8>> {
+        let mut ways = Vec::new();
+        for end in ["\n", "\r\n", "\r"] {
+            for space in ["", " "] {
+                for bom in ["", "\u{feff}"] {
+                    for comment in ["", ":\n", ": still here\n"] {
+                        let comment = comment.replace('\n', end);
+                        ways.push(format!(
+                            "{bom}{comment}{end}data:{space}one{end}{end}{comment}event: x{end}\
+                             data:{space}hé{end}{comment}data:{space}😀 {end}id: 1{end}{end}\
+                             {comment}retry: 1{end}datum: x{end}{end}data:{space}three{end}{end}"
+                        ));
+                    }
+                }
+            }
+        }
+        ways.into_iter().map(String::into_bytes).collect()
+    }
+
+    const MEANT: [&str; 3] = ["one", "hé\n😀 ", "three"];
+
+    #[test]
+    fn events_are_the_same_wherever_the_bytes_are_cut() {
+        for bytes in every_way() {
+            for cut in 0..=bytes.len() {
+                let (before, after) = bytes.split_at(cut);
+                assert_eq!(
+                    events(vec![before, after]).unwrap(),
+                    MEANT,
+                    "{before:?} | {after:?}"
+                );
+            }
+            assert_eq!(events(bytes.chunks(1).collect()).unwrap(), MEANT);
+        }
+    }
+
+    #[test]
+    fn an_event_is_handed_out_as_soon_as_its_blank_line_has_come() {
+        for end in ["\n", "\r\n", "\r"] {
+            let mut events = Events::default();
+            let bytes = format!("data: now{end}{end}");
+            events.fill(&mut bytes.as_bytes()).unwrap();
+            assert_eq!(events.next().unwrap(), Some(b"now".as_slice()), "{end:?}");
+        }
+    }
+
+    #[test]
+    fn an_event_without_its_blank_line_is_none() {
+        for bytes in ["data: cut", "data: cut\n", "data: cut\r\n", "data", ""] {
+            assert!(
+                events(vec![bytes.as_bytes()]).unwrap().is_empty(),
+                "{bytes:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_field_without_a_colon_has_an_empty_value() {
+        assert_eq!(events(vec![b"data\n\n"]).unwrap(), [""]);
+        assert_eq!(events(vec![b"data\ndata\n\n"]).unwrap(), ["\n"]);
+    }
+
+    #[test]
+    fn a_line_may_be_as_long_as_the_longest_and_no_longer() {
+        let line = format!("data:{}", "x".repeat(LONGEST - "data:".len()));
+        let event = format!("{line}\n\n");
+        assert_eq!(events(vec![event.as_bytes()]).unwrap().len(), 1);
+        for event in [format!("{line}x\n\n"), format!("{line}x")] {
+            let error = events(vec![event.as_bytes()]).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::TooLarge);
+        }
+    }
+
+    #[test]
+    fn lines_that_never_become_an_event_are_not_gathered_without_end() {
+        let lines = format!("data:{}\n", "x".repeat(1000)).repeat(LONGEST / 1000 + 1);
+        let error = events(vec![lines.as_bytes()]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TooLarge);
+    }
+}

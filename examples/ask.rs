@@ -1,0 +1,294 @@
+//! Asks one question and prints the reply as it arrives.
+//!
+//! Without a URL it talks to a stand-in server that it starts itself. The text goes to standard output and
+//! everything else to standard error. Exits with 1 after an error, 2 if the command line cannot be used.
+
+use std::ffi::OsString;
+use std::io::{self, IsTerminal, Read, Write};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use h2o_chat::{Client, DEFAULT_MODEL, ErrorKind, Message, Proxy, Request};
+use serde_json::{Value, json};
+
+#[path = "../tests/stand_in/mod.rs"]
+mod stand_in;
+
+const HELP: &str = "\
+Usage: ask [OPTIONS] [PROMPT…]
+
+Standard input, if it is not a terminal, comes before the prompt.
+
+  --url URL          the server; without, a stand-in is started [H2O_CHAT_URL]
+  --model M          the model to ask [H2O_CHAT_MODEL]
+  --system TEXT      what the model is told before the prompt
+  --param NAME=JSON  a parameter of the generation, temperature=0.7 for example
+  --proxy P          http://, socks5:// or socks5h:// URL, or none
+  --silence SECONDS  how long the server may be silent [60]
+  --no-stream        print the reply when it is complete
+  --stats            end with a line of JSON on standard error
+  --help             print this";
+
+struct Options {
+    url: Option<String>,
+    model: String,
+    system: Option<String>,
+    params: Vec<(String, Value)>,
+    proxy: Proxy,
+    silence: Duration,
+    stream: bool,
+    stats: bool,
+    prompt: Vec<String>,
+}
+
+enum Failure {
+    /// The command line cannot be used.
+    Usage(String),
+    Chat(h2o_chat::Error),
+    /// Standard output or input failed.
+    Io(io::Error),
+}
+
+fn main() -> ExitCode {
+    let options = match options() {
+        Ok(Some(options)) => options,
+        Ok(None) => {
+            complain(writeln!(io::stdout(), "{HELP}"));
+            return ExitCode::SUCCESS;
+        }
+        Err(failure) => return report(&failure),
+    };
+    let mut screen = Screen::new();
+    let outcome = ask(&options, &mut screen);
+    let code = match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        // Whoever reads the output has had enough: what was asked for is done.
+        Err(Failure::Io(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(failure) => report(&failure),
+    };
+    if options.stats {
+        complain(writeln!(io::stderr(), "{}", screen.stats()));
+    }
+    code
+}
+
+fn ask(options: &Options, screen: &mut Screen) -> Result<(), Failure> {
+    let prompt = prompt(&options.prompt)?;
+    let mut request = match &options.system {
+        Some(system) => Request::messages([Message::system(system), Message::user(prompt)]),
+        None => Request::new(prompt),
+    };
+    for (name, value) in &options.params {
+        request = request.param(name, value.clone());
+    }
+
+    // Lives as long as the answer is read.
+    let stand_in = match &options.url {
+        Some(_) => None,
+        None => Some(stand_in::StandIn::start()),
+    };
+    let url = stand_in.as_ref().map_or_else(|| options.url.clone().unwrap_or_default(), |server| server.url());
+    if stand_in.is_some() {
+        let note = "no URL given, so a stand-in answers";
+        complain(writeln!(io::stderr(), "ask: {note} at {url}; see --url"));
+    }
+    let client = Client::builder(&url)
+        .model(&options.model)
+        .proxy(options.proxy.clone())
+        .silence_timeout(options.silence)
+        .build()?;
+
+    screen.start = Instant::now();
+    let answered = if options.stream {
+        stream(&client, request, screen)
+    } else {
+        whole(&client, request, screen)
+    };
+    let closed = screen.close(answered.is_ok());
+    answered.and(closed.map_err(Failure::Io))
+}
+
+fn stream(client: &Client, request: Request, screen: &mut Screen) -> Result<(), Failure> {
+    let mut tokens = client.generate(request)?;
+    while let Some(token) = tokens.next() {
+        if let Err(error) = screen.print(&token?) {
+            // Dropping the tokens would do the same, but could not say that it failed.
+            tokens.delete()?;
+            return Err(Failure::Io(error));
+        }
+    }
+    Ok(())
+}
+
+fn whole(client: &Client, request: Request, screen: &mut Screen) -> Result<(), Failure> {
+    match client.ask(request) {
+        Ok(text) => screen.print(&text).map_err(Failure::Io),
+        Err(error) => {
+            screen.print(error.received()).map_err(Failure::Io)?;
+            Err(error.into())
+        }
+    }
+}
+
+/// Standard input, unless it is a terminal, and then the words of the command line.
+fn prompt(words: &[String]) -> Result<String, Failure> {
+    let mut prompt = String::new();
+    if !io::stdin().is_terminal() {
+        io::stdin().read_to_string(&mut prompt).map_err(Failure::Io)?;
+    }
+    if !prompt.is_empty() && !prompt.ends_with('\n') && !words.is_empty() {
+        prompt.push('\n');
+    }
+    prompt.push_str(&words.join(" "));
+    Ok(prompt)
+}
+
+/// Standard output, with what is to be known about what went there.
+struct Screen {
+    is_terminal: bool,
+    ends_in_newline: bool,
+    tokens: u64,
+    start: Instant,
+    first: Option<Duration>,
+}
+
+impl Screen {
+    fn new() -> Screen {
+        Screen {
+            is_terminal: io::stdout().is_terminal(),
+            ends_in_newline: false,
+            tokens: 0,
+            start: Instant::now(),
+            first: None,
+        }
+    }
+
+    fn print(&mut self, text: &str) -> io::Result<()> {
+        if text.is_empty() {
+            return Ok(());
+        }
+        self.first.get_or_insert_with(|| self.start.elapsed());
+        self.tokens += 1;
+        self.ends_in_newline = text.ends_with('\n');
+        let mut out = io::stdout().lock();
+        if self.is_terminal {
+            out.write_all(harmless(text).as_bytes())?;
+        } else {
+            out.write_all(text.as_bytes())?;
+        }
+        out.flush()
+    }
+
+    /// Ends the text with a newline, unless there is neither a text nor a reply.
+    fn close(&mut self, complete: bool) -> io::Result<()> {
+        if self.ends_in_newline || (self.tokens == 0 && !complete) {
+            return Ok(());
+        }
+        writeln!(io::stdout())
+    }
+
+    fn stats(&self) -> Value {
+        json!({
+            "tokens": self.tokens,
+            "first_token_ms": self.first.map(|first| first.as_millis()),
+            "seconds": self.start.elapsed().as_secs_f64(),
+        })
+    }
+}
+
+/// What a terminal would obey is shown as a picture of it.
+fn harmless(text: &str) -> String {
+    let picture = |c: char| match c {
+        '\n' | '\t' => c,
+        '\u{0}'..='\u{1f}' => char::from_u32(0x2400 + u32::from(c)).unwrap_or(char::REPLACEMENT_CHARACTER),
+        '\u{7f}' => '\u{2421}',
+        '\u{80}'..='\u{9f}' => char::REPLACEMENT_CHARACTER,
+        _ => c,
+    };
+    text.chars().map(picture).collect()
+}
+
+fn options() -> Result<Option<Options>, Failure> {
+    use lexopt::prelude::{Long, Short, Value};
+
+    let mut options = Options {
+        url: std::env::var("H2O_CHAT_URL").ok().filter(|url| !url.is_empty()),
+        model: std::env::var("H2O_CHAT_MODEL").unwrap_or_else(|_| DEFAULT_MODEL.to_owned()),
+        system: None,
+        params: Vec::new(),
+        proxy: Proxy::env(),
+        silence: Duration::from_secs(60),
+        stream: true,
+        stats: false,
+        prompt: Vec::new(),
+    };
+    let mut arguments = lexopt::Parser::from_env();
+    while let Some(argument) = arguments.next()? {
+        match argument {
+            Long("url") => options.url = Some(text(arguments.value()?)?),
+            Long("model") => options.model = text(arguments.value()?)?,
+            Long("system") => options.system = Some(text(arguments.value()?)?),
+            Long("param") => options.params.push(param(&text(arguments.value()?)?)?),
+            Long("proxy") => options.proxy = proxy(&text(arguments.value()?)?),
+            Long("silence") => options.silence = seconds(&text(arguments.value()?)?)?,
+            Long("no-stream") => options.stream = false,
+            Long("stats") => options.stats = true,
+            Long("help") | Short('h') => return Ok(None),
+            Value(word) => options.prompt.push(text(word)?),
+            _ => return Err(argument.unexpected().into()),
+        }
+    }
+    Ok(Some(options))
+}
+
+fn text(value: OsString) -> Result<String, Failure> {
+    let usage = |value| Failure::Usage(format!("{value:?} is not UTF-8"));
+    value.into_string().map_err(usage)
+}
+
+fn param(text: &str) -> Result<(String, Value), Failure> {
+    let usage = |why| Failure::Usage(format!("--param {text}: {why}"));
+    let (name, value) = text.split_once('=').ok_or_else(|| usage("has to be NAME=JSON".to_owned()))?;
+    let value = serde_json::from_str(value).map_err(|error| usage(format!("no JSON: {error}")))?;
+    Ok((name.to_owned(), value))
+}
+
+fn proxy(text: &str) -> Proxy {
+    match text {
+        "none" => Proxy::none(),
+        url => Proxy::url(url),
+    }
+}
+
+fn seconds(text: &str) -> Result<Duration, Failure> {
+    let seconds = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    seconds.ok_or_else(|| Failure::Usage(format!("--silence {text}: not a number of seconds")))
+}
+
+fn report(failure: &Failure) -> ExitCode {
+    let (message, code) = match failure {
+        Failure::Usage(message) => (format!("{message}; see --help"), 2),
+        Failure::Chat(error) if error.kind() == ErrorKind::Input => (error.to_string(), 2),
+        Failure::Chat(error) => (error.to_string(), 1),
+        Failure::Io(error) => (error.to_string(), 1),
+    };
+    complain(writeln!(io::stderr(), "ask: {}", harmless(&message)));
+    ExitCode::from(code)
+}
+
+/// When even standard error is gone there is nobody left to tell.
+fn complain(written: io::Result<()>) {
+    drop(written);
+}
+
+impl From<h2o_chat::Error> for Failure {
+    fn from(error: h2o_chat::Error) -> Failure {
+        Failure::Chat(error)
+    }
+}
+
+impl From<lexopt::Error> for Failure {
+    fn from(error: lexopt::Error) -> Failure {
+        Failure::Usage(error.to_string())
+    }
+}
