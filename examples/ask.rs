@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use h2o_chat::{Client, DEFAULT_MODEL, ErrorKind, Message, Proxy, Request};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 #[path = "../tests/stand_in/mod.rs"]
 mod stand_in;
@@ -87,7 +87,10 @@ fn ask(options: &Options, screen: &mut Screen) -> Result<(), Failure> {
         Some(_) => None,
         None => Some(stand_in::StandIn::start()),
     };
-    let url = stand_in.as_ref().map_or_else(|| options.url.clone().unwrap_or_default(), |server| server.url());
+    let url = stand_in.as_ref().map_or_else(
+        || options.url.clone().unwrap_or_default(),
+        |server| server.url(),
+    );
     if stand_in.is_some() {
         let note = "no URL given, so a stand-in answers";
         complain(writeln!(io::stderr(), "ask: {note} at {url}; see --url"));
@@ -134,7 +137,9 @@ fn whole(client: &Client, request: Request, screen: &mut Screen) -> Result<(), F
 fn prompt(words: &[String]) -> Result<String, Failure> {
     let mut prompt = String::new();
     if !io::stdin().is_terminal() {
-        io::stdin().read_to_string(&mut prompt).map_err(Failure::Io)?;
+        io::stdin()
+            .read_to_string(&mut prompt)
+            .map_err(Failure::Io)?;
     }
     if !prompt.is_empty() && !prompt.ends_with('\n') && !words.is_empty() {
         prompt.push('\n');
@@ -187,12 +192,13 @@ impl Screen {
         writeln!(io::stdout())
     }
 
-    fn stats(&self) -> Value {
-        json!({
-            "tokens": self.tokens,
-            "first_token_ms": self.first.map(|first| first.as_millis()),
-            "seconds": self.start.elapsed().as_secs_f64(),
-        })
+    fn stats(&self) -> String {
+        let tokens = self.tokens;
+        let first = self
+            .first
+            .map_or("null".to_owned(), |first| first.as_millis().to_string());
+        let seconds = self.start.elapsed().as_secs_f64();
+        format!(r#"{{"tokens":{tokens},"first_token_ms":{first},"seconds":{seconds:.3}}}"#)
     }
 }
 
@@ -200,7 +206,9 @@ impl Screen {
 fn harmless(text: &str) -> String {
     let picture = |c: char| match c {
         '\n' | '\t' => c,
-        '\u{0}'..='\u{1f}' => char::from_u32(0x2400 + u32::from(c)).unwrap_or(char::REPLACEMENT_CHARACTER),
+        '\u{0}'..='\u{1f}' => {
+            char::from_u32(0x2400 + u32::from(c)).unwrap_or(char::REPLACEMENT_CHARACTER)
+        }
         '\u{7f}' => '\u{2421}',
         '\u{80}'..='\u{9f}' => char::REPLACEMENT_CHARACTER,
         _ => c,
@@ -212,7 +220,9 @@ fn options() -> Result<Option<Options>, Failure> {
     use lexopt::prelude::{Long, Short, Value};
 
     let mut options = Options {
-        url: std::env::var("H2O_CHAT_URL").ok().filter(|url| !url.is_empty()),
+        url: std::env::var("H2O_CHAT_URL")
+            .ok()
+            .filter(|url| !url.is_empty()),
         model: std::env::var("H2O_CHAT_MODEL").unwrap_or_else(|_| DEFAULT_MODEL.to_owned()),
         system: None,
         params: Vec::new(),
@@ -248,7 +258,9 @@ fn text(value: OsString) -> Result<String, Failure> {
 
 fn param(text: &str) -> Result<(String, Value), Failure> {
     let usage = |why| Failure::Usage(format!("--param {text}: {why}"));
-    let (name, value) = text.split_once('=').ok_or_else(|| usage("has to be NAME=JSON".to_owned()))?;
+    let (name, value) = text
+        .split_once('=')
+        .ok_or_else(|| usage("has to be NAME=JSON".to_owned()))?;
     let value = serde_json::from_str(value).map_err(|error| usage(format!("no JSON: {error}")))?;
     Ok((name.to_owned(), value))
 }
@@ -261,7 +273,10 @@ fn proxy(text: &str) -> Proxy {
 }
 
 fn seconds(text: &str) -> Result<Duration, Failure> {
-    let seconds = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    let seconds = text
+        .parse()
+        .ok()
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
     seconds.ok_or_else(|| Failure::Usage(format!("--silence {text}: not a number of seconds")))
 }
 

@@ -1,0 +1,289 @@
+//! Nothing stays behind: a conversation is deleted, and a generation stopped, on every path.
+
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use h2o_chat::{Client, ErrorKind, Limit, Request, Step};
+
+mod stand_in;
+
+use stand_in::{Reaction, StandIn};
+
+/// A reply that goes on until it is stopped.
+const ENDLESS: &str = "/slow";
+
+fn client(server: &StandIn) -> Client {
+    Client::new(&server.url()).unwrap()
+}
+
+/// The last two requests have to be these two, on one connection that is not the reply's.
+fn assert_stopped_then_deleted(server: &StandIn) {
+    server.wait_for("the end of the generation", |counts| counts.running == 0);
+    let requests = server.requests();
+    let [.., message, stop, delete] = requests.as_slice() else {
+        panic!("{requests:?}")
+    };
+    assert_eq!(stop.path, format!("{}/stop-generating", message.path));
+    assert!(stop.body.is_empty());
+    assert_eq!(
+        (delete.method.as_str(), &delete.path),
+        ("DELETE", &message.path)
+    );
+    assert_ne!(stop.connection, message.connection);
+    assert_eq!(stop.connection, delete.connection);
+    let counts = server.counts();
+    assert_eq!((counts.conversations, counts.stopped), (0, 1));
+}
+
+/// A server that never answers this request.
+fn deaf_to(method: &'static str, ending: &'static str) -> StandIn {
+    let silent = move |request: &stand_in::Request| {
+        let is_it = request.method == method && request.path.ends_with(ending);
+        is_it.then_some(Reaction::Silence)
+    };
+    StandIn::builder().intercept(silent).start()
+}
+
+#[test]
+fn early_drop_stops_then_deletes() {
+    let server = StandIn::start();
+    let mut tokens = client(&server).generate(ENDLESS).unwrap();
+    tokens.next().unwrap().unwrap();
+    drop(tokens);
+    assert_stopped_then_deleted(&server);
+}
+
+#[test]
+fn break_stops_then_deletes() {
+    let server = StandIn::start();
+    for token in client(&server).generate(ENDLESS).unwrap() {
+        if token.unwrap().contains('3') {
+            break;
+        }
+    }
+    assert_stopped_then_deleted(&server);
+}
+
+#[test]
+fn a_panic_stops_then_deletes() {
+    let server = StandIn::start();
+    let client = client(&server);
+    let panicking = || {
+        let mut tokens = client.generate(ENDLESS).unwrap();
+        tokens.next().unwrap().unwrap();
+        panic!("on purpose");
+    };
+    catch_unwind(AssertUnwindSafe(panicking)).unwrap_err();
+    assert_stopped_then_deleted(&server);
+}
+
+#[test]
+fn a_panic_with_the_server_gone_does_not_abort() {
+    let server = StandIn::start();
+    let client = client(&server);
+    let tokens = client.generate(ENDLESS).unwrap();
+    drop(server);
+    let panicking = move || {
+        let _tokens = tokens;
+        panic!("on purpose");
+    };
+    catch_unwind(AssertUnwindSafe(panicking)).unwrap_err();
+}
+
+#[test]
+fn delete_ends_a_reply_and_has_no_error_to_show() {
+    let server = StandIn::start();
+    client(&server).generate(ENDLESS).unwrap().delete().unwrap();
+    assert_stopped_then_deleted(&server);
+}
+
+#[test]
+fn a_thread_local_that_holds_a_reply_tidies_up_when_its_thread_ends() {
+    use std::cell::RefCell;
+    thread_local!(static HELD: RefCell<Option<h2o_chat::Tokens<'static>>> = const { RefCell::new(None) });
+    let server = StandIn::start();
+    let client = client(&server);
+    let thread = std::thread::spawn(move || {
+        let tokens = client.generate(ENDLESS).unwrap();
+        HELD.with(|held| *held.borrow_mut() = Some(tokens));
+    });
+    thread.join().unwrap();
+    assert_stopped_then_deleted(&server);
+}
+
+#[test]
+fn a_complete_reply_is_not_stopped() {
+    let server = StandIn::start();
+    let mut tokens = client(&server).generate("hello").unwrap();
+    assert!(tokens.all(|token| token.is_ok()));
+    // It is gone before the iterator says that it is at its end.
+    assert_eq!(server.counts().conversations, 0);
+    drop(tokens);
+    assert!(
+        server
+            .requests()
+            .iter()
+            .all(|request| !request.path.ends_with("stop-generating"))
+    );
+    assert_eq!(server.counts().requests, 4);
+}
+
+#[test]
+fn keep_leaves_the_conversation_and_stops_the_generation() {
+    let server = StandIn::start();
+    let client = client(&server);
+    let kept = client.generate(ENDLESS).unwrap().keep();
+    server.wait_for("the end of the generation", |counts| counts.running == 0);
+    let id = kept.id().to_owned();
+    drop(kept);
+    assert_eq!(server.conversations(), [id]);
+
+    let kept = client.generate(ENDLESS).unwrap().keep();
+    kept.delete().unwrap();
+    let kept = client.generate(ENDLESS).unwrap().keep();
+    let second = kept.keep();
+    assert_eq!(server.conversations().len(), 2);
+    assert!(server.conversations().contains(&second));
+}
+
+#[test]
+fn a_conversation_that_is_gone_already_is_as_good_as_deleted() {
+    let server = StandIn::start();
+    let mut tokens = client(&server).generate(ENDLESS).unwrap();
+    tokens.next().unwrap().unwrap();
+    server.forget(tokens.conversation_id());
+    tokens.delete().unwrap();
+
+    let mut tokens = client(&server).generate("hello").unwrap();
+    server.forget(tokens.conversation_id());
+    assert!(tokens.all(|token| token.is_ok()));
+}
+
+#[test]
+fn a_deletion_that_fails_at_the_end_is_the_last_item() {
+    let server = deaf_to("DELETE", "");
+    let client = Client::builder(&server.url())
+        .cleanup_budget(Duration::from_millis(200))
+        .build()
+        .unwrap();
+    let mut tokens = client.generate("/count 3").unwrap();
+    let items: Vec<_> = tokens.by_ref().collect();
+    assert_eq!(items.iter().filter(|item| item.is_ok()).count(), 3);
+    let error = items.into_iter().next_back().unwrap().unwrap_err();
+    assert_eq!(
+        (error.kind(), error.step()),
+        (ErrorKind::Timeout(Limit::Cleanup), Step::Delete)
+    );
+    assert_eq!(error.undeleted(), Some(server.conversations()[0].as_str()));
+    assert!(!error.is_retryable());
+    // The reply itself is complete.
+    assert!(tokens.end().is_some());
+    assert!(tokens.next().is_none());
+    drop(tokens);
+    let deletes = server
+        .requests()
+        .into_iter()
+        .filter(|request| request.method == "DELETE");
+    assert_eq!(deletes.count(), 1);
+}
+
+#[test]
+fn a_deletion_that_fails_does_not_lose_the_text() {
+    let server = deaf_to("DELETE", "");
+    let client = Client::builder(&server.url())
+        .cleanup_budget(Duration::from_millis(200))
+        .build()
+        .unwrap();
+    assert_eq!(client.ask("hello").unwrap(), " Hi there, how can I help?");
+}
+
+#[test]
+fn an_error_names_the_conversation_that_could_not_be_deleted() {
+    let server = deaf_to("DELETE", "");
+    let client = Client::builder(&server.url())
+        .cleanup_budget(Duration::from_millis(200))
+        .build()
+        .unwrap();
+    for prompt in ["/422", "/no-final"] {
+        let error = client.ask(prompt).unwrap_err();
+        let left = server.conversations();
+        let id = error.undeleted().unwrap().to_owned();
+        assert!(left.contains(&id), "{error}");
+        assert!(error.to_string().contains(&id), "{error}");
+    }
+    let error = client.generate(ENDLESS).unwrap().delete().unwrap_err();
+    assert_eq!(error.step(), Step::Delete);
+    assert!(
+        server
+            .conversations()
+            .contains(&error.undeleted().unwrap().to_owned())
+    );
+}
+
+#[test]
+fn a_stop_that_is_not_answered_leaves_time_for_the_deletion() {
+    let server = deaf_to("POST", "/stop-generating");
+    let client = Client::builder(&server.url())
+        .cleanup_budget(Duration::from_secs(1))
+        .build()
+        .unwrap();
+    client.generate(ENDLESS).unwrap().delete().unwrap();
+    assert_eq!(server.counts().conversations, 0);
+}
+
+#[test]
+fn a_stop_of_the_caller_does_not_keep_the_conversation_from_being_deleted() {
+    let server = StandIn::start();
+    let stop = h2o_chat::Stop::default();
+    let mut tokens = client(&server)
+        .generate(Request::new(ENDLESS).stop(&stop))
+        .unwrap();
+    tokens.next().unwrap().unwrap();
+    stop.stop();
+    let error = tokens.next().unwrap().unwrap_err();
+    assert_eq!(
+        (error.kind(), error.undeleted()),
+        (ErrorKind::Stopped, None)
+    );
+    assert_stopped_then_deleted(&server);
+    assert!(tokens.next().is_none());
+}
+
+#[test]
+fn a_writer_that_fails_ends_the_reply() {
+    struct Full(usize);
+    impl io::Write for Full {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            match self.0.checked_sub(1) {
+                Some(left) => self.0 = left,
+                None => return Err(io::ErrorKind::StorageFull.into()),
+            }
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let server = StandIn::start();
+    let mut tokens = client(&server).generate(ENDLESS).unwrap();
+    let error = tokens.write_to(Full(2)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Output);
+    let source = std::error::Error::source(&error)
+        .unwrap()
+        .downcast_ref::<io::Error>()
+        .unwrap();
+    assert_eq!(source.kind(), io::ErrorKind::StorageFull);
+    assert_stopped_then_deleted(&server);
+    assert!(tokens.next().is_none());
+}
+
+#[test]
+fn write_to_writes_the_whole_reply() {
+    let server = StandIn::start();
+    let mut text = Vec::new();
+    let mut tokens = client(&server).generate("hello").unwrap();
+    tokens.write_to(&mut text).unwrap();
+    assert_eq!(text, b" Hi there, how can I help?");
+    assert!(tokens.end().is_some());
+}
