@@ -25,6 +25,9 @@ const INPUT_BUFFER: usize = 32 * 1024;
 const OUTPUT_BUFFER: usize = 16 * 1024;
 const LARGEST_HEAD: usize = 16 * 1024;
 
+/// ureq adds the connect limit to the clock, which panics if that cannot hold it. No system tries for a day.
+const LONGEST_CONNECT: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// The largest body that is read whole, in bytes: a page that says what went wrong, an id.
 const LARGEST_BODY: usize = 64 * 1024;
 
@@ -79,7 +82,7 @@ impl Origin {
             .accept_encoding("")
             .user_agent(config.user_agent)
             .proxy(config.proxy)
-            .timeout_connect(config.connect_limit)
+            .timeout_connect(config.connect_limit.map(|limit| limit.min(LONGEST_CONNECT)))
             .max_idle_age(MAX_IDLE_AGE)
             .max_idle_connections(8)
             .max_idle_connections_per_host(8)

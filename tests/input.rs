@@ -1,0 +1,156 @@
+//! Bad input is refused before anything is sent, and no secret is shown.
+
+use std::time::Duration;
+
+use h2o_chat::{
+    Client, ClientBuilder, Conversation, Error, ErrorKind, Message, Proxy, Request, Session, Step,
+    Stop, Tokens,
+};
+
+mod stand_in;
+
+use stand_in::StandIn;
+
+const URL: &str = "http://127.0.0.1:9";
+
+fn assert_refused(error: &Error) {
+    assert_eq!(
+        (error.kind(), error.step()),
+        (ErrorKind::Input, Step::Prepare),
+        "{error}"
+    );
+    assert!(!error.is_retryable());
+}
+
+#[test]
+fn build_refuses_what_cannot_be_used() {
+    let builders: [fn(ClientBuilder) -> ClientBuilder; 26] = [
+        |b| b.model(""),
+        |b| b.model(" \t"),
+        |b| b.model("a\nb"),
+        |b| b.session(""),
+        |b| b.session("a;b"),
+        |b| b.session("a b"),
+        |b| b.session("a\r\nSet-Cookie: x"),
+        |b| b.cookie_name(""),
+        |b| b.cookie_name("a=b"),
+        |b| b.cookie_name("a b"),
+        |b| b.header("", "x"),
+        |b| b.header("a b", "x"),
+        |b| b.header("x-a", "a\nb"),
+        |b| b.header("Referer", "x"),
+        |b| b.header("content-length", "x"),
+        |b| b.user_agent("a\nb"),
+        |b| b.connect_timeout(Duration::ZERO),
+        |b| b.silence_timeout(Duration::ZERO),
+        |b| b.stall_timeout(Duration::ZERO),
+        |b| b.deadline(Duration::ZERO),
+        |b| b.cleanup_budget(Duration::ZERO),
+        |b| b.proxy(Proxy::url("")),
+        |b| b.proxy(Proxy::url("ftp://127.0.0.1:1")),
+        |b| b.proxy(Proxy::url("socks4://127.0.0.1:1")),
+        |b| b.proxy(Proxy::url("http://127.0.0.1:65536")),
+        |b| b.proxy(Proxy::url("http://user:secret@127.0.0.1:0")),
+    ];
+    for (n, change) in builders.into_iter().enumerate() {
+        let built = change(Client::builder(URL)).build();
+        let error = built.err().unwrap_or_else(|| panic!("case {n} was built"));
+        assert_refused(&error);
+        assert!(!format!("{error} {error:?}").contains("secret"));
+    }
+    for proxy in [
+        "http://127.0.0.1:1",
+        "socks5://u:p@127.0.0.1:1",
+        "socks5h://host",
+        "host:3128",
+    ] {
+        Client::builder(URL)
+            .proxy(Proxy::url(proxy))
+            .build()
+            .unwrap();
+    }
+}
+
+#[cfg(not(feature = "rustls"))]
+#[test]
+fn https_without_its_feature_is_refused() {
+    assert_refused(&Client::new("https://127.0.0.1").unwrap_err());
+}
+
+#[test]
+fn a_request_that_cannot_be_meant_is_not_sent() {
+    let server = StandIn::start();
+    let client = Client::new(&server.url()).unwrap();
+    let requests = [
+        Request::new(""),
+        Request::new(" \n"),
+        Request::messages([]),
+        Request::messages([Message::user(" ")]),
+        Request::new("a").temperature(f64::NAN),
+        Request::new("a").top_p(f64::INFINITY),
+        Request::new("a").model(""),
+    ];
+    for request in requests {
+        assert_refused(&client.ask(request.clone()).unwrap_err());
+        assert_refused(&client.generate(request).unwrap_err());
+    }
+    assert_eq!(server.counts().connections, 0);
+}
+
+#[test]
+fn what_the_models_server_judges_is_left_to_it() {
+    let server = StandIn::start();
+    let client = Client::new(&server.url()).unwrap();
+    let error = client.ask(Request::new("a").temperature(0.0)).unwrap_err();
+    assert_eq!(
+        (error.kind(), error.status()),
+        (ErrorKind::Status, Some(422))
+    );
+    assert!(
+        error.server_message().unwrap().contains("temperature"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_prompt_that_is_too_large_is_refused_by_the_server_in_its_words() {
+    let server = StandIn::start();
+    let client = Client::new(&server.url()).unwrap();
+    let error = client.ask("x".repeat(600 * 1024)).unwrap_err();
+    assert_eq!(
+        (error.status(), error.server_message()),
+        (Some(413), Some("Invalid request body"))
+    );
+    assert_eq!(server.counts().conversations, 0);
+}
+
+#[test]
+fn debug_shows_no_secret_and_no_prompt() {
+    let builder = Client::builder("http://user:secret@127.0.0.1:9")
+        .session("secret-session")
+        .header("Authorization", "secret")
+        .proxy(Proxy::url("http://user:secret@127.0.0.1:1"));
+    let client = builder.clone().build().unwrap();
+    let request = Request::messages([Message::user("secret")]);
+    let prompt = Request::new("secret");
+    let shown = format!(
+        "{builder:?} {client:?} {request:?} {prompt:?} {:?}",
+        client.session()
+    );
+    assert!(!shown.contains("secret"), "{shown}");
+}
+
+#[test]
+fn types_can_go_where_they_are_needed() {
+    fn shared<T: Send + Sync + 'static>() {}
+    fn sent<T: Send + 'static>() {}
+    shared::<Client>();
+    shared::<ClientBuilder>();
+    shared::<Request>();
+    shared::<Session>();
+    shared::<Stop>();
+    shared::<Error>();
+    sent::<Tokens<'static>>();
+    sent::<Conversation>();
+    assert_eq!(size_of::<Error>(), size_of::<usize>());
+}

@@ -1,0 +1,65 @@
+//! The crate starts no thread. The server is another process, so that all threads here are the client's.
+#![cfg(target_os = "linux")]
+
+use std::fs;
+use std::net::TcpListener;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use h2o_chat::{Client, Proxy};
+
+mod example;
+
+fn threads() -> usize {
+    fs::read_dir("/proc/self/task").unwrap().count()
+}
+
+/// The most threads that there are at any time while `work` is done, and the number at the end of it.
+fn most_threads_while(work: impl FnOnce()) -> (usize, usize) {
+    let (done, most) = (AtomicBool::new(false), AtomicUsize::new(0));
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                most.fetch_max(threads(), Ordering::Relaxed);
+            }
+        });
+        work();
+        let after = threads();
+        done.store(true, Ordering::Relaxed);
+        (most.load(Ordering::Relaxed), after)
+    })
+}
+
+#[test]
+fn a_reply_starts_no_thread() {
+    // One more for the watcher.
+    let expected = threads() + 1;
+
+    let server = example::stand_in();
+    let client = Client::new(server.url()).unwrap();
+    let work = || {
+        for _ in 0..20 {
+            client.ask("/count 100").unwrap();
+        }
+        let mut tokens = client.generate("hello").unwrap();
+        assert!(tokens.all(|token| token.is_ok()));
+        client.generate("/slow").unwrap().delete().unwrap();
+    };
+    assert_eq!(most_threads_while(work), (expected, expected));
+
+    // Behind a proxy, ureq's own resolver would start one to keep within the connect limit.
+    let proxy = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://localhost:{}", proxy.local_addr().unwrap().port());
+    let client = Client::builder("http://chat.example.org")
+        .proxy(Proxy::url(url))
+        .connect_timeout(Duration::from_millis(10))
+        .build()
+        .unwrap();
+    let work = || {
+        for _ in 0..20 {
+            client.ask("hello").unwrap_err();
+        }
+    };
+    assert_eq!(most_threads_while(work), (expected, expected));
+}
