@@ -13,14 +13,16 @@ fn client(server: &StandIn) -> Client {
 
 /// The methods and paths, with the conversation's id as `ID`.
 fn paths(server: &StandIn) -> Vec<String> {
-    let is_id = |part: &str| part.len() == 24 && part.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let shown = |part| if is_id(part) { "ID" } else { part };
-    let path = |path: &str| path.split('/').map(shown).collect::<Vec<_>>().join("/");
     let requests = server.requests();
-    requests
-        .iter()
-        .map(|request| format!("{} {}", request.method, path(&request.path)))
-        .collect()
+    let created = requests.iter().find_map(|request| {
+        let id = request.path.strip_prefix("/conversation/")?;
+        Some(id.to_owned())
+    });
+    let id = created.unwrap_or_default();
+    let shown = |request: &stand_in::Request| {
+        format!("{} {}", request.method, request.path.replace(&id, "ID"))
+    };
+    requests.iter().map(shown).collect()
 }
 
 const LIFECYCLE: [&str; 4] = [

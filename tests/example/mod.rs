@@ -49,12 +49,12 @@ pub fn stand_in() -> Server {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
+    let mut stdout = BufReader::new(process.stdout.take().unwrap());
     let mut url = String::new();
-    BufReader::new(process.stdout.take().unwrap())
-        .read_line(&mut url)
-        .unwrap();
+    stdout.read_line(&mut url).unwrap();
     Server {
         stdin: process.stdin.take(),
+        _stdout: stdout,
         process,
         url: url.trim().to_owned(),
     }

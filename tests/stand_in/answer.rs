@@ -1,0 +1,147 @@
+//! Writing HTTP/1.1 answers: the same headers in the same order, and the same framing, as Node's.
+
+use std::fmt::Write;
+
+use serde_json::json;
+
+/// The answer to what is not HTTP/1.1.
+pub const BAD_REQUEST: &[u8] = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n";
+
+pub const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
+
+/// A fixed date, so that answers can be compared.
+const DATE: &str = "Mon, 23 Nov 2026 18:23:31 GMT";
+
+/// An answer before it is framed: chunked unless one of its headers is the length.
+pub struct Answer {
+    status: u16,
+    reason: String,
+    headers: Vec<(String, String)>,
+    body: Vec<u8>,
+}
+
+impl Answer {
+    pub fn new(status: u16) -> Self {
+        Self::with_reason(status, reason(status))
+    }
+
+    pub fn with_reason(status: u16, reason: &str) -> Self {
+        Self {
+            status,
+            reason: reason.to_string(),
+            headers: Vec::new(),
+            body: Vec::new(),
+        }
+    }
+
+    pub fn json(status: u16, body: &str) -> Self {
+        let answer = Self::new(status).header("content-type", "application/json");
+        answer.sized(body)
+    }
+
+    /// The `{"message": …}` of a route's error.
+    pub fn message(status: u16, message: &str) -> Self {
+        Self::json(status, &json!({"message": message}).to_string())
+    }
+
+    pub fn page(status: u16, text: &str) -> Self {
+        let body = format!("<!DOCTYPE html>\n<title>{status}</title>\n<h1>{text}</h1>\n");
+        let answer = Self::new(status).header("content-type", "text/html; charset=utf-8");
+        answer.sized(body)
+    }
+
+    /// Adds a header, whose name is in lower case.
+    pub fn header(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.headers.push((name.to_string(), value.into()));
+        self
+    }
+
+    /// The body, chunked unless a header says otherwise.
+    pub fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
+        self.body = body.into();
+        self
+    }
+
+    pub fn sized(self, body: impl Into<Vec<u8>>) -> Self {
+        let body = body.into();
+        let length = body.len().to_string();
+        self.header("content-length", length).body(body)
+    }
+
+    /// Relays a body with the headers of a model's server, which has its own date.
+    pub fn relayed(mut self, headers: Vec<(String, String)>, body: Vec<u8>) -> Self {
+        self.headers.extend(headers);
+        self = self.header("date", DATE);
+        if self.has("transfer-encoding") || self.has("content-length") {
+            self.body(body)
+        } else {
+            self.sized(body)
+        }
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.headers.iter().any(|(header, _)| header == name)
+    }
+
+    /// The head: the application's headers in alphabetical order, then what Node adds.
+    pub fn head(&self, close: bool) -> Vec<u8> {
+        let mut headers: Vec<(&str, &str)> = self
+            .headers
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect();
+        headers.sort_by_key(|&(name, _)| name);
+        if !self.has("date") {
+            headers.push(("Date", DATE));
+        }
+        if close {
+            headers.push(("Connection", "close"));
+        } else {
+            headers.extend([("Connection", "keep-alive"), ("Keep-Alive", "timeout=5")]);
+        }
+        if !self.has("content-length") && !self.has("transfer-encoding") {
+            headers.push(("Transfer-Encoding", "chunked"));
+        }
+        let mut head = format!("HTTP/1.1 {} {}\r\n", self.status, self.reason);
+        for (name, value) in headers {
+            let _ = write!(head, "{name}: {value}\r\n");
+        }
+        head += "\r\n";
+        head.into_bytes()
+    }
+
+    pub fn render(&self, close: bool) -> Vec<u8> {
+        let mut bytes = self.head(close);
+        if self.has("content-length") {
+            bytes.extend(&self.body);
+        } else {
+            bytes.extend(chunk(&self.body));
+            bytes.extend(LAST_CHUNK);
+        }
+        bytes
+    }
+}
+
+/// The bytes as one chunk; no bytes are no chunk, for an empty one would be the last.
+pub fn chunk(bytes: &[u8]) -> Vec<u8> {
+    if bytes.is_empty() {
+        return Vec::new();
+    }
+    let size = format!("{:x}\r\n", bytes.len());
+    [size.as_bytes(), bytes, b"\r\n"].concat()
+}
+
+fn reason(status: u16) -> &'static str {
+    match status {
+        200 => "OK",
+        303 => "See Other",
+        308 => "Permanent Redirect",
+        403 => "Forbidden",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        413 => "Payload Too Large",
+        429 => "Too Many Requests",
+        500 => "Internal Server Error",
+        _ => unreachable!("the chat server itself has no {status}"),
+    }
+}

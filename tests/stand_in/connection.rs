@@ -1,0 +1,144 @@
+//! One client's connection: its requests in turn, and the reply that is written into it.
+
+use std::io::{self, BufRead, BufReader, Write};
+use std::mem;
+use std::net::TcpStream;
+
+use super::answer::{BAD_REQUEST, LAST_CHUNK, chunk};
+use super::classic::{self, Job};
+use super::plan::Act;
+use super::request::{self, Request};
+use super::state::{Generation, State};
+use super::{Config, Reaction};
+
+/// Whether the connection can serve another request.
+type Kept = io::Result<bool>;
+
+/// Serves a connection which the state knows as `id`.
+pub(super) fn serve(config: &Config, state: &State, socket: &TcpStream, id: usize) {
+    let connection = Connection {
+        config,
+        state,
+        socket,
+        id,
+    };
+    // An error is the client's going away.
+    let _ = connection.serve();
+}
+
+struct Connection<'a> {
+    config: &'a Config,
+    state: &'a State,
+    socket: &'a TcpStream,
+    id: usize,
+}
+
+impl Connection<'_> {
+    fn serve(&self) -> io::Result<()> {
+        self.socket.set_nodelay(true)?;
+        let mut reader = BufReader::new(self.socket);
+        loop {
+            let request = match request::read_request(&mut reader, self.id) {
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                    return self.write(BAD_REQUEST);
+                }
+                request => request?,
+            };
+            self.socket.set_read_timeout(None)?;
+            self.state.arrived(&request);
+            if !self.react(&request, &mut reader)? || request.wants_close() {
+                return Ok(());
+            }
+            // Only a connection that has served counts as idle.
+            self.socket.set_read_timeout(Some(self.config.idle))?;
+        }
+    }
+
+    fn react(&self, request: &Request, reader: &mut impl BufRead) -> Kept {
+        match (self.config.intercept)(request) {
+            None => self.reply(request),
+            Some(Reaction::Answer(bytes)) => self.write(&bytes).map(|()| true),
+            Some(Reaction::AnswerAndClose(bytes)) => self.write(&bytes).map(|()| false),
+            Some(Reaction::Silence) => io::copy(reader, &mut io::sink()).map(|_| false),
+            Some(Reaction::Close) => Ok(false),
+        }
+    }
+
+    fn reply(&self, request: &Request) -> Kept {
+        let close = request.wants_close();
+        match classic::reply(self.config, self.state, request) {
+            (answer, None) => self.write(&answer.render(close)).map(|()| true),
+            (answer, Some(job)) => {
+                let stream = Stream {
+                    connection: self,
+                    generation: self.state.generate(&job.conversation, self.id),
+                    head: answer.head(close),
+                    gone: false,
+                };
+                Ok(stream.run(job))
+            }
+        }
+    }
+
+    fn write(&self, bytes: &[u8]) -> io::Result<()> {
+        let mut socket = self.socket;
+        socket.write_all(bytes)
+    }
+}
+
+impl Drop for Connection<'_> {
+    fn drop(&mut self) {
+        self.state.disconnect(self.id);
+    }
+}
+
+/// A reply on its way, which goes on whether or not the client is still there.
+struct Stream<'a> {
+    connection: &'a Connection<'a>,
+    generation: Generation<'a>,
+    /// Empty once it has been sent.
+    head: Vec<u8>,
+    gone: bool,
+}
+
+impl Stream<'_> {
+    /// Whether the connection can serve another request.
+    fn run(mut self, job: Job) -> bool {
+        let details = job.details.as_ref();
+        for act in job.acts {
+            match act {
+                Act::Send(bytes) => self.send(&chunk(&bytes)),
+                Act::Last(last) => self.send(&chunk(&last.frame(details))),
+                Act::Wait(time) => self.generation.pause(Some(time)),
+                Act::Hang => self.generation.pause(None),
+                Act::Drop => return false,
+            }
+            if !self.generation.is_running() {
+                return false;
+            }
+        }
+        // Before the last chunk: who has seen the end finds nothing running.
+        let finished = self.generation.finish();
+        if finished {
+            self.send(LAST_CHUNK);
+        }
+        finished && !self.gone
+    }
+
+    fn send(&mut self, bytes: &[u8]) {
+        // Every socket takes that much at once, so that the state is not locked for long.
+        const START: usize = 4096;
+        if self.gone || bytes.is_empty() {
+            return;
+        }
+        let written = if self.head.is_empty() {
+            self.connection.write(bytes)
+        } else {
+            let bytes = [&mem::take(&mut self.head), bytes].concat();
+            let (start, rest) = bytes.split_at(bytes.len().min(START));
+            let begun = self.generation.begin(|| self.connection.write(start));
+            begun.and_then(|()| self.connection.write(rest))
+        };
+        self.gone = written.is_err();
+    }
+}

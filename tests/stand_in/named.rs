@@ -1,0 +1,167 @@
+//! The plans that a prompt can ask for by its first word.
+
+use std::iter;
+use std::time::Duration;
+
+use super::frame;
+use super::plan::{Act, Last, Plan};
+
+/// A plan with its name, and the rest of the prompt as its argument.
+pub struct Named {
+    pub word: &'static str,
+    pub about: &'static str,
+    make: fn(&str) -> Plan,
+}
+
+const fn named(word: &'static str, about: &'static str, make: fn(&str) -> Plan) -> Named {
+    Named { word, about, make }
+}
+
+/// Every plan that has a name.
+#[rustfmt::skip]
+pub const NAMED: &[Named] = &[
+    named("/count", "as many tokens as the number after it, as fast as the socket takes them", count),
+    named("/slow", "a token every 100 ms, without end", |_| slow()),
+    named("/length", "a reply cut off by max_new_tokens", |_| length()),
+    named("/emoji", "events cut anywhere, inside a character too", |_| emoji()),
+    named("/comments", "a comment between two tokens", |_| comments()),
+    named("/empty", "a complete reply without text", |_| Plan::tokens([""; 0])),
+    named("/error-event-first", "an error event and nothing else", |_| Plan::bytes(vec![out_of_memory()])),
+    named("/error-event", "five tokens, then an error event", |_| greeting().then([Act::Send(out_of_memory())]).paced(PACE)),
+    named("/no-final", "five tokens and a clean end without the last event", |_| greeting().paced(PACE)),
+    named("/dropped", "five tokens, then the connection ends", |_| greeting().paced(PACE).then([Act::Wait(PACE), Act::Drop])),
+    named("/hang", "five tokens, then nothing", |_| greeting().paced(PACE).then([Act::Hang])),
+    named("/stall", "five tokens, then only comments", |_| greeting().then(iter::repeat_with(|| Act::Send(frame::comment()))).paced(PACE)),
+    named("/silent", "not even a head", |_| Plan::acts([Act::Hang])),
+    named("/422", "the model's server: the prompt is too long", |_| json(422, "Unprocessable Entity", TOO_LONG)),
+    named("/429", "the model's server: overloaded, with Retry-After", |_| overloaded()),
+    named("/502", "a proxy before the model's server: an HTML page", |_| bad_gateway()),
+    named("/503", "the model's server: still loading", |_| json(503, "Service Unavailable", LOADING)),
+    named("/rate-limit", "the chat server: too many messages", |_| Plan::Refusal { status: 429, message: RATE_LIMIT }),
+    named("/dead", "the model's server cannot be reached", |_| Plan::Refusal { status: 500, message: "Internal Error" }),
+];
+
+const PACE: Duration = Duration::from_millis(20);
+
+const GREETING: [&str; 8] = [" Hi", " there", ",", " how", " can", " I", " help", "?"];
+
+const TOO_LONG: &str = r#"{"error":"Input validation error: `inputs` tokens + `max_new_tokens` must be <= 2048. Given: 3000 `inputs` tokens and 1024 `max_new_tokens`","error_type":"validation"}"#;
+const OVERLOADED: &str = r#"{"error":"Model is overloaded","error_type":"overloaded"}"#;
+const LOADING: &str =
+    r#"{"error":"Model h2oai/h2ogpt is currently loading","estimated_time":20.0}"#;
+const RATE_LIMIT: &str = "You are sending too many messages. Try again later.";
+
+impl Plan {
+    /// The plan which the prompt's first word names, or a friendly reply.
+    pub fn for_prompt(prompt: &str) -> Self {
+        let prompt = prompt.trim_start();
+        let (word, rest) = prompt
+            .split_once(char::is_whitespace)
+            .unwrap_or((prompt, ""));
+        match NAMED.iter().find(|named| named.word == word) {
+            Some(named) => (named.make)(rest.trim()),
+            None => Self::tokens(GREETING).paced(PACE),
+        }
+    }
+}
+
+/// The beginning of the friendly reply.
+fn greeting() -> Plan {
+    let tokens = GREETING.into_iter().take(5).enumerate();
+    Plan::acts(tokens.map(|(id, text)| Act::Send(frame::token(id, text))))
+}
+
+/// Many events to a chunk: one write each would measure system calls only.
+fn count(number: &str) -> Plan {
+    const BATCH: usize = 64;
+    let total = number.parse().unwrap_or(10);
+    let mut ids = 0..total;
+    let mut whole = Some(String::new());
+    Plan::acts(iter::from_fn(move || {
+        let text_so_far = whole.as_mut()?;
+        let mut chunk = Vec::new();
+        for id in ids.by_ref().take(BATCH) {
+            let text = format!("{} ", id % 1000);
+            chunk.extend(frame::token(id, &text));
+            text_so_far.push_str(&text);
+        }
+        if chunk.is_empty() {
+            whole.take().map(|whole| Act::Last(Last::eos(whole, total)))
+        } else {
+            Some(Act::Send(chunk))
+        }
+    }))
+}
+
+fn slow() -> Plan {
+    let tokens = (0..).map(|id| Act::Send(frame::token(id, &format!(" s{id}"))));
+    Plan::acts(tokens).paced(Duration::from_millis(100))
+}
+
+fn length() -> Plan {
+    let last = Last {
+        id: 5,
+        text: GREETING[5].to_string(),
+        generated_text: GREETING[..6].concat(),
+        generated_tokens: 6,
+        finish_reason: "length",
+    };
+    greeting().then([Act::Last(last)]).paced(PACE)
+}
+
+/// The cuts fall after three bytes of an event and then after every seventh.
+fn emoji() -> Plan {
+    const TEXTS: [&str; 8] = [
+        " hé",
+        "llo",
+        " 你好",
+        " 😀",
+        "\u{fffd}",
+        "👨\u{200d}👩\u{200d}👧",
+        " \\ \"q\" \n\t",
+        "\u{2028}",
+    ];
+    let events = TEXTS.into_iter().enumerate();
+    let pieces = events.flat_map(|(id, text)| {
+        let event = frame::token(id, text);
+        let (start, rest) = event.split_at(3);
+        let pieces = iter::once(start).chain(rest.chunks(7)).map(<[u8]>::to_vec);
+        pieces.map(Act::Send).collect::<Vec<_>>()
+    });
+    let last = Last::eos(TEXTS.concat(), TEXTS.len());
+    Plan::acts(pieces)
+        .then([Act::Last(last)])
+        .paced(Duration::from_millis(1))
+}
+
+fn comments() -> Plan {
+    let Plan::Acts(reply) = Plan::tokens(GREETING) else {
+        unreachable!("tokens are acts")
+    };
+    let with_comment = reply.enumerate().map(|(number, act)| match act {
+        // One read of the relay took both.
+        Act::Send(event) if number == 3 => Act::Send([event, frame::comment()].concat()),
+        act => act,
+    });
+    Plan::acts(with_comment).paced(PACE)
+}
+
+fn out_of_memory() -> Vec<u8> {
+    let message = "Request failed during generation: Server error: CUDA out of memory";
+    frame::error(message, "generation")
+}
+
+fn json(status: u16, reason: &str, body: &str) -> Plan {
+    let headers = [("content-type", "application/json")];
+    Plan::answer(status, reason, &headers, body)
+}
+
+fn overloaded() -> Plan {
+    let headers = [("content-type", "application/json"), ("retry-after", "7")];
+    Plan::answer(429, "Too Many Requests", &headers, OVERLOADED)
+}
+
+fn bad_gateway() -> Plan {
+    let body = "<html><body>bad gateway</body></html>";
+    Plan::answer(502, "Bad Gateway", &[("content-type", "text/html")], body)
+}

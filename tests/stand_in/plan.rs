@@ -1,0 +1,150 @@
+//! What becomes of one prompt: the answer or the acts which the model's server has in store for it.
+
+use std::iter;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::frame;
+
+/// What a prompt leads to.
+pub enum Plan {
+    /// The model's server answers with something other than a reply, which is relayed as it is.
+    Answer {
+        status: u16,
+        reason: String,
+        headers: Vec<(String, String)>,
+        body: Vec<u8>,
+    },
+    /// The chat server itself refuses, with its `{"message": …}`.
+    Refusal { status: u16, message: &'static str },
+    /// The model replies.
+    Acts(Box<dyn Iterator<Item = Act> + Send>),
+}
+
+/// One step of a reply. When there are no more the reply ends cleanly.
+pub enum Act {
+    /// One HTTP chunk of exactly these bytes.
+    Send(Vec<u8>),
+    /// The last event, in one chunk.
+    Last(Last),
+    Wait(Duration),
+    /// Nothing more, until the generation is stopped or the server closed.
+    Hang,
+    /// The connection ends without the last chunk.
+    Drop,
+}
+
+/// A last event before it is known whether its details are wanted.
+pub struct Last {
+    pub id: usize,
+    pub text: String,
+    pub generated_text: String,
+    /// How many tokens there were, this one included.
+    pub generated_tokens: usize,
+    /// `eos_token`, or else `stop_sequence` or `length`, whose token is text.
+    pub finish_reason: &'static str,
+}
+
+impl Last {
+    /// The end of a reply by the model's own decision, after `tokens` tokens.
+    pub fn eos(generated_text: String, tokens: usize) -> Self {
+        Self {
+            id: 0,
+            text: "<|endoftext|>".to_string(),
+            generated_text,
+            generated_tokens: tokens + 1,
+            finish_reason: "eos_token",
+        }
+    }
+
+    pub(super) fn frame(&self, wanted: Option<&Wanted>) -> Vec<u8> {
+        let details = wanted.map(|wanted| {
+            json!({
+                "finish_reason": self.finish_reason,
+                "generated_tokens": self.generated_tokens,
+                "seed": wanted.seed,
+                "input_length": wanted.input_length,
+            })
+        });
+        let render = match self.finish_reason {
+            "eos_token" => frame::last,
+            _ => frame::cut,
+        };
+        render(self.id, &self.text, &self.generated_text, details)
+    }
+}
+
+/// The details which only the request knows.
+pub(super) struct Wanted {
+    pub seed: Value,
+    pub input_length: usize,
+}
+
+impl Plan {
+    pub fn answer(status: u16, reason: &str, headers: &[(&str, &str)], body: &str) -> Self {
+        let owned = |&(name, value): &(&str, &str)| (name.to_ascii_lowercase(), value.to_string());
+        Self::Answer {
+            status,
+            reason: reason.to_string(),
+            headers: headers.iter().map(owned).collect(),
+            body: body.as_bytes().to_vec(),
+        }
+    }
+
+    pub fn acts<A>(acts: A) -> Self
+    where
+        A: IntoIterator<Item = Act, IntoIter: Send + 'static>,
+    {
+        Self::Acts(Box::new(acts.into_iter()))
+    }
+
+    /// These chunks and a clean end.
+    pub fn bytes(chunks: Vec<Vec<u8>>) -> Self {
+        Self::acts(chunks.into_iter().map(Act::Send))
+    }
+
+    /// A whole reply of these tokens.
+    pub fn tokens<T, I>(texts: I) -> Self
+    where
+        T: Into<String>,
+        I: IntoIterator<Item = T, IntoIter: Send + 'static>,
+    {
+        let mut texts = texts.into_iter();
+        let mut whole = Some(String::new());
+        let mut id = 0;
+        Self::acts(iter::from_fn(move || {
+            let Some(text) = texts.next().map(Into::into) else {
+                return whole.take().map(|whole| Act::Last(Last::eos(whole, id)));
+            };
+            whole.as_mut()?.push_str(&text);
+            id += 1;
+            Some(Act::Send(frame::token(id - 1, &text)))
+        }))
+    }
+
+    /// Waits before everything that is sent, except the first.
+    #[must_use]
+    pub fn paced(self, pace: Duration) -> Self {
+        let Self::Acts(acts) = self else { return self };
+        let mut first = true;
+        Self::acts(acts.flat_map(move |act| {
+            let sends = matches!(act, Act::Send(_) | Act::Last(_));
+            let wait = (sends && !first).then_some(Act::Wait(pace));
+            first &= !sends;
+            wait.into_iter().chain([act])
+        }))
+    }
+
+    /// Goes on with `acts` after what is there.
+    #[must_use]
+    pub fn then<A>(self, acts: A) -> Self
+    where
+        A: IntoIterator<Item = Act, IntoIter: Send + 'static>,
+    {
+        match self {
+            Self::Acts(before) => Self::acts(before.chain(acts)),
+            whole => whole,
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! Reading HTTP/1.1 requests, of the kind that a client of this protocol sends.
+
+use std::io::{self, BufRead, Read};
+
+use serde_json::Value;
+
+/// The longest body that is taken.
+pub const BODY_LIMIT: u64 = 512 * 1024;
+
+/// A request as it came.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Which of the server's connections brought it, counted from 0.
+    pub connection: usize,
+    pub method: String,
+    pub path: String,
+    pub headers: Vec<(String, String)>,
+    /// Empty if it was longer than the limit.
+    pub body: Vec<u8>,
+}
+
+impl Request {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let mut headers = self.headers.iter();
+        headers
+            .find(|(header, _)| header.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
+    }
+
+    /// The body, or null if it is not JSON.
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_default()
+    }
+
+    /// The fields of a form, decoded.
+    pub fn form(&self) -> Vec<(String, String)> {
+        let fields = self.body.split(|&byte| byte == b'&');
+        let fields = fields.filter(|field| !field.is_empty());
+        fields
+            .map(|field| {
+                let mut parts = field.splitn(2, |&byte| byte == b'=');
+                let mut part = || form_decoded(parts.next().unwrap_or_default());
+                (part(), part())
+            })
+            .collect()
+    }
+
+    pub fn wants_close(&self) -> bool {
+        self.header("connection")
+            .is_some_and(|value| value.eq_ignore_ascii_case("close"))
+    }
+
+    pub fn content_length(&self) -> io::Result<u64> {
+        let length = self.header("content-length").unwrap_or("0");
+        length.parse().map_err(|_| malformed())
+    }
+}
+
+fn form_decoded(text: &[u8]) -> String {
+    let mut text = text.iter().copied();
+    let mut decoded = Vec::new();
+    while let Some(byte) = text.next() {
+        decoded.push(match byte {
+            b'+' => b' ',
+            b'%' => {
+                let hex: Vec<u8> = text.by_ref().take(2).collect();
+                let hex = String::from_utf8_lossy(&hex);
+                u8::from_str_radix(&hex, 16).unwrap_or(b'%')
+            }
+            byte => byte,
+        });
+    }
+    String::from_utf8_lossy(&decoded).into_owned()
+}
+
+/// Reads one request. `InvalidData` is worth an answer, any other error is the connection's end.
+pub fn read_request(reader: &mut impl BufRead, connection: usize) -> io::Result<Request> {
+    let line = read_line(reader)?;
+    let mut words = line.split(' ');
+    let (Some(method), Some(path), Some("HTTP/1.1"), None) =
+        (words.next(), words.next(), words.next(), words.next())
+    else {
+        return Err(malformed());
+    };
+    let mut request = Request {
+        connection,
+        method: method.to_string(),
+        path: path.to_string(),
+        headers: read_headers(reader)?,
+        body: Vec::new(),
+    };
+    // A client of this protocol knows the length of what it sends.
+    if request.header("host").is_none() || request.header("transfer-encoding").is_some() {
+        return Err(malformed());
+    }
+    let length = request.content_length()?;
+    if length > BODY_LIMIT {
+        io::copy(&mut reader.take(length), &mut io::sink())?;
+    } else {
+        reader.take(length).read_to_end(&mut request.body)?;
+        if (request.body.len() as u64) < length {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+    Ok(request)
+}
+
+fn read_headers(reader: &mut impl BufRead) -> io::Result<Vec<(String, String)>> {
+    let mut headers = Vec::new();
+    loop {
+        let line = read_line(reader)?;
+        if line.is_empty() {
+            return Ok(headers);
+        }
+        let (name, value) = line.split_once(':').ok_or_else(malformed)?;
+        headers.push((name.to_string(), value.trim().to_string()));
+    }
+}
+
+fn read_line(reader: &mut impl BufRead) -> io::Result<String> {
+    let mut line = String::new();
+    reader.read_line(&mut line)?;
+    if line.is_empty() {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    line.strip_suffix("\r\n")
+        .map(str::to_string)
+        .ok_or_else(malformed)
+}
+
+fn malformed() -> io::Error {
+    io::ErrorKind::InvalidData.into()
+}
