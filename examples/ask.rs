@@ -87,10 +87,10 @@ fn ask(options: &Options, screen: &mut Screen) -> Result<(), Failure> {
         Some(_) => None,
         None => Some(stand_in::StandIn::start()),
     };
-    let url = stand_in.as_ref().map_or_else(
-        || options.url.clone().unwrap_or_default(),
-        |server| server.url(),
-    );
+    let url = match (&stand_in, &options.url) {
+        (Some(server), _) => server.url(),
+        (None, url) => url.clone().unwrap_or_default(),
+    };
     if stand_in.is_some() {
         let note = "no URL given, so a stand-in answers";
         complain(writeln!(io::stderr(), "ask: {note} at {url}; see --url"));
@@ -252,7 +252,7 @@ fn options() -> Result<Option<Options>, Failure> {
 }
 
 fn text(value: OsString) -> Result<String, Failure> {
-    let usage = |value| Failure::Usage(format!("{value:?} is not UTF-8"));
+    let usage = |value: OsString| Failure::Usage(format!("{} is not UTF-8", value.display()));
     value.into_string().map_err(usage)
 }
 

@@ -386,10 +386,8 @@ fn many_threads_can_use_one_client() {
     std::thread::scope(|scope| {
         for _ in 0..8 {
             scope.spawn(|| {
-                assert_eq!(
-                    client.ask("/count 50").unwrap().split_whitespace().count(),
-                    50
-                )
+                let text = client.ask("/count 50").unwrap();
+                assert_eq!(text.split_whitespace().count(), 50);
             });
         }
     });

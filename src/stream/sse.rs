@@ -75,26 +75,19 @@ mod tests {
     use super::*;
     use crate::error::ErrorKind;
 
-    /// Hands out one piece a read.
+    /// Hands out one piece a read, or as much of it as is asked for.
     struct Pieces<'a>(Vec<&'a [u8]>);
 
     impl Read for Pieces<'_> {
         fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-            let piece = loop {
-                match self.0.is_empty() {
-                    true => return Ok(0),
-                    false => match self.0.remove(0) {
-                        b"" => {}
-                        piece => break piece,
-                    },
+            while let Some(piece) = self.0.first_mut() {
+                let length = piece.read(out)?;
+                if length > 0 {
+                    return Ok(length);
                 }
-            };
-            let length = piece.len().min(out.len());
-            out[..length].copy_from_slice(&piece[..length]);
-            if length < piece.len() {
-                self.0.insert(0, &piece[length..]);
+                self.0.remove(0);
             }
-            Ok(length)
+            Ok(0)
         }
     }
 
