@@ -83,18 +83,18 @@ fn ask(options: &Options, screen: &mut Screen) -> Result<(), Failure> {
     }
 
     // Lives as long as the answer is read.
-    let stand_in = match &options.url {
-        Some(_) => None,
-        None => Some(stand_in::StandIn::start()),
+    let stand_in = options.url.is_none().then(stand_in::StandIn::start);
+    let url = match &stand_in {
+        Some(server) => {
+            let url = server.url();
+            complain(writeln!(
+                io::stderr(),
+                "ask: no URL given, so a stand-in answers at {url}; see --url"
+            ));
+            url
+        }
+        None => options.url.clone().unwrap_or_default(),
     };
-    let url = match (&stand_in, &options.url) {
-        (Some(server), _) => server.url(),
-        (None, url) => url.clone().unwrap_or_default(),
-    };
-    if stand_in.is_some() {
-        let note = "no URL given, so a stand-in answers";
-        complain(writeln!(io::stderr(), "ask: {note} at {url}; see --url"));
-    }
     let client = Client::builder(&url)
         .model(&options.model)
         .proxy(options.proxy.clone())
