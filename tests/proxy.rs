@@ -52,21 +52,22 @@ fn tunnel(mut client: TcpStream, handshake: Handshake) -> io::Result<()> {
     client.shutdown(std::net::Shutdown::Both)
 }
 
-/// Reads a CONNECT, with its password.
-fn connect(client: &mut TcpStream) -> io::Result<String> {
-    let mut lines = BufReader::new(client.try_clone()?).lines();
-    let first = lines.next().unwrap()?;
-    let head: Vec<String> = lines
-        .by_ref()
+/// Reads a CONNECT, which ends with an empty line.
+fn connect_head(client: &TcpStream) -> io::Result<Vec<String>> {
+    let lines = BufReader::new(client.try_clone()?).lines();
+    let head = lines
         .map_while(Result::ok)
-        .take_while(|line| !line.is_empty())
-        .collect();
-    assert!(
-        head.contains(&"Proxy-Authorization: Basic bWU6c2VjcmV0".to_owned()),
-        "{head:?}"
-    );
+        .take_while(|line| !line.is_empty());
+    Ok(head.collect())
+}
+
+/// Lets in who knows the password.
+fn connect(client: &mut TcpStream) -> io::Result<String> {
+    let head = connect_head(client)?;
+    let password = "Proxy-Authorization: Basic bWU6c2VjcmV0".to_owned();
+    assert!(head.contains(&password), "{head:?}");
     client.write_all(b"HTTP/1.1 200 OK\r\n\r\n")?;
-    Ok(first.split(' ').nth(1).unwrap().to_owned())
+    Ok(head[0].split(' ').nth(1).unwrap().to_owned())
 }
 
 /// Reads a SOCKS5 greeting and a request for an IPv4 address.
@@ -145,7 +146,7 @@ fn limits_and_stops_act_through_a_proxy() {
 #[test]
 fn a_proxy_that_refuses_says_so() {
     let refuse: Handshake = |client| {
-        let _ = client.read(&mut [0; 4096]);
+        connect_head(client)?;
         client.write_all(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n")?;
         Err(io::ErrorKind::PermissionDenied.into())
     };

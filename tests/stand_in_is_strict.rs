@@ -300,7 +300,8 @@ fn what_never_reaches_the_routes_has_no_cookie() {
 #[test]
 fn connections_end_when_idle_and_when_asked_to() {
     let server = StandIn::builder().idle(Duration::from_millis(50)).start();
-    let (mut client, _) = begun(&server);
+    let mut client = Client::of(&server);
+    client.ask("GET /");
     assert_eq!(client.rest(), "");
     let mut client = Client::of(&server);
     client.send("GET /\nConnection: close");

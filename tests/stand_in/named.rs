@@ -24,6 +24,7 @@ pub const NAMED: &[Named] = &[
     named("/slow", "a token every 100 ms, without end", |_| slow()),
     named("/length", "a reply cut off by max_new_tokens", |_| length()),
     named("/emoji", "events cut anywhere, inside a character too", |_| emoji()),
+    named("/control", "a reply with characters that a terminal would obey", |_| Plan::tokens([" \u{1b}[31mred\u{7}", "\ttab\r\n"])),
     named("/comments", "a comment between two tokens", |_| comments()),
     named("/empty", "a complete reply without text", |_| Plan::tokens([""; 0])),
     named("/error-event-first", "an error event and nothing else", |_| Plan::bytes(vec![out_of_memory()])),
