@@ -1,7 +1,7 @@
 //! What goes wrong is an error, in the server's words, with what had come, and nothing left behind.
 
 use std::error::Error as _;
-use std::io::{self, Read, Write};
+use std::io;
 use std::net::TcpListener;
 use std::time::Duration;
 
@@ -363,15 +363,11 @@ fn a_server_that_closes_without_an_answer_is_a_truncated_answer() {
 
 #[test]
 fn a_server_that_speaks_something_else_is_told() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    let ssh = std::thread::spawn(move || {
-        let (mut connection, _) = listener.accept().unwrap();
-        let _ = connection.read(&mut [0; 4096]);
-        connection.write_all(b"SSH-2.0-OpenSSH_9.2\r\n").unwrap();
-    });
-    let error = Client::new(&url).unwrap().ask("hello").unwrap_err();
-    ssh.join().unwrap();
+    let banner = || Reaction::AnswerAndClose(b"SSH-2.0-OpenSSH_9.2\r\n".to_vec());
+    let server = StandIn::builder()
+        .intercept(move |_| Some(banner()))
+        .start();
+    let error = error(&server, "hello");
     assert_eq!(error.kind(), ErrorKind::Protocol, "{error}");
 }
 

@@ -401,7 +401,7 @@ fn many_threads_can_use_one_client() {
 #[test]
 fn an_idle_connection_that_the_server_closed_is_not_used_again() {
     let server = StandIn::builder()
-        .idle(std::time::Duration::from_millis(50))
+        .idle(std::time::Duration::from_secs(1))
         .start();
     let client = client(&server);
     client.ask("/count 1").unwrap();

@@ -290,7 +290,7 @@ fn what_never_reaches_the_routes_has_no_cookie() {
     );
     let page = client.ask("GET /chat\nCookie: sid=mine");
     assert!(page.contains("set-cookie: sid=mine; Path=/; "), "{page}");
-    client.raw("GET / HTTP/1.0\r\n\r\n");
+    client.raw("GET / HTTP/1.0\r\nHost: old\r\n\r\n");
     assert_eq!(
         client.rest(),
         "HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n"

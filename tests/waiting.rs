@@ -11,8 +11,11 @@ use stand_in::{Act, Plan, StandIn, frame};
 /// A limit short enough for a test, and long enough to tell from another.
 const SHORT: Duration = Duration::from_millis(300);
 
-/// Within this time of its cause a call has to end.
+/// Within this time of a stop a call has to end.
 const PROMPT: Duration = Duration::from_millis(250);
+
+/// When a limit of this length has ended a call, tidying up included, on a busy machine too.
+const IN_TIME: Duration = Duration::from_secs(1);
 
 fn builder(server: &StandIn) -> ClientBuilder {
     Client::builder(&server.url())
@@ -144,10 +147,7 @@ fn silence_ends_the_call_in_the_head_and_in_mid_line() {
         );
         assert_eq!(error.received(), received);
         assert!(error.is_retryable());
-        assert!(
-            (SHORT..SHORT + PROMPT).contains(&took),
-            "{prompt}: {took:?}"
-        );
+        assert!((SHORT..IN_TIME).contains(&took), "{prompt}: {took:?}");
         assert_nothing_left(&server);
         assert_goes_on(&client);
     }
@@ -235,10 +235,7 @@ fn a_deadline_ends_the_call_wherever_it_is() {
                 (ErrorKind::Timeout(Limit::Deadline), step),
                 "{prompt}"
             );
-            assert!(
-                (SHORT..SHORT + PROMPT).contains(&took),
-                "{prompt}: {took:?}"
-            );
+            assert!((SHORT..IN_TIME).contains(&took), "{prompt}: {took:?}");
             assert_nothing_left(&server);
         }
     }

@@ -1,6 +1,8 @@
 //! How the server frames a reply, and what ends it.
 
 use std::iter;
+use std::sync::mpsc::{self, Sender};
+use std::time::Duration;
 
 use crate::raw_client::{
     Client, begun, chunks, empty_success, event, last_event, prompt, stream_head,
@@ -95,21 +97,40 @@ fn a_stop_ends_a_generation_without_the_last_chunk() {
     );
 }
 
+/// Says so when a generation is over.
+struct Over(Sender<()>);
+
+impl Drop for Over {
+    fn drop(&mut self) {
+        let _ = self.0.send(());
+    }
+}
+
 #[test]
 fn only_a_stop_ends_a_generation_which_nobody_reads() {
-    let endless = || Plan::acts(iter::repeat_with(|| Act::Send(vec![b' '; 1 << 16])));
-    let server = StandIn::builder().plan(move |_| endless()).start();
-    let (mut client, id) = begun(&server);
-    client.send(&prompt(&id, "never read"));
-    server.wait_for("the first byte", |counts| counts.streaming == 1);
-    drop(client);
-    let mut other = Client::of(&server);
-    other.send(&prompt(&id, "read too late"));
+    let (sender, over) = mpsc::channel();
+    let endless = move |_: &str| {
+        let over = Over(sender.clone());
+        Plan::acts(iter::repeat_with(move || {
+            let _ = &over;
+            Act::Send(vec![b' '; 1 << 16])
+        }))
+    };
+    let server = StandIn::builder().plan(endless).start();
+    let (mut gone, id) = begun(&server);
+    gone.send(&prompt(&id, "from a client that goes away"));
+    server.wait_for("the first reply", |counts| counts.streaming == 1);
+    drop(gone);
+    let mut busy = Client::of(&server);
+    busy.send(&prompt(&id, "from a client that does not read"));
     server.wait_for("the second reply", |counts| counts.streaming == 2);
     assert_eq!(server.counts().running, 2);
     stop(&server, &id);
-    assert!(other.rest().starts_with(&stream_head()));
+    for _ in 0..2 {
+        over.recv_timeout(Duration::from_secs(10)).unwrap();
+    }
     assert_eq!(server.counts().stopped, 2);
+    assert!(busy.rest().starts_with(&stream_head()));
 }
 
 #[test]
