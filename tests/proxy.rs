@@ -186,10 +186,8 @@ fn a_proxy_that_says_nothing_is_waited_for_within_the_limits() {
     let (client, stop) = (builder().build().unwrap(), Stop::default());
     let stopped = thread::scope(|scope| {
         let call = scope.spawn(|| client.ask(Request::new("hello").stop(&stop)).unwrap_err());
-        // The first two are those of the calls before.
-        for _ in 0..3 {
-            proxy.accept().unwrap();
-        }
+        // The first two are those of the calls before. Held, because dropping would close them.
+        let _held: Vec<_> = (0..3).map(|_| proxy.accept().unwrap()).collect();
         let start = Instant::now();
         stop.stop();
         let error = call.join().unwrap();

@@ -113,7 +113,8 @@ fn only_a_stop_ends_a_generation_which_nobody_reads() {
         let over = Over(sender.clone());
         Plan::acts(iter::repeat_with(move || {
             let _ = &over;
-            Act::Send(vec![b' '; 1 << 16])
+            // More than the sockets hold, so that the second one is stuck in its write.
+            Act::Send(vec![b' '; 1 << 24])
         }))
     };
     let server = StandIn::builder().plan(endless).start();
