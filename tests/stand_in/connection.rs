@@ -2,7 +2,7 @@
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::mem;
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 
 use super::answer::{BAD_REQUEST, LAST_CHUNK, chunk};
 use super::classic::{self, Job};
@@ -88,6 +88,8 @@ impl Connection<'_> {
 
 impl Drop for Connection<'_> {
     fn drop(&mut self) {
+        // Closed before it is counted as such, although the state has a clone.
+        let _ = self.socket.shutdown(Shutdown::Both);
         self.state.disconnect(self.id);
     }
 }
