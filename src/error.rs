@@ -4,6 +4,7 @@
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::io;
 use std::time::Duration;
 
 /// The result of everything in this crate that can fail.
@@ -240,11 +241,19 @@ impl Error {
         self.0.undeleted.as_deref()
     }
 
+    /// Whether the connection was lost rather than closed by the server.
+    fn is_a_broken_connection(&self) -> bool {
+        let cause = self
+            .source()
+            .and_then(|source| source.downcast_ref::<io::Error>());
+        cause.is_some_and(|cause| cause.kind() != io::ErrorKind::UnexpectedEof)
+    }
+
     /// Whether nothing is being generated on the server any more: it said so itself, or was never reached.
     pub(crate) fn is_the_servers_end(&self) -> bool {
         match self.0.kind {
             ErrorKind::Generation | ErrorKind::Connect => true,
-            ErrorKind::Truncated => self.0.step == Step::Reply,
+            ErrorKind::Truncated => self.0.step == Step::Reply && !self.is_a_broken_connection(),
             _ => self.0.status.is_some(),
         }
     }

@@ -51,28 +51,31 @@ fn assert_goes_on(client: &Client) {
     assert_eq!(client.ask("hello").unwrap(), " Hi there, how can I help?");
 }
 
+/// The error of a call that is stopped after `wait`, and has to end soon after.
+fn stopped(stop: &Stop, wait: impl FnOnce(), call: impl FnOnce() -> Error + Send) -> Error {
+    let (error, took) = std::thread::scope(|scope| {
+        let call = scope.spawn(|| (call(), Instant::now()));
+        wait();
+        let stopped = Instant::now();
+        stop.stop();
+        let (error, ended) = call.join().unwrap();
+        (error, ended - stopped)
+    });
+    assert!(took < PROMPT, "{took:?}");
+    assert_eq!(error.kind(), ErrorKind::Stopped);
+    error
+}
+
 #[test]
 fn a_stop_acts_while_the_head_is_awaited() {
     let server = StandIn::start();
     let client = builder(&server).build().unwrap();
     assert_goes_on(&client);
     let stop = Stop::default();
-    let (error, took) = std::thread::scope(|scope| {
-        let call = scope.spawn(|| {
-            let error = client.ask(Request::new("/silent").stop(&stop)).unwrap_err();
-            (error, Instant::now())
-        });
-        server.wait_for("the generation", |counts| counts.running == 1);
-        let stopped = Instant::now();
-        stop.stop();
-        let (error, ended) = call.join().unwrap();
-        (error, ended - stopped)
-    });
-    assert_eq!(
-        (error.kind(), error.step()),
-        (ErrorKind::Stopped, Step::Message)
-    );
-    assert!(took < PROMPT, "{took:?}");
+    let request = Request::new("/silent").stop(&stop);
+    let wait = || server.wait_for("the generation", |counts| counts.running == 1);
+    let error = stopped(&stop, wait, || client.ask(request).unwrap_err());
+    assert_eq!(error.step(), Step::Message);
     assert_nothing_left(&server);
     assert_goes_on(&client);
 }
@@ -84,20 +87,10 @@ fn a_stop_acts_in_mid_line() {
     let stop = Stop::default();
     let mut tokens = client.generate(Request::new("cut").stop(&stop)).unwrap();
     assert_eq!(tokens.next().unwrap().unwrap(), "a");
-    let (error, took) = std::thread::scope(|scope| {
-        let call = scope.spawn(|| (tokens.next().unwrap().unwrap_err(), Instant::now()));
-        // So that the stop finds the call at some place in its waiting; it has to hold at any.
-        std::thread::sleep(SHORT);
-        let stopped = Instant::now();
-        stop.stop();
-        let (error, ended) = call.join().unwrap();
-        (error, ended - stopped)
-    });
-    assert_eq!(
-        (error.kind(), error.step()),
-        (ErrorKind::Stopped, Step::Reply)
-    );
-    assert!(took < PROMPT, "{took:?}");
+    // So that the stop finds the call at some place in its waiting; it has to hold at any.
+    let wait = || std::thread::sleep(SHORT);
+    let error = stopped(&stop, wait, || tokens.next().unwrap().unwrap_err());
+    assert_eq!(error.step(), Step::Reply);
     assert_nothing_left(&server);
     assert_goes_on(&client);
 }

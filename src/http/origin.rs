@@ -52,13 +52,46 @@ pub(crate) struct Config {
 
 /// A request, as the protocol has it.
 pub(crate) struct Call<'a> {
-    pub(crate) step: Step,
-    pub(crate) method: Method,
-    pub(crate) path: &'a str,
+    step: Step,
+    method: Method,
+    path: &'a str,
     /// None for the session of the client, whichever that is now.
-    pub(crate) session: Option<&'a Session>,
-    pub(crate) body: Option<&'a [u8]>,
-    pub(crate) content_type: Option<&'static str>,
+    session: Option<&'a Session>,
+    content_type: Option<&'static str>,
+    body: Option<&'a [u8]>,
+}
+
+impl<'a> Call<'a> {
+    /// A POST, of nothing at first.
+    pub(crate) fn post(step: Step, path: &'a str) -> Call<'a> {
+        Call {
+            step,
+            method: Method::POST,
+            path,
+            session: None,
+            content_type: None,
+            body: Some(b""),
+        }
+    }
+
+    pub(crate) fn delete(step: Step, path: &'a str) -> Call<'a> {
+        Call {
+            method: Method::DELETE,
+            body: None,
+            ..Call::post(step, path)
+        }
+    }
+
+    pub(crate) fn session(mut self, session: &'a Session) -> Call<'a> {
+        self.session = Some(session);
+        self
+    }
+
+    pub(crate) fn body(mut self, content_type: &'static str, body: &'a [u8]) -> Call<'a> {
+        self.content_type = Some(content_type);
+        self.body = Some(body);
+        self
+    }
 }
 
 /// An answer whose body has not been read yet.

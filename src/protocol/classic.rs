@@ -4,7 +4,6 @@ use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
 
 use serde_json::{Value, json};
-use ureq::http::Method;
 use uuid::Uuid;
 
 use super::{Frame, Place, Stream, is_id};
@@ -63,19 +62,12 @@ impl Classic {
             return Ok(());
         }
         let form = self.settings(model);
-        let answer = self.origin.exchange(
-            watch,
-            &Call {
-                step: Step::Settings,
-                method: Method::POST,
-                path: "/settings",
-                session: None,
-                body: Some(form.as_bytes()),
-                content_type: Some(FORM),
-            },
-        )?;
+        let call = Call::post(Step::Settings, "/settings").body(FORM, form.as_bytes());
+        let answer = self.origin.exchange(watch, &call)?;
         // To a browser the same success is a redirect.
-        if answer.status() != 303 {
+        if answer.status() == 303 {
+            answer.bytes(watch)?;
+        } else {
             let answer = json_of(answer.accepted(watch)?, watch, Step::Settings)?;
             if !matches!(answer["type"].as_str(), Some("redirect" | "success")) {
                 return Err(unexpected(Step::Settings, &answer));
@@ -100,18 +92,8 @@ impl Classic {
 
     pub(crate) fn open(&self, watch: &Watch, model: &str) -> Result<Place> {
         let body = json!({ "model": model }).to_string();
-        let answer = self.origin.exchange(
-            watch,
-            &Call {
-                step: Step::Conversation,
-                method: Method::POST,
-                path: "/conversation",
-                session: None,
-                body: Some(body.as_bytes()),
-                content_type: Some(JSON),
-            },
-        )?;
-        let answer = answer.accepted(watch)?;
+        let call = Call::post(Step::Conversation, "/conversation").body(JSON, body.as_bytes());
+        let answer = self.origin.exchange(watch, &call)?.accepted(watch)?;
         let session = answer.session.clone();
         let answer = json_of(answer, watch, Step::Conversation)?;
         match answer["conversationId"].as_str() {
@@ -125,18 +107,11 @@ impl Classic {
 
     /// Sends the message; returns when the reply begins.
     pub(crate) fn ask(&self, watch: &Watch, place: &Place, message: &Message) -> Result<Stream> {
-        let answer = self.origin.exchange(
-            watch,
-            &Call {
-                step: Step::Message,
-                method: Method::POST,
-                path: &format!("/conversation/{}", place.id),
-                session: Some(&place.session),
-                body: Some(&message.0),
-                content_type: Some(JSON),
-            },
-        )?;
-        let answer = answer.accepted(watch)?;
+        let path = place.path();
+        let call = Call::post(Step::Message, &path)
+            .session(&place.session)
+            .body(JSON, &message.0);
+        let answer = self.origin.exchange(watch, &call)?.accepted(watch)?;
         if !answer.content_type().is_none_or(is_event_stream) {
             return Err(no_stream(answer, watch));
         }
@@ -145,41 +120,32 @@ impl Classic {
 
     /// Ends the generation that is running in the conversation.
     pub(crate) fn stop(&self, watch: &Watch, place: &Place) -> Result<()> {
-        let answer = self.origin.exchange(
-            watch,
-            &Call {
-                step: Step::Stop,
-                method: Method::POST,
-                path: &format!("/conversation/{}/stop-generating", place.id),
-                session: Some(&place.session),
-                body: Some(b""),
-                content_type: None,
-            },
-        )?;
-        answer.accepted(watch)?.bytes(watch).map(drop)
+        let path = format!("{}/stop-generating", place.path());
+        let call = Call::post(Step::Stop, &path).session(&place.session);
+        let answer = self.origin.exchange(watch, &call)?.accepted(watch)?;
+        answer.bytes(watch).map(drop)
     }
 
     /// A conversation that is gone already is as good as deleted.
     pub(crate) fn delete(&self, watch: &Watch, place: &Place) -> Result<()> {
-        let answer = self.origin.exchange(
-            watch,
-            &Call {
-                step: Step::Delete,
-                method: Method::DELETE,
-                path: &format!("/conversation/{}", place.id),
-                session: Some(&place.session),
-                body: None,
-                content_type: None,
-            },
-        )?;
-        match answer.status() {
-            404 => answer.bytes(watch).map(drop),
-            _ => answer.accepted(watch)?.bytes(watch).map(drop),
-        }
+        let path = place.path();
+        let call = Call::delete(Step::Delete, &path).session(&place.session);
+        let answer = self.origin.exchange(watch, &call)?;
+        let answer = match answer.status() {
+            404 => answer,
+            _ => answer.accepted(watch)?,
+        };
+        answer.bytes(watch).map(drop)
     }
 
     pub(crate) fn session(&self) -> Session {
         self.origin.session()
+    }
+}
+
+impl Place {
+    fn path(&self) -> String {
+        format!("/conversation/{}", self.id)
     }
 }
 
