@@ -45,8 +45,8 @@ enum Failure {
     /// The command line cannot be used.
     Usage(String),
     Chat(h2o_chat::Error),
-    /// Standard output or input failed.
-    Io(io::Error),
+    Input(io::Error),
+    Output(io::Error),
 }
 
 fn main() -> ExitCode {
@@ -63,7 +63,9 @@ fn main() -> ExitCode {
     let code = match outcome {
         Ok(()) => ExitCode::SUCCESS,
         // Whoever reads the output has had enough: what was asked for is done.
-        Err(Failure::Io(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
+            ExitCode::SUCCESS
+        }
         Err(failure) => report(&failure),
     };
     if options.stats {
@@ -108,7 +110,7 @@ fn ask(options: &Options, screen: &mut Screen) -> Result<(), Failure> {
         whole(&client, request, screen)
     };
     let closed = screen.close(answered.is_ok());
-    answered.and(closed.map_err(Failure::Io))
+    answered.and(closed.map_err(Failure::Output))
 }
 
 fn stream(client: &Client, request: Request, screen: &mut Screen) -> Result<(), Failure> {
@@ -117,7 +119,7 @@ fn stream(client: &Client, request: Request, screen: &mut Screen) -> Result<(), 
         if let Err(error) = screen.print(&token?) {
             // Dropping the tokens would do the same, but could not say that it failed.
             tokens.delete()?;
-            return Err(Failure::Io(error));
+            return Err(Failure::Output(error));
         }
     }
     Ok(())
@@ -125,9 +127,9 @@ fn stream(client: &Client, request: Request, screen: &mut Screen) -> Result<(), 
 
 fn whole(client: &Client, request: Request, screen: &mut Screen) -> Result<(), Failure> {
     match client.ask(request) {
-        Ok(text) => screen.print(&text).map_err(Failure::Io),
+        Ok(text) => screen.print(&text).map_err(Failure::Output),
         Err(error) => {
-            screen.print(error.received()).map_err(Failure::Io)?;
+            screen.print(error.received()).map_err(Failure::Output)?;
             Err(error.into())
         }
     }
@@ -139,7 +141,7 @@ fn prompt(words: &[String]) -> Result<String, Failure> {
     if !io::stdin().is_terminal() {
         io::stdin()
             .read_to_string(&mut prompt)
-            .map_err(Failure::Io)?;
+            .map_err(Failure::Input)?;
     }
     if !prompt.is_empty() && !prompt.ends_with('\n') && !words.is_empty() {
         prompt.push('\n');
@@ -220,10 +222,8 @@ fn options() -> Result<Option<Options>, Failure> {
     use lexopt::prelude::{Long, Short, Value};
 
     let mut options = Options {
-        url: std::env::var("H2O_CHAT_URL")
-            .ok()
-            .filter(|url| !url.is_empty()),
-        model: std::env::var("H2O_CHAT_MODEL").unwrap_or_else(|_| DEFAULT_MODEL.to_owned()),
+        url: from_env("H2O_CHAT_URL")?,
+        model: from_env("H2O_CHAT_MODEL")?.unwrap_or_else(|| DEFAULT_MODEL.to_owned()),
         system: None,
         params: Vec::new(),
         proxy: Proxy::env(),
@@ -249,6 +249,12 @@ fn options() -> Result<Option<Options>, Failure> {
         }
     }
     Ok(Some(options))
+}
+
+/// What an environment variable says, if it says anything.
+fn from_env(name: &str) -> Result<Option<String>, Failure> {
+    let value = std::env::var_os(name).map(text).transpose()?;
+    Ok(value.filter(|value| !value.is_empty()))
 }
 
 fn text(value: OsString) -> Result<String, Failure> {
@@ -285,9 +291,11 @@ fn report(failure: &Failure) -> ExitCode {
         Failure::Usage(message) => (format!("{message}; see --help"), 2),
         Failure::Chat(error) if error.kind() == ErrorKind::Input => (error.to_string(), 2),
         Failure::Chat(error) => (error.to_string(), 1),
-        Failure::Io(error) => (error.to_string(), 1),
+        Failure::Input(error) => (format!("standard input: {error}"), 1),
+        Failure::Output(error) => (format!("standard output: {error}"), 1),
     };
-    complain(writeln!(io::stderr(), "ask: {}", harmless(&message)));
+    let line = harmless(&message).replace('\n', " ");
+    complain(writeln!(io::stderr(), "ask: {line}"));
     ExitCode::from(code)
 }
 
@@ -305,5 +313,16 @@ impl From<h2o_chat::Error> for Failure {
 impl From<lexopt::Error> for Failure {
     fn from(error: lexopt::Error) -> Failure {
         Failure::Usage(error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_terminal_gets_pictures_of_control_characters() {
+        assert_eq!(harmless("\u{1b}[2J\u{7}\r\u{7f}\u{9b}"), "␛[2J␇␍␡\u{fffd}");
+        assert_eq!(harmless("tab\tline\né 😀"), "tab\tline\né 😀");
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use ureq::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use crate::conversation::Conversation;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Step};
 use crate::http::{BaseUrl, Config, Origin, Proxy, Session, Watch, judge_cookie_name};
 use crate::protocol::{Classic, Message};
 use crate::request::Request;
@@ -58,8 +58,9 @@ impl Client {
     }
 
     /// To configure a client of the server at this URL: `http://` or `https://`, a host, perhaps a port, and the
-    /// path that the server's pages are below, if there is one. A user and password are sent as Basic
-    /// authentication.
+    /// path that the server's pages are below, if there is one. A user and password in it are sent as Basic
+    /// authentication, as they are; for those with characters that a URL cannot hold there is
+    /// [`header`](ClientBuilder::header).
     pub fn builder(url: &str) -> ClientBuilder {
         ClientBuilder {
             url: url.to_owned(),
@@ -110,7 +111,9 @@ impl Client {
             request.deadline.or(limits.deadline),
         );
         self.server.set_up(&watch, model)?;
-        let place = self.server.open(&watch, model)?;
+        // Once asked for, a conversation whose id is not known could not be deleted.
+        watch.check().map_err(|cut| cut.at(Step::Conversation))?;
+        let place = self.server.open(&watch.with_grace(limits.cleanup), model)?;
         let mut conversation = Conversation::new(Arc::clone(&self.server), place, limits.cleanup);
         match conversation.send(&watch, &message) {
             Ok(stream) => Ok(Tokens::new(stream, conversation, watch)),
@@ -244,8 +247,9 @@ impl ClientBuilder {
                 "the user agent has characters that a header cannot hold",
             ));
         }
-        let session = self.session.unwrap_or_else(Session::invent);
+        let session = self.session.clone().unwrap_or_else(Session::invent);
         session.judge()?;
+        self.judge_size(&session)?;
         let origin = Origin::new(Config {
             proxy: self.proxy.judged(&base)?,
             base,
@@ -260,6 +264,25 @@ impl ClientBuilder {
             model: self.model.into(),
             limits: self.limits,
         })
+    }
+}
+
+impl ClientBuilder {
+    /// What goes into the head of each request has to fit there.
+    fn judge_size(&self, session: &Session) -> Result<()> {
+        const ROOM: usize = 8 * 1024;
+        let headers = self
+            .headers
+            .iter()
+            .map(|(name, value)| name.len() + value.len());
+        let others = [&self.url, &self.cookie_name, &self.user_agent].map(String::len);
+        let size = headers.chain(others).sum::<usize>() + session.as_str().len();
+        if size > ROOM {
+            return Err(Error::input(format!(
+                "the URL, session and headers have {size} bytes; there is room for {ROOM}"
+            )));
+        }
+        Ok(())
     }
 }
 

@@ -11,16 +11,13 @@ use crate::error::{Error, Result};
 use crate::http::Watch;
 use crate::protocol::{Classic, Message, Place, Stream};
 
-/// A conversation on the server.
-///
-/// While it is *armed*, dropping it deletes it from the server, within the client's
-/// [cleanup budget](crate::ClientBuilder::cleanup_budget), and logs a warning with the id if that fails. One
-/// that was [kept](crate::Tokens::keep) is not armed: dropping it does nothing.
-#[must_use = "an armed conversation is deleted from the server when dropped"]
+/// A conversation that was [kept](crate::Tokens::keep): it stays on the server when this is dropped.
+#[must_use = "a kept conversation stays on the server; its id is lost with this"]
 pub struct Conversation {
     server: Arc<Classic>,
     place: Place,
     cleanup_budget: Duration,
+    /// Dropping it deletes it from the server.
     armed: bool,
     /// A generation may be running on the server, which a deletion would not stop.
     running: bool,
@@ -47,24 +44,14 @@ impl Conversation {
         &self.place.id
     }
 
-    /// Deletes it from the server, armed or not.
-    ///
-    /// Dropping an armed one does the same but has no place for an error; call this to see it. One that is
-    /// gone already is no error.
+    /// Deletes it from the server. One that is gone already is no error.
     ///
     /// # Errors
-    /// If the server cannot be reached within the cleanup budget, or refuses; the id is in
-    /// [`Error::undeleted`]. It is not tried again on drop.
+    /// If the server cannot be reached within the client's
+    /// [cleanup budget](crate::ClientBuilder::cleanup_budget), or refuses; the id is in [`Error::undeleted`].
     pub fn delete(mut self) -> Result<()> {
         self.armed = true;
         self.close_()
-    }
-
-    /// Leaves it on the server, armed or not, and returns its id.
-    #[must_use = "the id is all that is left of the conversation here"]
-    pub fn keep(mut self) -> String {
-        self.armed = false;
-        self.place.id.clone()
     }
 
     /// Sends a message; returns when the reply begins.
@@ -89,6 +76,7 @@ impl Conversation {
         }
     }
 
+    /// Dropping it does nothing from now on.
     pub(crate) fn disarm(&mut self) {
         self.armed = false;
     }
@@ -132,7 +120,6 @@ impl fmt::Debug for Conversation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Conversation")
             .field("id", &self.place.id)
-            .field("armed", &self.armed)
             .finish_non_exhaustive()
     }
 }

@@ -4,7 +4,6 @@
 
 use std::error::Error as StdError;
 use std::fmt;
-use std::io;
 use std::time::Duration;
 
 /// The result of everything in this crate that can fail.
@@ -198,7 +197,7 @@ impl Error {
         self.0.step
     }
 
-    /// The status of the server's answer, if it is what makes this an error.
+    /// The status of the answer that is the matter, which may be a success with a wrong content.
     #[must_use]
     pub fn status(&self) -> Option<u16> {
         self.0.status
@@ -241,21 +240,11 @@ impl Error {
         self.0.undeleted.as_deref()
     }
 
-    /// Whether the connection was lost rather than closed by the server.
-    fn is_a_broken_connection(&self) -> bool {
-        let cause = self
-            .source()
-            .and_then(|source| source.downcast_ref::<io::Error>());
-        cause.is_some_and(|cause| cause.kind() != io::ErrorKind::UnexpectedEof)
-    }
-
-    /// Whether nothing is being generated on the server any more: it said so itself, or was never reached.
+    /// Whether the server itself said that nothing is being generated. A gateway before it (502 and above)
+    /// does not know.
     pub(crate) fn is_the_servers_end(&self) -> bool {
-        match self.0.kind {
-            ErrorKind::Generation | ErrorKind::Connect => true,
-            ErrorKind::Truncated => self.0.step == Step::Reply && !self.is_a_broken_connection(),
-            _ => self.0.status.is_some(),
-        }
+        let refused = self.0.status.is_some_and(|status| status <= 500);
+        refused || self.0.kind == ErrorKind::Generation
     }
 }
 

@@ -47,14 +47,15 @@
 //!
 //! `let _ = client.generate(…)?` drops the reply at once: it is stopped and deleted before it is read.
 //!
-//! A conversation whose creation was not answered, because of a limit or a broken connection, cannot be
-//! deleted: its id is not known.
+//! A conversation whose creation is not answered cannot be deleted: its id is not known. A stop or a limit
+//! at that moment therefore waits for the answer, for as long as the cleanup budget.
 //!
 //! # Waiting
 //!
 //! While a call waits for the server's bytes it looks at its limits and its [`Stop`] every 0.1 seconds. The
-//! lookup of a name cannot be interrupted and has no limit but the system's; connecting, and sending to a
-//! server that does not read, are kept within the limits but do not notice a stop before the nearest of them.
+//! lookup of a name cannot be interrupted and has no limit but the system's. Connecting, and sending to a
+//! server that does not read, notice a stop only when the nearest limit is reached; and as what is sent ends
+//! a silence as well, a server that reads slowly can make sending a large prompt overrun a limit.
 //!
 //! # Logging
 //!

@@ -2,6 +2,7 @@
 //!
 //! Knows nothing of servers; how a request travels is the protocol's business.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
@@ -112,7 +113,8 @@ pub struct Request {
     prompt: Prompt,
     model: Option<String>,
     parameters: Map<String, Value>,
-    invalid: Option<String>,
+    /// The parameters whose numbers JSON cannot say.
+    not_finite: BTreeSet<String>,
     pub(crate) deadline: Option<Duration>,
     pub(crate) stop: Option<Stop>,
 }
@@ -154,7 +156,7 @@ impl Request {
             prompt,
             model: None,
             parameters,
-            invalid: None,
+            not_finite: BTreeSet::new(),
             deadline: None,
             stop: None,
         }
@@ -222,12 +224,14 @@ impl Request {
     ///
     /// A number that is not finite cannot be said in JSON: it arrives here as `null`.
     pub fn param(mut self, name: impl Into<String>, value: impl Into<Value>) -> Request {
-        self.parameters.insert(name.into(), value.into());
+        let name = name.into();
+        self.not_finite.remove(&name);
+        self.parameters.insert(name, value.into());
         self
     }
 
-    /// How long the whole call may take, from now of the call to the reply's end. Defaults to the client's
-    /// deadline, which is none.
+    /// How long the whole call may take, from its beginning to the last token. Defaults to the client's
+    /// deadline, which is none unless it was set; [`Duration::MAX`] is none.
     pub fn deadline(mut self, deadline: Duration) -> Request {
         self.deadline = Some(deadline);
         self
@@ -239,17 +243,21 @@ impl Request {
         self
     }
 
-    fn number(mut self, name: &str, value: f64) -> Request {
+    fn number(self, name: &str, value: f64) -> Request {
+        let mut request = self.param(name, value);
         if !value.is_finite() {
-            self.invalid = Some(format!("{name} must be a finite number, not {value}"));
+            request.not_finite.insert(name.to_owned());
         }
-        self.param(name, value)
+        request
     }
 
     /// The prompt as the server is to read it, or what makes the request unfit to be sent.
     pub(crate) fn prompt(&self) -> Result<String> {
-        if let Some(invalid) = &self.invalid {
-            return Err(Error::input(invalid.as_str()));
+        if let Some(name) = self.not_finite.first() {
+            return Err(Error::input(format!("{name} is not a finite number")));
+        }
+        if self.deadline == Some(Duration::ZERO) {
+            return Err(Error::input("a deadline of zero leaves no time"));
         }
         let prompt = match &self.prompt {
             Prompt::Text(text) => text.clone(),

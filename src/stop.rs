@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// Made before the call and given to it with [`Request::stop`](crate::Request::stop); clones are the same
 /// flag. A call that is waiting notices within 0.1 seconds, while the reply's first token is awaited as
 /// well as in the middle of it, and fails with [`ErrorKind::Stopped`](crate::ErrorKind::Stopped); the
-/// generation is stopped on the server and the conversation deleted. Once stopped, a flag stays so.
+/// generation is stopped on the server and the conversation deleted. Only while a conversation is being
+/// opened is the answer waited for first, within the cleanup budget. Once stopped, a flag stays so.
 ///
 /// ```no_run
 /// use h2o_chat::{Client, Request, Stop};

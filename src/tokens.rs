@@ -78,8 +78,8 @@ impl Tokens<'static> {
 
     /// Ends the reply where it is and leaves the conversation on the server. What is returned is not armed.
     ///
-    /// A conversation is deleted when its reply is complete: to keep it, call this before the iterator has
-    /// returned `None`.
+    /// A conversation is deleted when its reply is complete, and after an error: to keep it, call this before
+    /// the iterator has returned `None` or an error.
     pub fn keep(mut self) -> Conversation {
         self.stream = None;
         self.conversation.stop();
@@ -124,8 +124,9 @@ impl Tokens<'_> {
     /// Writes the rest of the reply, token by token as it arrives, each flushed.
     ///
     /// # Errors
-    /// As the iterator; and with [`ErrorKind::Output`] if the writer fails, whose error is the source. The
-    /// reply ends there, stopped and deleted.
+    /// As the iterator, a failed deletion included: the whole text has been written then. And with
+    /// [`ErrorKind::Output`] if the writer fails, whose error is the source; the reply ends there, stopped and
+    /// deleted.
     pub fn write_to(&mut self, mut out: impl Write) -> Result<()> {
         while let Some(token) = self.next() {
             let token = token?;
@@ -139,7 +140,7 @@ impl Tokens<'_> {
         Ok(())
     }
 
-    /// What the server said at the end; none before, and none after an error.
+    /// What the server said at the end; none before that, and none after an error in the reply.
     #[must_use]
     pub fn end(&self) -> Option<&End> {
         self.end.as_ref()
@@ -156,6 +157,8 @@ impl Tokens<'_> {
         let since = Instant::now();
         while let (Some(stream), None) = (&mut self.stream, &self.end) {
             let Some(frame) = stream.next(&self.watch, since)? else {
+                // A clean end, so the server has nothing more to generate.
+                self.conversation.generation_ended();
                 return Err(Error::new(
                     ErrorKind::Truncated,
                     Step::Reply,

@@ -178,6 +178,7 @@ fn a_command_line_that_cannot_be_used_is_exit_code_2() {
         (&["--nonsense"][..], "--nonsense"),
         (&["--param", "temperature"], "NAME=JSON"),
         (&["--param", "temperature=warm"], "no JSON"),
+        (&["--param", "x\ny=1\nz"], "no JSON"),
         (&["--silence", "soon", "hello"], "seconds"),
         (&["--silence", "0", "hello"], "silence timeout"),
         (&["--url", "ftp://host", "hello"], "ftp://host"),
@@ -187,6 +188,21 @@ fn a_command_line_that_cannot_be_used_is_exit_code_2() {
         assert_fails(&ask(&server, arguments), 2, words);
     }
     assert_eq!(server.counts().requests, 0);
+}
+
+#[cfg(unix)]
+#[test]
+fn an_environment_that_cannot_be_read_is_not_passed_over() {
+    use std::os::unix::ffi::OsStrExt;
+    let mut command = example::command("ask");
+    let url = std::ffi::OsStr::from_bytes(b"http://\xff");
+    let output = command
+        .env("H2O_CHAT_URL", url)
+        .arg("hello")
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    assert_fails(&output, 2, "not UTF-8");
 }
 
 #[test]

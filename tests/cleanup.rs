@@ -2,9 +2,11 @@
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::Duration;
+use std::sync::{Mutex, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
 
-use h2o_chat::{Client, ErrorKind, Limit, Request, Step};
+use h2o_chat::{Client, ErrorKind, Limit, Request, Step, Stop};
 
 mod stand_in;
 
@@ -104,7 +106,7 @@ fn a_thread_local_that_holds_a_reply_tidies_up_when_its_thread_ends() {
     thread_local!(static HELD: RefCell<Option<h2o_chat::Tokens<'static>>> = const { RefCell::new(None) });
     let server = StandIn::start();
     let client = client(&server);
-    let thread = std::thread::spawn(move || {
+    let thread = thread::spawn(move || {
         let tokens = client.generate(ENDLESS).unwrap();
         HELD.with(|held| *held.borrow_mut() = Some(tokens));
     });
@@ -139,12 +141,8 @@ fn keep_leaves_the_conversation_and_stops_the_generation() {
     drop(kept);
     assert_eq!(server.conversations(), [id]);
 
-    let kept = client.generate(ENDLESS).unwrap().keep();
-    kept.delete().unwrap();
-    let kept = client.generate(ENDLESS).unwrap().keep();
-    let second = kept.keep();
-    assert_eq!(server.conversations().len(), 2);
-    assert!(server.conversations().contains(&second));
+    client.generate(ENDLESS).unwrap().keep().delete().unwrap();
+    assert_eq!(server.conversations().len(), 1);
 }
 
 #[test]
@@ -176,7 +174,6 @@ fn a_deletion_that_fails_at_the_end_is_the_last_item() {
         (ErrorKind::Timeout(Limit::Cleanup), Step::Delete)
     );
     assert_eq!(error.undeleted(), Some(server.conversations()[0].as_str()));
-    assert!(!error.is_retryable());
     // The reply itself is complete.
     assert!(tokens.end().is_some());
     assert!(tokens.next().is_none());
@@ -186,6 +183,138 @@ fn a_deletion_that_fails_at_the_end_is_the_last_item() {
         .into_iter()
         .filter(|request| request.method == "DELETE");
     assert_eq!(deletes.count(), 1);
+}
+
+#[test]
+fn a_refused_deletion_cannot_be_made_good_by_asking_again() {
+    let answer = "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n";
+    let refuse = |request: &stand_in::Request| {
+        (request.method == "DELETE").then(|| Reaction::Answer(answer.into()))
+    };
+    let server = StandIn::builder().intercept(refuse).start();
+    let error = client(&server)
+        .generate("hello")
+        .unwrap()
+        .last()
+        .unwrap()
+        .unwrap_err();
+    assert_eq!((error.step(), error.status()), (Step::Delete, Some(503)));
+    assert!(!error.is_retryable());
+}
+
+#[test]
+fn a_deletion_has_succeeded_whatever_becomes_of_its_body() {
+    let answer = "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nok";
+    let cut = |request: &stand_in::Request| {
+        (request.method == "DELETE").then(|| Reaction::AnswerAndClose(answer.into()))
+    };
+    let server = StandIn::builder().intercept(cut).start();
+    client(&server).generate(ENDLESS).unwrap().delete().unwrap();
+}
+
+#[test]
+fn a_conversation_is_deleted_under_the_session_that_made_it() {
+    let answer = "HTTP/1.1 303 See Other\r\ncontent-length: 0\r\nset-cookie: hf-chat=other\r\n\r\n";
+    let other_session = |request: &stand_in::Request| {
+        let is_other = request.path == "/settings" && request.form()[3].1 == "other/model";
+        is_other.then(|| Reaction::Answer(answer.into()))
+    };
+    let server = StandIn::builder().intercept(other_session).start();
+    let client = client(&server);
+    let tokens = client.generate(ENDLESS).unwrap();
+    let session = client.session();
+    client
+        .ask(Request::new("hello").model("other/model"))
+        .unwrap_err();
+    assert_eq!(client.session().as_str(), "other");
+    drop(tokens);
+    server.wait_for("nothing to be left", |counts| {
+        counts.conversations + counts.running == 0
+    });
+    let delete = server.requests().pop().unwrap();
+    assert_eq!(
+        delete.header("cookie"),
+        Some(format!("hf-chat={}", session.as_str()).as_str())
+    );
+}
+
+#[test]
+fn a_conversation_that_is_being_opened_when_the_call_is_cut_is_deleted() {
+    for by_stop in [true, false] {
+        let (asked, opening) = mpsc::channel();
+        let (proceed, gate) = mpsc::channel::<()>();
+        let gate = Mutex::new(gate);
+        let slow = move |request: &stand_in::Request| {
+            if request.path == "/conversation" {
+                asked.send(()).unwrap();
+                gate.lock().unwrap().recv().unwrap();
+            }
+            None
+        };
+        let server = StandIn::builder().intercept(slow).start();
+        let (client, stop) = (client(&server), Stop::default());
+        let request = Request::new("hello").stop(&stop);
+        let request = if by_stop {
+            request
+        } else {
+            request.deadline(Duration::from_millis(100))
+        };
+        let error = thread::scope(|scope| {
+            let call = scope.spawn(|| client.ask(request).unwrap_err());
+            opening.recv().unwrap();
+            if by_stop {
+                stop.stop();
+            } else {
+                // Past the deadline.
+                thread::sleep(Duration::from_millis(150));
+            }
+            proceed.send(()).unwrap();
+            call.join().unwrap()
+        });
+        let expected = if by_stop {
+            ErrorKind::Stopped
+        } else {
+            ErrorKind::Timeout(Limit::Deadline)
+        };
+        assert_eq!((error.kind(), error.undeleted()), (expected, None));
+        let counts = server.counts();
+        assert_eq!((counts.created, counts.conversations), (1, 0));
+    }
+}
+
+#[test]
+fn a_server_that_never_opens_the_conversation_is_waited_for_no_longer_than_the_cleanup() {
+    let server = deaf_to("POST", "/conversation");
+    let client = Client::builder(&server.url())
+        .deadline(Duration::from_millis(200))
+        .cleanup_budget(Duration::from_millis(200))
+        .build()
+        .unwrap();
+    let start = Instant::now();
+    let error = client.ask("hello").unwrap_err();
+    assert_eq!(
+        (error.kind(), error.step()),
+        (ErrorKind::Timeout(Limit::Deadline), Step::Conversation)
+    );
+    assert!((Duration::from_millis(400)..Duration::from_secs(1)).contains(&start.elapsed()));
+}
+
+#[test]
+fn a_generation_is_stopped_when_the_connection_or_a_gateway_fails() {
+    const GATEWAY: &str = "HTTP/1.1 504 Gateway Timeout\r\ncontent-length: 0\r\n\r\n";
+    let reactions: [fn() -> Reaction; 2] =
+        [|| Reaction::Answer(GATEWAY.into()), || Reaction::Close];
+    let is_message = |request: &stand_in::Request| request.body.starts_with(b"{\"inputs\"");
+    for reaction in reactions {
+        let intercept = move |request: &stand_in::Request| is_message(request).then(reaction);
+        let server = StandIn::builder().intercept(intercept).start();
+        client(&server).ask("hello").unwrap_err();
+        assert!(server.requests()[3].path.ends_with("/stop-generating"));
+        assert_eq!(server.counts().conversations, 0);
+    }
+    let server = StandIn::start();
+    client(&server).ask("/dropped").unwrap_err();
+    assert!(server.requests()[3].path.ends_with("/stop-generating"));
 }
 
 #[test]
@@ -235,7 +364,7 @@ fn a_stop_that_is_not_answered_leaves_time_for_the_deletion() {
 #[test]
 fn a_stop_of_the_caller_does_not_keep_the_conversation_from_being_deleted() {
     let server = StandIn::start();
-    let stop = h2o_chat::Stop::default();
+    let stop = Stop::default();
     let mut tokens = client(&server)
         .generate(Request::new(ENDLESS).stop(&stop))
         .unwrap();

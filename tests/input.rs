@@ -24,7 +24,7 @@ fn assert_refused(error: &Error) {
 
 #[test]
 fn build_refuses_what_cannot_be_used() {
-    let builders: [fn(ClientBuilder) -> ClientBuilder; 26] = [
+    let builders: [fn(ClientBuilder) -> ClientBuilder; 28] = [
         |b| b.model(""),
         |b| b.model(" \t"),
         |b| b.model("a\nb"),
@@ -40,6 +40,8 @@ fn build_refuses_what_cannot_be_used() {
         |b| b.header("x-a", "a\nb"),
         |b| b.header("Referer", "x"),
         |b| b.header("content-length", "x"),
+        |b| b.header("x-a", "x".repeat(9000)),
+        |b| b.session("x".repeat(9000)),
         |b| b.user_agent("a\nb"),
         |b| b.connect_timeout(Duration::ZERO),
         |b| b.silence_timeout(Duration::ZERO),
@@ -89,12 +91,23 @@ fn a_request_that_cannot_be_meant_is_not_sent() {
         Request::new("a").temperature(f64::NAN),
         Request::new("a").top_p(f64::INFINITY),
         Request::new("a").model(""),
+        Request::new("a").deadline(Duration::ZERO),
     ];
     for request in requests {
         assert_refused(&client.ask(request.clone()).unwrap_err());
         assert_refused(&client.generate(request).unwrap_err());
     }
     assert_eq!(server.counts().connections, 0);
+}
+
+#[test]
+fn a_number_that_was_not_meant_can_be_overridden() {
+    let server = StandIn::start();
+    let client = Client::new(&server.url()).unwrap();
+    let wrong = || Request::new("/count 1").temperature(f64::NAN);
+    for request in [wrong().temperature(0.5), wrong().param("temperature", 0.5)] {
+        client.ask(request).unwrap();
+    }
 }
 
 #[test]

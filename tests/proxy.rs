@@ -165,6 +165,47 @@ fn a_proxy_that_refuses_says_so() {
 }
 
 #[test]
+fn a_socks_proxy_that_refuses_or_speaks_something_else_says_so() {
+    let refuse: Handshake = |client| {
+        client.read_exact(&mut [0; 3])?;
+        client.write_all(&[5, 0])?;
+        client.read_exact(&mut [0; 10])?;
+        // The rule set does not allow it.
+        client.write_all(&[5, 2, 0, 1, 0, 0, 0, 0, 0, 0])?;
+        Err(io::ErrorKind::PermissionDenied.into())
+    };
+    let no_method: Handshake = |client| {
+        client.read_exact(&mut [0; 3])?;
+        client.write_all(&[5, 0xff])?;
+        Err(io::ErrorKind::PermissionDenied.into())
+    };
+    let http: Handshake = |client| {
+        client.read_exact(&mut [0; 3])?;
+        client.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")?;
+        Err(io::ErrorKind::InvalidData.into())
+    };
+    let close: Handshake = |client| {
+        client.read_exact(&mut [0; 3])?;
+        Err(io::ErrorKind::InvalidData.into())
+    };
+    for handshake in [refuse, no_method, http, close] {
+        let proxy = TestProxy::start(handshake);
+        let url = format!("socks5://{}", proxy.address);
+        let client = Client::builder("http://127.0.0.1:9")
+            .proxy(Proxy::url(url))
+            .build()
+            .unwrap();
+        let error = client.ask("hello").unwrap_err();
+        assert_eq!(
+            (error.kind(), error.step()),
+            (ErrorKind::Proxy, Step::Settings),
+            "{error}"
+        );
+        assert!(!error.is_retryable());
+    }
+}
+
+#[test]
 fn a_proxy_that_says_nothing_is_waited_for_within_the_limits() {
     // Never accepted, so never answered.
     let proxy = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -69,10 +69,7 @@ fn of_io(step: Step, cause: &io::Error) -> (ErrorKind, String) {
             ErrorKind::Truncated,
             format!("the connection broke: {cause}"),
         ),
-        _ => (
-            ErrorKind::Connect,
-            format!("no connection to the server: {cause}"),
-        ),
+        _ => (ErrorKind::Connect, format!("no connection: {cause}")),
     }
 }
 

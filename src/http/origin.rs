@@ -262,6 +262,12 @@ impl Answer {
         }
     }
 
+    /// Reads a body that has nothing to say, so that the connection can be used again.
+    pub(crate) fn skip(self, watch: &Watch) {
+        // Without success the connection is closed, and that is all.
+        let _ = read_bounded(watch, self.body);
+    }
+
     pub(crate) fn into_reader(self) -> BodyReader<'static> {
         self.body.into_reader()
     }

@@ -5,6 +5,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
+use std::io;
 use std::time::{Duration, Instant};
 
 use ureq::config::Config;
@@ -28,6 +29,7 @@ pub(crate) struct Watch {
     silence: Option<Duration>,
     stall: Option<Duration>,
     end: Option<Bound>,
+    grace: Option<Duration>,
 }
 
 /// A moment at which a limit is reached.
@@ -57,6 +59,7 @@ impl Watch {
             silence,
             stall,
             end: Bound::after(deadline, Limit::Deadline, Instant::now()),
+            grace: None,
         }
     }
 
@@ -68,6 +71,16 @@ impl Watch {
             silence: None,
             stall: None,
             end,
+            grace: None,
+        }
+    }
+
+    /// The same, but for a call that is given so much longer when it should be cut, because to be left
+    /// without its answer is worse.
+    pub(crate) fn with_grace(&self, grace: Duration) -> Watch {
+        Watch {
+            grace: Some(grace),
+            ..self.clone()
         }
     }
 
@@ -88,6 +101,8 @@ impl Watch {
             silence: Bound::after(self.silence, Limit::Silence, Instant::now()),
             stall: Bound::after(self.stall, Limit::Stall, since),
             end: self.end,
+            grace: self.grace,
+            overtime: None,
         }
     }
 }
@@ -107,14 +122,37 @@ struct Bounds {
     silence: Option<Bound>,
     stall: Option<Bound>,
     end: Option<Bound>,
+    grace: Option<Duration>,
+    /// When the grace ends, and why it began.
+    overtime: Option<(Instant, Cut)>,
+}
+
+impl Bounds {
+    const NONE: Bounds = Bounds {
+        silence: None,
+        stall: None,
+        end: None,
+        grace: None,
+        overtime: None,
+    };
+
+    /// The time left to the nearest bound, if there is one, or the one that is reached.
+    fn time_left(&self, now: Instant) -> Result<Option<Duration>, Cut> {
+        if is_stopped() {
+            return Err(Cut::Stopped);
+        }
+        let set = [self.end, self.stall, self.silence].into_iter().flatten();
+        if let Some(reached) = set.clone().find(|bound| bound.at <= now) {
+            return Err(Cut::Reached(reached.limit, reached.length));
+        }
+        Ok(set.map(|bound| bound.at - now).min())
+    }
 }
 
 thread_local! {
     // Two cells, because the first needs no destructor: tidying up in the destructor of another
     // thread-local still finds its budget.
-    static BOUNDS: Cell<Bounds> = const {
-        Cell::new(Bounds { silence: None, stall: None, end: None })
-    };
+    static BOUNDS: Cell<Bounds> = const { Cell::new(Bounds::NONE) };
     static STOP: RefCell<Option<Stop>> = const { RefCell::new(None) };
 }
 
@@ -141,25 +179,31 @@ impl Drop for Scope {
     }
 }
 
-/// Looks at the bounds of this thread: the time left to the nearest, if there is one, or the one that is
-/// reached.
+/// The time left to the call under way on this thread, if it is bounded, or why it has to end.
 fn time_left() -> Result<Option<Duration>, Cut> {
+    let bounds = BOUNDS.get();
+    let now = Instant::now();
+    if let Some((end, cut)) = bounds.overtime {
+        return if now < end {
+            Ok(Some(end - now))
+        } else {
+            Err(cut)
+        };
+    }
+    let left = bounds.time_left(now);
+    let end = bounds.grace.and_then(|grace| now.checked_add(grace));
+    if let (Err(cut), Some(end)) = (left, end) {
+        let overtime = Some((end, cut));
+        BOUNDS.set(Bounds { overtime, ..bounds });
+        return Ok(Some(end - now));
+    }
+    left
+}
+
+fn is_stopped() -> bool {
     let stopped =
         |cell: &RefCell<Option<Stop>>| cell.borrow().as_ref().is_some_and(Stop::is_stopped);
-    if STOP.try_with(stopped).unwrap_or(false) {
-        return Err(Cut::Stopped);
-    }
-    let Bounds {
-        silence,
-        stall,
-        end,
-    } = BOUNDS.get();
-    let now = Instant::now();
-    let set = [end, stall, silence].into_iter().flatten();
-    if let Some(reached) = set.clone().find(|bound| bound.at <= now) {
-        return Err(Cut::Reached(reached.limit, reached.length));
-    }
-    Ok(set.map(|bound| bound.at - now).min())
+    STOP.try_with(stopped).unwrap_or(false)
 }
 
 /// Something travelled: the silence begins anew.
@@ -213,11 +257,37 @@ impl<T: Connector, S: Connector<Patient<T::Out>>> Connector for Watched<T, S> {
             run_connector: details.run_connector.clone(),
             register_shutdown: details.register_shutdown.clone(),
         };
-        self.tcp
-            .connect(&details, None)
+        let tcp = self.tcp.connect(&details, None);
+        tcp.map_err(|error| proxys_own(&details, error))
             .and_then(|tcp| self.secure.connect(&details, tcp.map(Patient)))
             .map_err(the_bound_behind)
     }
+}
+
+/// What goes wrong after a proxy has been reached, and before there is a tunnel through it, is its doing.
+fn proxys_own(details: &ConnectionDetails, error: ureq::Error) -> ureq::Error {
+    let proxy = details.config.proxy();
+    if proxy.is_none_or(|proxy| proxy.is_no_proxy(details.uri)) {
+        return error;
+    }
+    match error {
+        ureq::Error::Io(cause) if !is_of_the_system(&cause) => {
+            ureq::Error::ConnectProxyFailed(cause.to_string())
+        }
+        ureq::Error::Protocol(cause) => ureq::Error::ConnectProxyFailed(cause.to_string()),
+        other => other,
+    }
+}
+
+/// Whether the system says so, of a connection that could not be made.
+fn is_of_the_system(cause: &io::Error) -> bool {
+    let broken = matches!(
+        cause.kind(),
+        io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::BrokenPipe
+    );
+    cause.raw_os_error().is_some() && !broken
 }
 
 /// In the place of TLS where there is none.

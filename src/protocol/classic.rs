@@ -66,7 +66,7 @@ impl Classic {
         let answer = self.origin.exchange(watch, &call)?;
         // To a browser the same success is a redirect.
         if answer.status() == 303 {
-            answer.bytes(watch)?;
+            answer.skip(watch);
         } else {
             let answer = json_of(answer.accepted(watch)?, watch, Step::Settings)?;
             if !matches!(answer["type"].as_str(), Some("redirect" | "success")) {
@@ -90,6 +90,7 @@ impl Classic {
         )
     }
 
+    /// Opens a conversation.
     pub(crate) fn open(&self, watch: &Watch, model: &str) -> Result<Place> {
         let body = json!({ "model": model }).to_string();
         let call = Call::post(Step::Conversation, "/conversation").body(JSON, body.as_bytes());
@@ -122,8 +123,11 @@ impl Classic {
     pub(crate) fn stop(&self, watch: &Watch, place: &Place) -> Result<()> {
         let path = format!("{}/stop-generating", place.path());
         let call = Call::post(Step::Stop, &path).session(&place.session);
-        let answer = self.origin.exchange(watch, &call)?.accepted(watch)?;
-        answer.bytes(watch).map(drop)
+        self.origin
+            .exchange(watch, &call)?
+            .accepted(watch)?
+            .skip(watch);
+        Ok(())
     }
 
     /// A conversation that is gone already is as good as deleted.
@@ -135,7 +139,8 @@ impl Classic {
             404 => answer,
             _ => answer.accepted(watch)?,
         };
-        answer.bytes(watch).map(drop)
+        answer.skip(watch);
+        Ok(())
     }
 
     pub(crate) fn session(&self) -> Session {

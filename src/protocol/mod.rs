@@ -30,9 +30,16 @@ pub(crate) struct Frame {
     pub(crate) end: Option<End>,
 }
 
+/// The longest event of a reply that has no text yet, in bytes.
+const LONGEST_EVENT: usize = 1 << 20;
+
+/// How many bytes JSON may write for a byte of text, as in `\u0007`. The last event repeats the whole text.
+const LONGEST_ESCAPE: usize = 6;
+
 /// A reply on its way.
 pub(crate) struct Stream {
     events: Events,
+    longest_event: usize,
     body: BodyReader<'static>,
 }
 
@@ -40,6 +47,7 @@ impl Stream {
     fn new(body: BodyReader<'static>) -> Stream {
         Stream {
             events: Events::default(),
+            longest_event: LONGEST_EVENT,
             body,
         }
     }
@@ -49,8 +57,10 @@ impl Stream {
     pub(crate) fn next(&mut self, watch: &Watch, since: Instant) -> Result<Option<Frame>> {
         loop {
             watch.check().map_err(|cut| cut.at(Step::Reply))?;
-            while let Some(event) = self.events.next()? {
+            while let Some(event) = self.events.next(self.longest_event)? {
                 if let Some(frame) = classic::frame(event)? {
+                    let text = frame.token.as_ref().map_or(0, String::len);
+                    self.longest_event += text * LONGEST_ESCAPE;
                     return Ok(Some(frame));
                 }
             }

@@ -4,9 +4,6 @@ use std::io::{self, Read};
 
 use crate::error::{Error, ErrorKind, Result, Step};
 
-/// The longest line, in bytes.
-pub(super) const LONGEST: usize = 1 << 20;
-
 /// How many bytes are asked for at a time.
 const PIECE: usize = 16 * 1024;
 
@@ -23,8 +20,8 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    /// The next line, without its end, if it is here already.
-    pub(super) fn next(&mut self) -> Result<Option<&[u8]>> {
+    /// The next line, without its end, if it is here already. One of more than `longest` bytes is an error.
+    pub(super) fn next(&mut self, longest: usize) -> Result<Option<&[u8]>> {
         if self.after_cr && self.start < self.buffer.len() {
             self.start += usize::from(self.buffer[self.start] == b'\n');
             self.searched = self.start;
@@ -35,8 +32,8 @@ impl Lines {
             .position(|byte| matches!(byte, b'\n' | b'\r'));
         let end = end.map(|at| self.searched + at);
         let start = self.start;
-        if end.unwrap_or(self.buffer.len()) - start > LONGEST {
-            return Err(too_long());
+        if end.unwrap_or(self.buffer.len()) - start > longest {
+            return Err(too_long(longest));
         }
         let Some(end) = end else {
             self.searched = self.buffer.len();
@@ -62,10 +59,10 @@ impl Lines {
     }
 }
 
-pub(super) fn too_long() -> Error {
+pub(super) fn too_long(longest: usize) -> Error {
     Error::new(
         ErrorKind::TooLarge,
         Step::Reply,
-        format!("a line or an event is longer than {LONGEST} bytes"),
+        format!("a line or an event is longer than {longest} bytes"),
     )
 }

@@ -3,7 +3,7 @@
 
 use std::io::{self, Read};
 
-use super::lines::{LONGEST, Lines, too_long};
+use super::lines::{Lines, too_long};
 use crate::error::Result;
 
 const BOM: &[u8] = b"\xEF\xBB\xBF";
@@ -19,15 +19,16 @@ pub(crate) struct Events {
 }
 
 impl Events {
-    /// The data of the next event, if all of it is here already.
+    /// The data of the next event, if all of it is here already. One with a line, or data, of more than `longest`
+    /// bytes is an error.
     ///
     /// An event that the end of the stream cuts off is not one: its blank line never comes.
-    pub(crate) fn next(&mut self) -> Result<Option<&[u8]>> {
+    pub(crate) fn next(&mut self, longest: usize) -> Result<Option<&[u8]>> {
         if self.dispatched {
             self.data.clear();
             self.dispatched = false;
         }
-        while let Some(mut line) = self.lines.next()? {
+        while let Some(mut line) = self.lines.next(longest)? {
             // One leading BOM is ignored.
             if !self.begun {
                 self.begun = true;
@@ -43,8 +44,8 @@ impl Events {
                 continue;
             }
             if let Some(value) = data_of(line) {
-                if self.data.len() + value.len() > LONGEST {
-                    return Err(too_long());
+                if self.data.len() + value.len() > longest {
+                    return Err(too_long(longest));
                 }
                 self.data.extend_from_slice(value);
                 self.data.push(b'\n');
@@ -75,6 +76,8 @@ mod tests {
     use super::*;
     use crate::error::ErrorKind;
 
+    const LONGEST: usize = 1 << 20;
+
     /// Hands out one piece a read, or as much of it as is asked for.
     struct Pieces<'a>(Vec<&'a [u8]>);
 
@@ -95,7 +98,7 @@ mod tests {
         let (mut events, mut reader) = (Events::default(), Pieces(pieces));
         let mut found = Vec::new();
         loop {
-            while let Some(event) = events.next()? {
+            while let Some(event) = events.next(LONGEST)? {
                 found.push(String::from_utf8(event.to_vec()).unwrap());
             }
             if events.fill(&mut reader).unwrap() == 0 {
@@ -147,7 +150,11 @@ mod tests {
             let mut events = Events::default();
             let bytes = format!("data: now{end}{end}");
             events.fill(&mut bytes.as_bytes()).unwrap();
-            assert_eq!(events.next().unwrap(), Some(b"now".as_slice()), "{end:?}");
+            assert_eq!(
+                events.next(LONGEST).unwrap(),
+                Some(b"now".as_slice()),
+                "{end:?}"
+            );
         }
     }
 
