@@ -4,7 +4,7 @@ use std::io;
 
 use serde_json::Value;
 
-use super::wait::Cut;
+use super::watch::Cut;
 use crate::error::{Error, ErrorKind, Limit, Step};
 
 /// How much of the server's words is kept, in characters.

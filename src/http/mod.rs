@@ -6,8 +6,9 @@ mod failure;
 mod origin;
 mod proxy;
 mod session;
+mod transport;
 mod url;
-mod wait;
+mod watch;
 
 pub(crate) use failure::{one_line, unreadable};
 pub(crate) use origin::{Answer, Call, Config, Origin};
@@ -15,4 +16,4 @@ pub use proxy::Proxy;
 pub use session::Session;
 pub(crate) use session::judge_cookie_name;
 pub(crate) use url::BaseUrl;
-pub(crate) use wait::Watch;
+pub(crate) use watch::Watch;

@@ -13,8 +13,9 @@ use ureq::{Agent, Body, BodyReader};
 
 use super::failure::{one_line, refused, unanswered, unreadable, words};
 use super::session::Session;
+use super::transport::{SameThread, connector};
 use super::url::{BaseUrl, without_user};
-use super::wait::{SameThread, Watch, connector};
+use super::watch::Watch;
 use crate::error::{Error, ErrorKind, Result, Step};
 
 /// The server closes a connection that was idle for 5 s.

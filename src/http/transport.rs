@@ -1,0 +1,192 @@
+//! The way to a server and back: a transport that waits in slices of at most 100 ms and looks at the bounds of
+//! the call between them. All waiting of this crate is here.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use ureq::config::Config;
+use ureq::http::Uri;
+use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::transport::{
+    Buffers, ConnectProxyConnector, ConnectionDetails, Connector, NextTimeout, SocksConnector,
+    TcpConnector, Transport,
+};
+
+use super::watch::{Cut, heard, time_left};
+
+/// The longest wait between two looks at the bounds.
+const SLICE: Duration = Duration::from_millis(100);
+
+/// A connector for plain and, with the feature `rustls`, secure connections whose waits are watched.
+///
+/// It stands between TCP and TLS, so that handshakes are watched as well.
+pub(super) fn connector() -> impl Connector {
+    let tcp = ().chain(SocksConnector::default()).chain(ConnectProxyConnector::default());
+    #[cfg(feature = "rustls")]
+    let secure = ureq::unversioned::transport::RustlsConnector::default();
+    #[cfg(not(feature = "rustls"))]
+    let secure = Plain;
+    Watched {
+        tcp: tcp.chain(TcpConnector::default()),
+        secure,
+    }
+}
+
+#[derive(Debug)]
+struct Watched<T, S> {
+    tcp: T,
+    secure: S,
+}
+
+impl<T: Connector, S: Connector<Patient<T::Out>>> Connector for Watched<T, S> {
+    type Out = S::Out;
+
+    fn connect(
+        &self,
+        details: &ConnectionDetails,
+        _: Option<()>,
+    ) -> Result<Option<S::Out>, ureq::Error> {
+        // Connecting is not cut into slices, only kept within the nearest bound.
+        let details = ConnectionDetails {
+            uri: details.uri,
+            addrs: details.addrs.clone(),
+            config: details.config,
+            request_level: details.request_level,
+            resolver: details.resolver,
+            now: details.now,
+            timeout: at_most(details.timeout, time_left()?),
+            current_time: details.current_time.clone(),
+            run_connector: details.run_connector.clone(),
+            register_shutdown: details.register_shutdown.clone(),
+        };
+        let tcp = self.tcp.connect(&details, None);
+        tcp.map_err(|error| proxys_own(&details, error))
+            .and_then(|tcp| self.secure.connect(&details, tcp.map(Patient)))
+            .map_err(the_bound_behind)
+    }
+}
+
+/// What goes wrong after a proxy has been reached, and before there is a tunnel through it, is its doing.
+fn proxys_own(details: &ConnectionDetails, error: ureq::Error) -> ureq::Error {
+    let proxy = details.config.proxy();
+    if proxy.is_none_or(|proxy| proxy.is_no_proxy(details.uri)) {
+        return error;
+    }
+    match error {
+        ureq::Error::Io(cause) if !is_of_the_system(&cause) => {
+            ureq::Error::ConnectProxyFailed(cause.to_string())
+        }
+        ureq::Error::Protocol(cause) => ureq::Error::ConnectProxyFailed(cause.to_string()),
+        other => other,
+    }
+}
+
+/// Whether the system says so, of a connection that could not be made.
+fn is_of_the_system(cause: &io::Error) -> bool {
+    let broken = matches!(
+        cause.kind(),
+        io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::BrokenPipe
+    );
+    cause.raw_os_error().is_some() && !broken
+}
+
+/// In the place of TLS where there is none.
+#[cfg(not(feature = "rustls"))]
+#[derive(Debug)]
+struct Plain;
+
+#[cfg(not(feature = "rustls"))]
+impl<T: Transport> Connector<T> for Plain {
+    type Out = T;
+
+    fn connect(&self, _: &ConnectionDetails, tcp: Option<T>) -> Result<Option<T>, ureq::Error> {
+        Ok(tcp)
+    }
+}
+
+/// A transport that waits in slices.
+#[derive(Debug)]
+struct Patient<T>(T);
+
+impl<T: Transport> Transport for Patient<T> {
+    fn buffers(&mut self) -> &mut dyn Buffers {
+        self.0.buffers()
+    }
+
+    /// Sends in one go: what a cut would leave half sent could not be told.
+    fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), ureq::Error> {
+        let timeout = at_most(timeout, time_left()?);
+        self.0
+            .transmit_output(amount, timeout)
+            .map_err(the_bound_behind)?;
+        heard();
+        Ok(())
+    }
+
+    fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, ureq::Error> {
+        let start = Instant::now();
+        loop {
+            let slice = time_left()?.map_or(SLICE, |left| left.min(SLICE));
+            let own = timeout.after.saturating_sub(start.elapsed());
+            if own.is_zero() {
+                return Err(ureq::Error::Timeout(timeout.reason));
+            }
+            match self.0.await_input(at_most(timeout, Some(slice.min(own)))) {
+                Err(ureq::Error::Timeout(_)) => {}
+                Ok(more) => {
+                    heard();
+                    return Ok(more);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn is_open(&mut self) -> bool {
+        self.0.is_open()
+    }
+
+    fn is_tls(&self) -> bool {
+        self.0.is_tls()
+    }
+}
+
+fn at_most(mut timeout: NextTimeout, left: Option<Duration>) -> NextTimeout {
+    if let Some(left) = left {
+        timeout.after = timeout.after.min(left.into());
+    }
+    timeout
+}
+
+/// Names the bound that a timeout of ureq's stands for, if it is one of ours.
+fn the_bound_behind(error: ureq::Error) -> ureq::Error {
+    match error {
+        ureq::Error::Timeout(_) => time_left().map_or_else(ureq::Error::from, |_| error),
+        other => other,
+    }
+}
+
+/// Looks names up on the calling thread: given a timeout, ureq's own resolver starts one for it, and behind
+/// a proxy it is given the connect limit.
+#[derive(Debug, Default)]
+pub(super) struct SameThread(DefaultResolver);
+
+impl Resolver for SameThread {
+    fn resolve(
+        &self,
+        uri: &Uri,
+        config: &Config,
+        _: NextTimeout,
+    ) -> Result<ResolvedSocketAddrs, ureq::Error> {
+        time_left()?;
+        self.0.resolve(uri, config, NextTimeout::default())
+    }
+}
+
+impl From<Cut> for ureq::Error {
+    fn from(cut: Cut) -> ureq::Error {
+        ureq::Error::Other(Box::new(cut))
+    }
+}
