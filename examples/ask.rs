@@ -315,14 +315,3 @@ impl From<lexopt::Error> for Failure {
         Failure::Usage(error.to_string())
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_terminal_gets_pictures_of_control_characters() {
-        assert_eq!(harmless("\u{1b}[2J\u{7}\r\u{7f}\u{9b}"), "␛[2J␇␍␡\u{fffd}");
-        assert_eq!(harmless("tab\tline\né 😀"), "tab\tline\né 😀");
-    }
-}

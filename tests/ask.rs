@@ -179,6 +179,10 @@ fn a_command_line_that_cannot_be_used_is_exit_code_2() {
         (&["--param", "temperature"], "NAME=JSON"),
         (&["--param", "temperature=warm"], "no JSON"),
         (&["--param", "x\ny=1\nz"], "no JSON"),
+        (
+            &["--param", "\u{1b}[2J\u{7}\r\u{7f}\u{9b}"],
+            "␛[2J␇␍␡\u{fffd}",
+        ),
         (&["--silence", "soon", "hello"], "seconds"),
         (&["--silence", "0", "hello"], "silence timeout"),
         (&["--url", "ftp://host", "hello"], "ftp://host"),
