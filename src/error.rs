@@ -55,6 +55,10 @@ pub enum ErrorKind {
     Proxy,
     /// A limit was reached; it is named.
     Timeout(Limit),
+    /// The server wants its users to log in: see [`Error::hint`].
+    Login,
+    /// The server does not have the model that was named; the message lists those that it has.
+    UnknownModel,
     /// The server answered with a status that is not a success: see [`Error::status`] and
     /// [`Error::server_message`].
     Status,
@@ -110,6 +114,8 @@ pub enum Step {
     Prepare,
     /// Posting the settings.
     Settings,
+    /// Listing the models.
+    Models,
     /// Opening the conversation.
     Conversation,
     /// Sending the prompt and waiting for the reply to begin.
@@ -209,7 +215,7 @@ impl Error {
         self.0.server_message.as_deref()
     }
 
-    /// How long the server asks to wait before another try, if it says so in seconds.
+    /// How long the server asks to wait before another try, if it says so.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         self.0.retry_after
@@ -224,6 +230,37 @@ impl Error {
             _ => matches!(self.0.status, Some(429 | 502 | 503 | 504)),
         };
         passing && self.0.step != Step::Delete
+    }
+
+    /// What can be done about it, in a plain sentence, where there is something to say.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        Some(match (self.0.kind, self.0.status) {
+            (ErrorKind::Connect, _) => {
+                "Nobody answers there: is the server running, and are its host and port right?"
+            }
+            (ErrorKind::Tls, _) => {
+                "The system does not trust this server's certificate, or the server does not speak https. A \
+                 certificate of one's own can be named in SSL_CERT_FILE."
+            }
+            (ErrorKind::Proxy, _) => "The proxy is the matter, not the server behind it.",
+            (ErrorKind::Login, _) => {
+                "Log in with a browser, and give its cookie to the client as the session or a Cookie header."
+            }
+            (ErrorKind::Status, Some(300..=399)) => {
+                "The server is to be found under another URL: give that to the client."
+            }
+            (ErrorKind::Status, Some(403)) if self.0.step == Step::Settings => {
+                "The server knows itself under another address: use the one that its users see in a browser."
+            }
+            (ErrorKind::Status, Some(404)) if self.0.step == Step::Settings => {
+                "There is no chat at this path: a base path may be missing in the URL, or be too much."
+            }
+            (ErrorKind::Status | ErrorKind::Protocol, _) if self.0.step == Step::Settings => {
+                "This does not look like a classic chat-ui server."
+            }
+            _ => return None,
+        })
     }
 
     /// The text that [`Client::ask`](crate::Client::ask), [`Tokens::text`](crate::Tokens::text) or
@@ -254,6 +291,7 @@ impl Step {
         match self {
             Step::Prepare => None,
             Step::Settings => Some("posting the settings"),
+            Step::Models => Some("listing the models"),
             Step::Conversation => Some("opening a conversation"),
             Step::Message => Some("sending the prompt"),
             Step::Reply => Some("reading the reply"),

@@ -4,6 +4,7 @@ use std::io;
 
 use serde_json::Value;
 
+use super::transport::Unconnected;
 use super::watch::Cut;
 use crate::error::{Error, ErrorKind, Limit, Step};
 
@@ -22,54 +23,70 @@ impl Cut {
 
 /// An exchange that brought no answer.
 pub(super) fn unanswered(step: Step, error: ureq::Error) -> Error {
-    if let ureq::Error::Other(inner) = &error
-        && let Some(cut) = inner.downcast_ref::<Cut>()
-    {
-        return cut.at(step);
-    }
+    let error = match error {
+        ureq::Error::Other(inner) => match inner.downcast::<Cut>() {
+            Ok(cut) => return cut.at(step),
+            Err(inner) => match inner.downcast::<Unconnected>() {
+                Ok(unconnected) => return of_connecting(step, unconnected.0),
+                Err(inner) => ureq::Error::Other(inner),
+            },
+        },
+        other => other,
+    };
     let (kind, message) = match &error {
-        ureq::Error::Timeout(_) => (
-            ErrorKind::Timeout(Limit::Connect),
-            "no connection within the connect limit".to_owned(),
+        ureq::Error::Io(cause) if is_end(cause) => (
+            ErrorKind::Truncated,
+            "the server closed the connection".to_owned(),
         ),
-        ureq::Error::Io(cause) => of_io(step, cause),
-        ureq::Error::HostNotFound => (ErrorKind::Connect, "the host is unknown".to_owned()),
-        ureq::Error::ConnectProxyFailed(why) => (ErrorKind::Proxy, one_line(why)),
+        ureq::Error::Io(cause) => (
+            ErrorKind::Truncated,
+            format!("the connection broke: {cause}"),
+        ),
         ureq::Error::LargeResponseHeader(..) => (
             ErrorKind::TooLarge,
             "the head of the answer is too large".to_owned(),
         ),
-        ureq::Error::Tls(_) | ureq::Error::TlsRequired => (ErrorKind::Tls, error.to_string()),
-        #[cfg(feature = "rustls")]
-        ureq::Error::Rustls(_) | ureq::Error::Pem(_) => (ErrorKind::Tls, error.to_string()),
         _ => (
             ErrorKind::Protocol,
             format!("the answer is no HTTP: {error}"),
         ),
     };
-    let told = Error::new(kind, step, message);
-    match error {
-        // `ureq::Error` keeps its cause to itself.
-        ureq::Error::Io(cause) => told.with_source(cause),
-        other => told.with_source(other),
-    }
+    Error::new(kind, step, message).with_source(cause_of(error))
 }
 
-fn of_io(step: Step, cause: &io::Error) -> (ErrorKind, String) {
-    match cause.kind() {
-        io::ErrorKind::InvalidData => (ErrorKind::Tls, format!("no secure connection: {cause}")),
+/// No connection, so nothing was sent.
+fn of_connecting(step: Step, error: ureq::Error) -> Error {
+    let (kind, message) = match &error {
+        ureq::Error::Timeout(_) => (
+            ErrorKind::Timeout(Limit::Connect),
+            "no connection within the connect limit".to_owned(),
+        ),
+        ureq::Error::ConnectProxyFailed(why) => (ErrorKind::Proxy, one_line(why)),
+        ureq::Error::HostNotFound => (ErrorKind::Connect, "the host is unknown".to_owned()),
+        ureq::Error::Io(cause) if cause.kind() == io::ErrorKind::InvalidData => {
+            (ErrorKind::Tls, format!("no secure connection: {cause}"))
+        }
+        ureq::Error::Io(cause) => (ErrorKind::Connect, format!("no connection: {cause}")),
+        _ => (ErrorKind::Tls, format!("no secure connection: {error}")),
+    };
+    Error::new(kind, step, message).with_source(cause_of(error))
+}
+
+fn is_end(cause: &io::Error) -> bool {
+    matches!(
+        cause.kind(),
         io::ErrorKind::UnexpectedEof
-        | io::ErrorKind::ConnectionReset
-        | io::ErrorKind::ConnectionAborted
-        | io::ErrorKind::BrokenPipe => (
-            ErrorKind::Truncated,
-            "the server closed the connection".to_owned(),
-        ),
-        _ if step == Step::Reply => (
-            ErrorKind::Truncated,
-            format!("the connection broke: {cause}"),
-        ),
-        _ => (ErrorKind::Connect, format!("no connection: {cause}")),
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::BrokenPipe
+    )
+}
+
+/// `ureq::Error` keeps its cause to itself.
+fn cause_of(error: ureq::Error) -> Box<dyn std::error::Error + Send + Sync> {
+    match error {
+        ureq::Error::Io(cause) => cause.into(),
+        other => other.into(),
     }
 }
 

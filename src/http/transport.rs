@@ -1,6 +1,7 @@
 //! The way to a server and back: a transport that waits in slices of at most 100 ms and looks at the bounds of
 //! the call between them. All waiting of this crate is here.
 
+use std::fmt;
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -62,9 +63,31 @@ impl<T: Connector, S: Connector<Patient<T::Out>>> Connector for Watched<T, S> {
         let tcp = self.tcp.connect(&details, None);
         tcp.map_err(|error| proxys_own(&details, error))
             .and_then(|tcp| self.secure.connect(&details, tcp.map(Patient)))
-            .map_err(the_bound_behind)
+            .map_err(|error| Unconnected::around(the_bound_behind(error)))
     }
 }
+
+/// Why there is no connection: with this, nothing was sent.
+#[derive(Debug)]
+pub(super) struct Unconnected(pub(super) ureq::Error);
+
+impl Unconnected {
+    fn around(error: ureq::Error) -> ureq::Error {
+        match error {
+            // A cut, or what an inner connection to a proxy has been told already.
+            ureq::Error::Other(inner) => ureq::Error::Other(inner),
+            other => ureq::Error::Other(Box::new(Unconnected(other))),
+        }
+    }
+}
+
+impl fmt::Display for Unconnected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for Unconnected {}
 
 /// What goes wrong after a proxy has been reached, and before there is a tunnel through it, is its doing.
 fn proxys_own(details: &ConnectionDetails, error: ureq::Error) -> ureq::Error {
@@ -181,7 +204,8 @@ impl Resolver for SameThread {
         _: NextTimeout,
     ) -> Result<ResolvedSocketAddrs, ureq::Error> {
         time_left()?;
-        self.0.resolve(uri, config, NextTimeout::default())
+        let found = self.0.resolve(uri, config, NextTimeout::default());
+        found.map_err(Unconnected::around)
     }
 }
 
