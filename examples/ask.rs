@@ -8,7 +8,7 @@ use std::io::{self, IsTerminal, Read, Write};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use h2o_chat::{Client, DEFAULT_MODEL, ErrorKind, Message, Proxy, Request};
+use h2o_chat::{Client, ErrorKind, Message, Proxy, Request};
 use serde_json::Value;
 
 #[path = "../tests/stand_in/mod.rs"]
@@ -25,17 +25,21 @@ Standard input, if it is not a terminal, comes before the prompt.
   --param NAME=JSON  a parameter of the generation, temperature=0.7 for example
   --proxy P          http://, socks5:// or socks5h:// URL, or none
   --silence SECONDS  how long the server may be silent [60]
+  --retries N        how often to try again before a reply has begun [2]
+  --check            say what the server is, and what is wrong with it; asks nothing
   --no-stream        print the reply when it is complete
   --stats            end with a line of JSON on standard error
   --help             print this";
 
 struct Options {
     url: Option<String>,
-    model: String,
+    model: Option<String>,
     system: Option<String>,
     params: Vec<(String, Value)>,
     proxy: Proxy,
     silence: Duration,
+    retries: u32,
+    check: bool,
     stream: bool,
     stats: bool,
     prompt: Vec<String>,
@@ -45,6 +49,8 @@ enum Failure {
     /// The command line cannot be used.
     Usage(String),
     Chat(h2o_chat::Error),
+    /// What is wrong with the server, and what can be done about it.
+    Check(h2o_chat::Error),
     Input(io::Error),
     Output(io::Error),
 }
@@ -59,7 +65,7 @@ fn main() -> ExitCode {
         Err(failure) => return report(&failure),
     };
     let mut screen = Screen::new();
-    let outcome = ask(&options, &mut screen);
+    let outcome = run(&options, &mut screen);
     let code = match outcome {
         Ok(()) => ExitCode::SUCCESS,
         // Whoever reads the output has had enough: what was asked for is done.
@@ -74,7 +80,38 @@ fn main() -> ExitCode {
     code
 }
 
-fn ask(options: &Options, screen: &mut Screen) -> Result<(), Failure> {
+fn run(options: &Options, screen: &mut Screen) -> Result<(), Failure> {
+    // Lives as long as the answer is read.
+    let stand_in = options.url.is_none().then(stand_in::StandIn::start);
+    let url = match &stand_in {
+        Some(server) => {
+            let url = server.url();
+            let note = "no URL given, so a stand-in answers";
+            complain(writeln!(io::stderr(), "ask: {note} at {url}; see --url"));
+            url
+        }
+        None => options.url.clone().unwrap_or_default(),
+    };
+    let mut builder = Client::builder(&url)
+        .proxy(options.proxy.clone())
+        .silence_timeout(options.silence)
+        .retries(options.retries);
+    if let Some(model) = &options.model {
+        builder = builder.model(model);
+    }
+    let client = builder.build()?;
+    if options.check {
+        return check(&client);
+    }
+    ask(&client, options, screen)
+}
+
+fn check(client: &Client) -> Result<(), Failure> {
+    let info = client.check().map_err(Failure::Check)?;
+    writeln!(io::stdout(), "{}", harmless(&info.to_string())).map_err(Failure::Output)
+}
+
+fn ask(client: &Client, options: &Options, screen: &mut Screen) -> Result<(), Failure> {
     let prompt = prompt(&options.prompt)?;
     let mut request = match &options.system {
         Some(system) => Request::messages([Message::system(system), Message::user(prompt)]),
@@ -83,31 +120,11 @@ fn ask(options: &Options, screen: &mut Screen) -> Result<(), Failure> {
     for (name, value) in &options.params {
         request = request.param(name, value.clone());
     }
-
-    // Lives as long as the answer is read.
-    let stand_in = options.url.is_none().then(stand_in::StandIn::start);
-    let url = match &stand_in {
-        Some(server) => {
-            let url = server.url();
-            complain(writeln!(
-                io::stderr(),
-                "ask: no URL given, so a stand-in answers at {url}; see --url"
-            ));
-            url
-        }
-        None => options.url.clone().unwrap_or_default(),
-    };
-    let client = Client::builder(&url)
-        .model(&options.model)
-        .proxy(options.proxy.clone())
-        .silence_timeout(options.silence)
-        .build()?;
-
     screen.start = Instant::now();
     let answered = if options.stream {
-        stream(&client, request, screen)
+        stream(client, request, screen)
     } else {
-        whole(&client, request, screen)
+        whole(client, request, screen)
     };
     let closed = screen.close(answered.is_ok());
     answered.and(closed.map_err(Failure::Output))
@@ -219,15 +236,17 @@ fn harmless(text: &str) -> String {
 }
 
 fn options() -> Result<Option<Options>, Failure> {
-    use lexopt::prelude::{Long, Short, Value};
+    use lexopt::prelude::{Long, Short, Value, ValueExt};
 
     let mut options = Options {
         url: from_env("H2O_CHAT_URL")?,
-        model: from_env("H2O_CHAT_MODEL")?.unwrap_or_else(|| DEFAULT_MODEL.to_owned()),
+        model: from_env("H2O_CHAT_MODEL")?,
         system: None,
         params: Vec::new(),
         proxy: Proxy::env(),
         silence: Duration::from_secs(60),
+        retries: 2,
+        check: false,
         stream: true,
         stats: false,
         prompt: Vec::new(),
@@ -236,11 +255,13 @@ fn options() -> Result<Option<Options>, Failure> {
     while let Some(argument) = arguments.next()? {
         match argument {
             Long("url") => options.url = Some(text(arguments.value()?)?),
-            Long("model") => options.model = text(arguments.value()?)?,
+            Long("model") => options.model = Some(text(arguments.value()?)?),
             Long("system") => options.system = Some(text(arguments.value()?)?),
             Long("param") => options.params.push(param(&text(arguments.value()?)?)?),
             Long("proxy") => options.proxy = proxy(&text(arguments.value()?)?),
             Long("silence") => options.silence = seconds(&text(arguments.value()?)?)?,
+            Long("retries") => options.retries = arguments.value()?.parse()?,
+            Long("check") => options.check = true,
             Long("no-stream") => options.stream = false,
             Long("stats") => options.stats = true,
             Long("help") | Short('h') => return Ok(None),
@@ -291,6 +312,10 @@ fn report(failure: &Failure) -> ExitCode {
         Failure::Usage(message) => (format!("{message}; see --help"), 2),
         Failure::Chat(error) if error.kind() == ErrorKind::Input => (error.to_string(), 2),
         Failure::Chat(error) => (error.to_string(), 1),
+        Failure::Check(error) => {
+            let hint = error.hint().unwrap_or("Nothing more is known about it.");
+            (format!("{error}. {hint}"), 1)
+        }
         Failure::Input(error) => (format!("standard input: {error}"), 1),
         Failure::Output(error) => (format!("standard output: {error}"), 1),
     };

@@ -8,9 +8,11 @@ use ureq::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use crate::conversation::Conversation;
 use crate::error::{Error, Result, Step};
-use crate::http::{BaseUrl, Config, Origin, Proxy, Session, Watch, judge_cookie_name};
+use crate::http::{BaseUrl, Config, Origin, Proxy, Retries, Session, Watch, judge_cookie_name};
 use crate::protocol::{Classic, Message};
 use crate::request::Request;
+use crate::server::{Model, ServerInfo};
+use crate::stop::Stop;
 use crate::tokens::Tokens;
 
 /// Where H2O.ai served its public chat. It stopped speaking this protocol in October 2023.
@@ -34,7 +36,6 @@ pub const DEFAULT_MODEL: &str = "h2oai/h2ogpt-gm-oasst1-en-2048-falcon-40b-v1";
 #[derive(Clone)]
 pub struct Client {
     server: Arc<Classic>,
-    model: Arc<str>,
     limits: Limits,
 }
 
@@ -64,7 +65,7 @@ impl Client {
     pub fn builder(url: &str) -> ClientBuilder {
         ClientBuilder {
             url: url.to_owned(),
-            model: DEFAULT_MODEL.to_owned(),
+            model: None,
             session: None,
             cookie_name: "hf-chat".to_owned(),
             proxy: Proxy::default(),
@@ -77,6 +78,10 @@ impl Client {
                 stall: Some(Duration::from_secs(5 * 60)),
                 deadline: None,
                 cleanup: Duration::from_secs(3),
+            },
+            retries: Retries {
+                times: 2,
+                longest_wait: Duration::from_secs(10),
             },
         }
     }
@@ -101,24 +106,53 @@ impl Client {
     pub fn generate(&self, request: impl Into<Request>) -> Result<Tokens<'static>> {
         let request = request.into();
         let message = Message::new(&request)?;
-        let model = request.model_or(&self.model);
-        judge_model(model)?;
+        request.model.as_deref().map_or(Ok(()), judge_model)?;
         let limits = self.limits;
-        let watch = Watch::new(
-            request.stop.clone(),
-            limits.silence,
-            limits.stall,
-            request.deadline.or(limits.deadline),
-        );
-        self.server.set_up(&watch, model)?;
+        let watch = self.watch(request.stop.clone(), request.deadline);
+        let model = self.server.set_up(&watch, request.model.as_deref())?;
         // Once asked for, a conversation whose id is not known could not be deleted.
         watch.check().map_err(|cut| cut.at(Step::Conversation))?;
-        let place = self.server.open(&watch.with_grace(limits.cleanup), model)?;
+        let place = self
+            .server
+            .open(&watch.with_grace(limits.cleanup), &model)?;
         let mut conversation = Conversation::new(Arc::clone(&self.server), place, limits.cleanup);
         match conversation.send(&watch, &message) {
             Ok(stream) => Ok(Tokens::new(stream, conversation, watch)),
             Err(error) => Err(conversation.fail(error)),
         }
+    }
+
+    /// The models that the server offers, its own default first.
+    ///
+    /// # Errors
+    /// If the server cannot be reached, refuses, or answers something else.
+    pub fn models(&self) -> Result<Vec<Model>> {
+        self.server.models(&self.watch(None, None))
+    }
+
+    /// Takes one look at the server: whether it is one to talk to, and what it offers. Posts the settings, and
+    /// asks for the list of its models; opens no conversation.
+    ///
+    /// ```no_run
+    /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
+    /// match client.check() {
+    ///     Ok(info) => println!("{info}"),
+    ///     Err(error) => println!("{error}. {}", error.hint().unwrap_or_default()),
+    /// }
+    /// # Ok::<(), h2o_chat::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// What is wrong with the server, or on the way to it; [`Error::hint`] says what can be done about it.
+    pub fn check(&self) -> Result<ServerInfo> {
+        self.server.check(&self.watch(None, None))
+    }
+
+    /// The bounds of a call that begins now.
+    fn watch(&self, stop: Option<Stop>, deadline: Option<Duration>) -> Watch {
+        let limits = &self.limits;
+        let deadline = deadline.or(limits.deadline);
+        Watch::new(stop, limits.silence, limits.stall, deadline)
     }
 
     /// The session that this client's conversations belong to.
@@ -131,8 +165,8 @@ impl Client {
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client")
-            .field("url", self.server.origin.base())
-            .field("model", &self.model)
+            .field("url", self.server.base())
+            .field("model", &self.server.default_model())
             .field("limits", &self.limits)
             .finish_non_exhaustive()
     }
@@ -143,7 +177,7 @@ impl fmt::Debug for Client {
 #[must_use = "a builder does nothing until build() is called"]
 pub struct ClientBuilder {
     url: String,
-    model: String,
+    model: Option<String>,
     session: Option<Session>,
     cookie_name: String,
     proxy: Proxy,
@@ -151,12 +185,14 @@ pub struct ClientBuilder {
     user_agent: String,
     share_with_model_authors: bool,
     limits: Limits,
+    retries: Retries,
 }
 
 impl ClientBuilder {
-    /// The model to ask, by the server's name for it. Defaults to [`DEFAULT_MODEL`].
+    /// The model to ask, by the server's name for it; no other will be asked. Defaults to [`DEFAULT_MODEL`] or,
+    /// on a server that does not have it, to the first of that server's own.
     pub fn model(mut self, model: impl Into<String>) -> ClientBuilder {
-        self.model = model.into();
+        self.model = Some(model.into());
         self
     }
 
@@ -233,13 +269,32 @@ impl ClientBuilder {
         self
     }
 
+    /// How often a request is tried again, each time logged, before a reply has begun: when no connection could be
+    /// made, and when the server answers 429 or 503. It is waited for as long as the server asks in
+    /// `Retry-After`, else 0.5 seconds, doubled each time, less up to half of it at random.
+    ///
+    /// With one or more, a request that does no harm when it is done twice is also repeated, once, if its
+    /// connection ends without an answer: posting the settings, listing, stopping, deleting. Opening a
+    /// conversation and sending a prompt are not. Defaults to 2.
+    pub fn retries(mut self, times: u32) -> ClientBuilder {
+        self.retries.times = times;
+        self
+    }
+
+    /// How long may be waited before a retry; if the server asks for more, its answer is the error, with
+    /// [`Error::retry_after`]. Defaults to 10 seconds.
+    pub fn longest_retry_wait(mut self, wait: Duration) -> ClientBuilder {
+        self.retries.longest_wait = wait;
+        self
+    }
+
     /// The client. Does no I/O.
     ///
     /// # Errors
     /// With [`ErrorKind::Input`](crate::ErrorKind::Input) if anything that was given cannot be used.
     pub fn build(self) -> Result<Client> {
         let base = BaseUrl::parse(&self.url)?;
-        judge_model(&self.model)?;
+        self.model.as_deref().map_or(Ok(()), judge_model)?;
         judge_cookie_name(&self.cookie_name)?;
         self.limits.judge()?;
         if HeaderValue::from_str(&self.user_agent).is_err() {
@@ -258,10 +313,11 @@ impl ClientBuilder {
             cookie_name: self.cookie_name,
             session,
             connect_limit: self.limits.connect,
+            retries: self.retries,
         });
+        let share = self.share_with_model_authors;
         Ok(Client {
-            server: Arc::new(Classic::new(origin, self.share_with_model_authors)),
-            model: self.model.into(),
+            server: Arc::new(Classic::new(origin, share, self.model, DEFAULT_MODEL)),
             limits: self.limits,
         })
     }

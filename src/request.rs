@@ -111,7 +111,7 @@ impl fmt::Debug for Message {
 #[must_use = "a request does nothing until it is given to a client"]
 pub struct Request {
     prompt: Prompt,
-    model: Option<String>,
+    pub(crate) model: Option<String>,
     parameters: Map<String, Value>,
     /// The parameters whose numbers JSON cannot say.
     not_finite: BTreeSet<String>,
@@ -267,10 +267,6 @@ impl Request {
             return Err(Error::input("the prompt is empty"));
         }
         Ok(prompt)
-    }
-
-    pub(crate) fn model_or<'a>(&'a self, default: &'a str) -> &'a str {
-        self.model.as_deref().unwrap_or(default)
     }
 
     pub(crate) fn parameters(&self) -> &Map<String, Value> {

@@ -154,7 +154,7 @@ fn an_error_is_one_line_after_the_text_that_came() {
         ("/429", "Model is overloaded"),
         ("/dead", "Internal Error"),
     ] {
-        let output = ask(&server, &[prompt]);
+        let output = ask(&server, &["--retries", "0", prompt]);
         assert_fails(&output, 1, words);
         assert!(output.stdout.is_empty());
     }
@@ -169,6 +169,27 @@ fn an_error_is_one_line_after_the_text_that_came() {
     server.wait_for("nothing to be left", |counts| {
         counts.conversations + counts.running == 0
     });
+}
+
+#[test]
+fn check_says_in_sentences_what_the_server_is_and_what_is_wrong_with_it() {
+    let server = StandIn::start();
+    let output = ask(&server, &["--check"]);
+    assert!(output.status.success());
+    let stdout = text(&output.stdout);
+    assert!(
+        stdout.starts_with(&format!(
+            "{} is a classic chat-ui server. It offers 2 models: ",
+            server.url()
+        )),
+        "{stdout}"
+    );
+    assert_eq!(server.counts().created, 0);
+
+    let url = format!("{}/no/such/path", server.url());
+    let output = ask(&server, &["--check", "--url", &url]);
+    assert_fails(&output, 1, "404 (Not Found)");
+    assert!(text(&output.stderr).contains("There is no chat at this path"));
 }
 
 #[test]

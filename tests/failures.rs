@@ -12,7 +12,7 @@ mod stand_in;
 use stand_in::{Act, Plan, Reaction, StandIn, frame};
 
 fn client(server: &StandIn) -> Client {
-    Client::new(&server.url()).unwrap()
+    Client::builder(&server.url()).retries(0).build().unwrap()
 }
 
 /// The error of asking this, on a server where nothing may stay behind.
@@ -145,31 +145,6 @@ fn a_refusal_is_told_with_its_status_and_the_servers_words() {
 }
 
 #[test]
-fn each_step_names_itself() {
-    let refuse = |path: &'static str| {
-        let answer = "HTTP/1.1 403 Forbidden\r\ncontent-length: 8\r\n\r\nnot you\n";
-        StandIn::builder()
-            .intercept(move |request| {
-                (request.path == path).then(|| Reaction::Answer(answer.into()))
-            })
-            .start()
-    };
-    for (path, step) in [
-        ("/settings", Step::Settings),
-        ("/conversation", Step::Conversation),
-    ] {
-        let error = error(&refuse(path), "hello");
-        assert_eq!((error.step(), error.status()), (step, Some(403)));
-        assert!(
-            error
-                .to_string()
-                .ends_with("the server answered 403 (Forbidden): not you"),
-            "{error}"
-        );
-    }
-}
-
-#[test]
 fn a_model_that_the_server_does_not_have_is_refused_at_the_settings() {
     let server = StandIn::start();
     let client = Client::builder(&server.url())
@@ -180,28 +155,6 @@ fn a_model_that_the_server_does_not_have_is_refused_at_the_settings() {
     assert_eq!((error.step(), error.status()), (Step::Settings, Some(500)));
     assert_eq!(error.server_message(), Some("Internal Error"));
     assert_eq!(server.counts().created, 0);
-}
-
-#[test]
-fn a_reply_that_is_no_stream_is_not_taken_for_one() {
-    let page = "HTTP/1.1 200 OK\r\ncontent-type: text/html; charset=utf-8\r\ncontent-length: 34\r\n\r\n\
-                <html><title>Log in</title></html>";
-    let server = StandIn::builder()
-        .intercept(move |request| {
-            let is_message =
-                request.method == "POST" && request.path.len() > "/conversation/".len();
-            is_message.then(|| Reaction::Answer(page.into()))
-        })
-        .start();
-    let error = error(&server, "hello");
-    assert_eq!(
-        (error.kind(), error.step()),
-        (ErrorKind::Protocol, Step::Message)
-    );
-    assert_eq!(
-        (error.status(), error.server_message()),
-        (Some(200), Some("Log in"))
-    );
 }
 
 #[test]
@@ -240,7 +193,7 @@ fn what_goes_wrong_on_this_side_stops_the_generation() {
 #[test]
 fn an_endless_answer_is_not_read_without_end() {
     let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\r\n";
-    let answer = [head.as_bytes(), &vec![b' '; 1 << 20]].concat();
+    let answer = [head.as_bytes(), &vec![b' '; 2 << 20]].concat();
     let server = StandIn::builder()
         .intercept(move |_| Some(Reaction::AnswerAndClose(answer.clone())))
         .start();
@@ -300,7 +253,7 @@ fn a_redirect_names_the_right_url_and_is_not_followed() {
     assert!(
         error
             .to_string()
-            .ends_with("points to https://chat.example.org/ui"),
+            .contains("pointing to https://chat.example.org/ui;"),
         "{error}"
     );
     assert_eq!(server.counts().requests, 1);

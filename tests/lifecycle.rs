@@ -143,7 +143,7 @@ fn the_session_that_the_server_sets_is_adopted() {
     assert_eq!(client.session().as_str(), "chosen-by-the-server");
     assert_eq!(
         server.requests()[1].header("cookie"),
-        Some("hf-chat=chosen-by-the-server")
+        Some("hf-chat=chosen-by-the-server; lb=node-3")
     );
 }
 

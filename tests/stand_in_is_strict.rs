@@ -8,6 +8,8 @@ use std::time::Duration;
 mod raw_client;
 #[path = "stand_in/strict_replies.rs"]
 mod replies;
+#[path = "stand_in/strict_sessions.rs"]
+mod sessions;
 mod stand_in;
 
 use raw_client::{

@@ -1,7 +1,5 @@
 //! Limits and stops, wherever a call waits.
 
-use std::io::{BufRead, BufReader, Write};
-use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use h2o_chat::{Client, ClientBuilder, Error, ErrorKind, Limit, Request, Step, Stop};
@@ -235,51 +233,6 @@ fn a_deadline_ends_the_call_wherever_it_is() {
         }
     }
     assert_goes_on(&by_request);
-}
-
-/// Reads the head of a request and the body that it announces.
-fn read_request(reader: &mut impl BufRead) {
-    let lines = reader.by_ref().lines().map_while(Result::ok);
-    let head: Vec<String> = lines.take_while(|line| !line.is_empty()).collect();
-    let length = head.iter().find_map(|line| {
-        line.to_lowercase()
-            .strip_prefix("content-length: ")?
-            .parse()
-            .ok()
-    });
-    reader.read_exact(&mut vec![0; length.unwrap()]).unwrap();
-}
-
-#[test]
-fn a_deadline_ends_the_sending_of_a_prompt_that_nobody_reads() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let client = Client::builder(&format!("http://{}", listener.local_addr().unwrap()))
-        .cleanup_budget(SHORT)
-        .build()
-        .unwrap();
-    // More than a connection holds on its way.
-    let prompt = "x".repeat(16 << 20);
-    let error = std::thread::scope(|scope| {
-        let call = scope.spawn(|| {
-            client
-                .ask(Request::new(prompt).deadline(SHORT))
-                .unwrap_err()
-        });
-        let (connection, _) = listener.accept().unwrap();
-        let mut reader = BufReader::new(&connection);
-        for body in ["{\"type\":\"redirect\"}", "{\"conversationId\":\"1\"}"] {
-            read_request(&mut reader);
-            let length = body.len();
-            let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{body}");
-            (&connection).write_all(answer.as_bytes()).unwrap();
-        }
-        call.join().unwrap()
-    });
-    assert_eq!(
-        (error.kind(), error.step()),
-        (ErrorKind::Timeout(Limit::Deadline), Step::Message)
-    );
-    assert_eq!(error.undeleted(), Some("1"));
 }
 
 #[test]

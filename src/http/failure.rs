@@ -3,6 +3,7 @@
 use std::io;
 
 use serde_json::Value;
+use ureq::http::StatusCode;
 
 use super::transport::Unconnected;
 use super::watch::Cut;
@@ -95,23 +96,30 @@ pub(crate) fn unreadable(step: Step, error: io::Error) -> Error {
     unanswered(step, ureq::Error::from(error))
 }
 
-/// An answer whose status is not a success.
-pub(super) fn refused(step: Step, status: ureq::http::StatusCode, words: String) -> Error {
+/// An answer whose status is not a success, with a remark of ours and the server's own words, either perhaps
+/// empty.
+pub(super) fn refused(
+    step: Step,
+    status: StatusCode,
+    kind: ErrorKind,
+    remark: &str,
+    words: String,
+) -> Error {
     let reason = status.canonical_reason().unwrap_or("no known status");
-    let message = match words.as_str() {
-        "" => format!("the server answered {} ({reason})", status.as_u16()),
-        words => format!(
-            "the server answered {} ({reason}): {words}",
-            status.as_u16()
-        ),
-    };
-    Error::new(ErrorKind::Status, step, message)
+    let mut message = format!("the server answered {} ({reason})", status.as_u16());
+    if !remark.is_empty() {
+        message = format!("{message}, {remark}");
+    }
+    if !words.is_empty() {
+        message = format!("{message}: {words}");
+    }
+    Error::new(kind, step, message)
         .with_status(status.as_u16())
         .with_server_message(words)
 }
 
 /// What the server says in the body of a refusal, in whichever of its forms.
-pub(super) fn words(body: &[u8]) -> String {
+pub(crate) fn words(body: &[u8]) -> String {
     let text = String::from_utf8_lossy(body);
     let said = match serde_json::from_str::<Value>(&text) {
         Ok(json) => [&json["error"], &json["error"]["message"], &json["message"]]

@@ -2,17 +2,23 @@
 //!
 //! Knows statuses and headers, but not what is said in a chat.
 
+mod call;
+mod cookies;
+mod date;
 mod failure;
 mod origin;
 mod proxy;
+mod retry;
 mod session;
 mod transport;
 mod url;
 mod watch;
 
-pub(crate) use failure::{one_line, unreadable};
-pub(crate) use origin::{Answer, Call, Config, Origin};
+pub(crate) use call::{Answer, Call};
+pub(crate) use failure::{one_line, unreadable, words};
+pub(crate) use origin::{Config, Origin};
 pub use proxy::Proxy;
+pub(crate) use retry::Retries;
 pub use session::Session;
 pub(crate) use session::judge_cookie_name;
 pub(crate) use url::BaseUrl;

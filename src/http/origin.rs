@@ -1,22 +1,24 @@
 //! One server: the agent that keeps its connections, the headers that every request to it carries, and the
 //! exchange of a request for an answer.
 
-use std::io::{self, Read};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use ureq::http::header::{
-    CONTENT_TYPE, COOKIE, HeaderMap, HeaderValue, LOCATION, REFERER, RETRY_AFTER,
-};
-use ureq::http::{Method, Request, StatusCode};
-use ureq::{Agent, Body, BodyReader};
+use log::info;
+use ureq::Agent;
+use ureq::http::Request;
+use ureq::http::header::{CONTENT_TYPE, COOKIE, HeaderMap, HeaderValue, REFERER};
 
-use super::failure::{one_line, refused, unanswered, unreadable, words};
+use super::call::{Answer, Call};
+use super::cookies::Jar;
+use super::failure::unanswered;
+use super::retry::{Retries, Tries};
 use super::session::Session;
 use super::transport::{SameThread, connector};
-use super::url::{BaseUrl, without_user};
+use super::url::BaseUrl;
 use super::watch::Watch;
-use crate::error::{Error, ErrorKind, Result, Step};
+use crate::error::{Error, ErrorKind, Result};
 
 /// The server closes a connection that was idle for 5 s.
 const MAX_IDLE_AGE: Duration = Duration::from_secs(4);
@@ -29,15 +31,14 @@ const LARGEST_HEAD: usize = 16 * 1024;
 /// ureq adds the connect limit to the clock, which panics if that cannot hold it. No system tries for a day.
 const LONGEST_CONNECT: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The largest body that is read whole, in bytes: a page that says what went wrong, an id.
-const LARGEST_BODY: usize = 64 * 1024;
-
 pub(crate) struct Origin {
     agent: Agent,
     base: BaseUrl,
     headers: HeaderMap,
-    cookie_name: String,
-    session: Mutex<Session>,
+    cookies: Mutex<Jar>,
+    retries: Retries,
+    /// The server takes itself for an https one although it is spoken to over http.
+    https_referer: AtomicBool,
 }
 
 /// What an [`Origin`] is made of; all of it judged.
@@ -49,61 +50,7 @@ pub(crate) struct Config {
     pub(crate) cookie_name: String,
     pub(crate) session: Session,
     pub(crate) connect_limit: Option<Duration>,
-}
-
-/// A request, as the protocol has it.
-pub(crate) struct Call<'a> {
-    step: Step,
-    method: Method,
-    path: &'a str,
-    /// None for the session of the client, whichever that is now.
-    session: Option<&'a Session>,
-    content_type: Option<&'static str>,
-    body: Option<&'a [u8]>,
-}
-
-impl<'a> Call<'a> {
-    /// A POST, of nothing at first.
-    pub(crate) fn post(step: Step, path: &'a str) -> Call<'a> {
-        Call {
-            step,
-            method: Method::POST,
-            path,
-            session: None,
-            content_type: None,
-            body: Some(b""),
-        }
-    }
-
-    pub(crate) fn delete(step: Step, path: &'a str) -> Call<'a> {
-        Call {
-            method: Method::DELETE,
-            body: None,
-            ..Call::post(step, path)
-        }
-    }
-
-    pub(crate) fn session(mut self, session: &'a Session) -> Call<'a> {
-        self.session = Some(session);
-        self
-    }
-
-    pub(crate) fn body(mut self, content_type: &'static str, body: &'a [u8]) -> Call<'a> {
-        self.content_type = Some(content_type);
-        self.body = Some(body);
-        self
-    }
-}
-
-/// An answer whose body has not been read yet.
-pub(crate) struct Answer {
-    step: Step,
-    path: String,
-    status: StatusCode,
-    headers: HeaderMap,
-    body: Body,
-    /// The session after the answer.
-    pub(crate) session: Session,
+    pub(crate) retries: Retries,
 }
 
 impl Origin {
@@ -133,8 +80,9 @@ impl Origin {
             agent: Agent::with_parts(agent.build(), connector(), SameThread::default()),
             base: config.base,
             headers: config.headers,
-            cookie_name: config.cookie_name,
-            session: Mutex::new(config.session),
+            cookies: Mutex::new(Jar::new(config.cookie_name, config.session)),
+            retries: config.retries,
+            https_referer: AtomicBool::new(false),
         }
     }
 
@@ -144,12 +92,46 @@ impl Origin {
 
     /// The session of the client now.
     pub(crate) fn session(&self) -> Session {
-        self.lock_session().clone()
+        self.cookies().session().clone()
     }
 
-    /// Sends a request and waits for the head of its answer, of whatever status.
+    /// What requests give as the page that they come from.
+    pub(crate) fn referer(&self) -> String {
+        let referer = self.base.referer();
+        match referer.strip_prefix("http://") {
+            Some(rest) if self.https_referer.load(Ordering::Relaxed) => format!("https://{rest}"),
+            _ => referer,
+        }
+    }
+
+    /// Whether from now on requests come from an https page, to a server that is spoken to over http.
+    pub(crate) fn set_https_referer(&self, https: bool) {
+        self.https_referer.store(https, Ordering::Relaxed);
+    }
+
+    /// Sends a request and waits for the head of its answer, of whatever status; again where that can help and
+    /// do no harm.
     pub(crate) fn exchange(&self, watch: &Watch, call: &Call) -> Result<Answer> {
-        let used = call.session.cloned().unwrap_or_else(|| self.session());
+        let mut tries = Tries::new(self.retries, call);
+        loop {
+            let outcome = self.attempt(watch, call);
+            let Some(wait) = tries
+                .wait(&outcome)
+                .filter(|wait| watch.has_time_for(*wait))
+            else {
+                return outcome;
+            };
+            let why = match outcome {
+                Ok(answer) => answer.refusal(watch),
+                Err(error) => error,
+            };
+            info!("{why}; trying again after {wait:?}");
+            watch.pause(wait).map_err(|cut| cut.at(call.step))?;
+        }
+    }
+
+    fn attempt(&self, watch: &Watch, call: &Call) -> Result<Answer> {
+        let used = call.session_or(self.session());
         let request = self.request(call, &used)?;
         let response = watch.run(Instant::now(), || match call.body {
             Some(body) => self.agent.run(request.map(|()| body)),
@@ -158,17 +140,13 @@ impl Origin {
         let (head, body) = response
             .map_err(|error| unanswered(call.step, error))?
             .into_parts();
-        let session = match Session::set_by(&head.headers, &self.cookie_name) {
-            Some(new) => self.adopt(&used, new),
-            None => used,
-        };
         Ok(Answer {
             step: call.step,
             path: call.path.to_owned(),
             status: head.status,
+            session: self.cookies().take(&head.headers, &used),
             headers: head.headers,
             body,
-            session,
         })
     }
 
@@ -183,119 +161,21 @@ impl Origin {
             })?;
         let headers = request.headers_mut();
         headers.clone_from(&self.headers);
-        headers.insert(REFERER, header(&self.base.referer()));
-        headers.insert(COOKIE, self.cookie(session));
+        headers.insert(REFERER, header(&self.referer()));
+        let users = self
+            .headers
+            .get(COOKIE)
+            .and_then(|value| value.to_str().ok());
+        headers.insert(COOKIE, header(&self.cookies().header(session, users)));
         if let Some(content_type) = call.content_type {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
         }
         Ok(request)
     }
 
-    /// The session's cookie, before those that the user set.
-    fn cookie(&self, session: &Session) -> HeaderValue {
-        let ours = format!("{}={}", self.cookie_name, session.as_str());
-        let theirs = self
-            .headers
-            .get(COOKIE)
-            .and_then(|value| value.to_str().ok());
-        header(&theirs.map_or(ours.clone(), |theirs| format!("{ours}; {theirs}")))
+    fn cookies(&self) -> MutexGuard<'_, Jar> {
+        self.cookies.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    /// What the server sets is the client's session from now on, unless that has changed meanwhile.
-    fn adopt(&self, used: &Session, new: Session) -> Session {
-        let mut current = self.lock_session();
-        if *current == *used {
-            current.clone_from(&new);
-        }
-        new
-    }
-
-    fn lock_session(&self) -> std::sync::MutexGuard<'_, Session> {
-        self.session.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Answer {
-    pub(crate) fn status(&self) -> u16 {
-        self.status.as_u16()
-    }
-
-    pub(crate) fn content_type(&self) -> Option<&str> {
-        self.headers.get(CONTENT_TYPE)?.to_str().ok()
-    }
-
-    /// The answer itself if it is a success, else the error that it is.
-    pub(crate) fn accepted(self, watch: &Watch) -> Result<Answer> {
-        if self.status.is_success() {
-            return Ok(self);
-        }
-        Err(self.refusal(watch))
-    }
-
-    /// The error that an answer stands for, in the server's words.
-    pub(crate) fn refusal(self, watch: &Watch) -> Error {
-        let right_url = self.right_url();
-        let retry_after = self.header_text(RETRY_AFTER.as_str());
-        let retry_after = retry_after.and_then(|seconds| seconds.trim().parse().ok());
-        let (step, status) = (self.step, self.status);
-        let words = self.words(watch);
-        refused(step, status, right_url.unwrap_or(words))
-            .with_retry_after(retry_after.map(Duration::from_secs))
-    }
-
-    /// What the server says in its answer, as far as it can be read.
-    pub(crate) fn words(self, watch: &Watch) -> String {
-        let (body, _) = read_bounded(watch, self.body);
-        words(&body)
-    }
-
-    /// The whole body.
-    pub(crate) fn bytes(self, watch: &Watch) -> Result<Vec<u8>> {
-        let step = self.step;
-        match read_bounded(watch, self.body) {
-            (body, Ok(())) if body.len() <= LARGEST_BODY => Ok(body),
-            (_, Ok(())) => Err(Error::new(
-                ErrorKind::TooLarge,
-                step,
-                format!("the answer is larger than {LARGEST_BODY} bytes"),
-            )),
-            (_, Err(error)) => Err(unreadable(step, error)),
-        }
-    }
-
-    /// Reads a body that has nothing to say, so that the connection can be used again.
-    pub(crate) fn skip(self, watch: &Watch) {
-        // Without success the connection is closed, and that is all.
-        let _ = read_bounded(watch, self.body);
-    }
-
-    pub(crate) fn into_reader(self) -> BodyReader<'static> {
-        self.body.into_reader()
-    }
-
-    fn header_text(&self, name: &str) -> Option<&str> {
-        self.headers.get(name)?.to_str().ok()
-    }
-
-    /// Where a redirect points to, as the base URL that it asks for.
-    fn right_url(&self) -> Option<String> {
-        if !self.status.is_redirection() {
-            return None;
-        }
-        let location = without_user(self.header_text(LOCATION.as_str())?);
-        let base = location.strip_suffix(&self.path).unwrap_or(&location);
-        Some(one_line(&format!(
-            "redirects are not followed; the server points to {base}"
-        )))
-    }
-}
-
-/// Reads to the end, but not much more than the largest body.
-fn read_bounded(watch: &Watch, body: Body) -> (Vec<u8>, io::Result<()>) {
-    let mut bytes = Vec::new();
-    let mut bounded = body.into_reader().take(LARGEST_BODY as u64 + 1);
-    let read = watch.run(Instant::now(), || bounded.read_to_end(&mut bytes));
-    (bytes, read.map(drop))
 }
 
 /// Of text that was judged when the client was built.

@@ -5,9 +5,6 @@
 
 use std::fmt;
 
-use ureq::http::HeaderMap;
-use ureq::http::header::SET_COOKIE;
-
 use crate::error::{Error, Result};
 
 /// The session of a client: whoever has it can read and delete the client's conversations.
@@ -46,17 +43,6 @@ impl Session {
             ));
         }
         Ok(())
-    }
-
-    /// The session that an answer sets, if it sets one.
-    pub(crate) fn set_by(headers: &HeaderMap, cookie_name: &str) -> Option<Session> {
-        let cookies = headers.get_all(SET_COOKIE).iter();
-        let mut ours = cookies.filter_map(|cookie| {
-            let (name, rest) = cookie.to_str().ok()?.split_once('=')?;
-            let value = rest.split(';').next().unwrap_or_default().trim();
-            (name.trim() == cookie_name).then(|| Session(value.to_owned()))
-        });
-        ours.rfind(|session| session.judge().is_ok())
     }
 }
 

@@ -13,10 +13,7 @@ use ureq::unversioned::transport::{
     TcpConnector, Transport,
 };
 
-use super::watch::{Cut, heard, time_left};
-
-/// The longest wait between two looks at the bounds.
-const SLICE: Duration = Duration::from_millis(100);
+use super::watch::{Cut, SLICE, heard, time_left};
 
 /// A connector for plain and, with the feature `rustls`, secure connections whose waits are watched.
 ///

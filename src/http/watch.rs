@@ -5,10 +5,14 @@
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::error::Limit;
 use crate::stop::Stop;
+
+/// The longest wait between two looks at the bounds.
+pub(super) const SLICE: Duration = Duration::from_millis(100);
 
 /// What bounds one call of a user, from its beginning to the end of its reply.
 #[derive(Clone, Debug)]
@@ -82,6 +86,26 @@ impl Watch {
     /// Whether the call may go on, for where there is nothing to wait for.
     pub(crate) fn check(&self) -> Result<(), Cut> {
         self.run(Instant::now(), time_left).map(drop)
+    }
+
+    /// Whether a pause of this length would leave time for something after it. Tidying up never has.
+    pub(super) fn has_time_for(&self, pause: Duration) -> bool {
+        let Some(end) = self.end else { return true };
+        let left = end.at.saturating_duration_since(Instant::now());
+        pause.is_zero() || (end.limit != Limit::Cleanup && pause < left)
+    }
+
+    /// Waits for something that makes no sound; the limits and the stop hold as always.
+    pub(super) fn pause(&self, length: Duration) -> Result<(), Cut> {
+        let end = Instant::now() + length;
+        loop {
+            self.check()?;
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(());
+            }
+            thread::sleep(left.min(SLICE));
+        }
     }
 
     fn bounds(&self, since: Instant) -> Bounds {

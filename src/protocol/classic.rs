@@ -1,30 +1,51 @@
 //! The classic servers, chat-ui up to 0.6: a reply is what text-generation-inference says, event by event.
 
 use std::collections::HashSet;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use serde_json::{Value, json};
+use log::info;
+use serde_json::json;
 use uuid::Uuid;
 
-use super::{Frame, Place, Stream, is_id};
+use super::packed::Packed;
+use super::success::{json_of, no_stream, unexpected};
+use super::{Place, Stream, is_id};
 use crate::error::{Error, ErrorKind, Result, Step};
-use crate::http::{Answer, Call, Origin, Session, Watch, one_line};
-use crate::reply::{Details, End};
+use crate::http::{Answer, BaseUrl, Call, Origin, Session, Watch, one_line};
 use crate::request::Request;
+use crate::server::{Model as ModelInfo, ServerInfo};
 
 const FORM: &str = "application/x-www-form-urlencoded";
 const JSON: &str = "application/json";
 
 /// A classic server, as one client sees it.
 pub(crate) struct Classic {
-    pub(crate) origin: Origin,
+    origin: Origin,
     share_with_model_authors: bool,
-    /// The models that the settings were posted for.
-    set_up: Mutex<HashSet<String>>,
+    /// Asked when a request names no model.
+    model: Mutex<Model>,
+    set_up: Mutex<SetUp>,
+}
+
+/// The model that is asked when a request names none.
+struct Model {
+    id: String,
+    /// Chosen by the user, so that no other may take its place.
+    is_named: bool,
+}
+
+/// The models that the settings were posted for, under the session that they were posted for.
+#[derive(Default)]
+struct SetUp {
+    session: Option<Session>,
+    models: HashSet<String>,
 }
 
 /// The body of a message.
 pub(crate) struct Message(Vec<u8>);
+
+/// The largest body that the servers take, in bytes.
+const LARGEST_BODY: usize = 512 * 1024;
 
 impl Message {
     /// Judges the request on the way.
@@ -41,40 +62,162 @@ impl Message {
                 "web_search_id": "",
             },
         });
-        Ok(Message(message.to_string().into_bytes()))
+        let body = message.to_string().into_bytes();
+        if body.len() > LARGEST_BODY {
+            return Err(Error::input(format!(
+                "the request has {} bytes; the servers take {LARGEST_BODY} at the most",
+                body.len()
+            )));
+        }
+        Ok(Message(body))
     }
 }
 
 impl Classic {
-    pub(crate) fn new(origin: Origin, share_with_model_authors: bool) -> Classic {
+    /// Asks the named model by default, or this one if the server has it.
+    pub(crate) fn new(
+        origin: Origin,
+        share_with_model_authors: bool,
+        named: Option<String>,
+        otherwise: &str,
+    ) -> Classic {
+        let is_named = named.is_some();
+        let id = named.unwrap_or_else(|| otherwise.to_owned());
         Classic {
             origin,
             share_with_model_authors,
+            model: Mutex::new(Model { id, is_named }),
             set_up: Mutex::default(),
         }
     }
 
-    /// Accepts the server's terms and chooses the model, unless that has been done.
-    pub(crate) fn set_up(&self, watch: &Watch, model: &str) -> Result<()> {
-        // Not held while waiting: two threads may both post, which does no harm.
-        let models = || self.set_up.lock().unwrap_or_else(PoisonError::into_inner);
-        if models().contains(model) {
-            return Ok(());
-        }
-        let form = self.settings(model);
-        let call = Call::post(Step::Settings, "/settings").body(FORM, form.as_bytes());
-        let answer = self.origin.exchange(watch, &call)?;
-        // To a browser the same success is a redirect.
-        if answer.status() == 303 {
-            answer.skip(watch);
-        } else {
-            let answer = json_of(answer.accepted(watch)?, watch, Step::Settings)?;
-            if !matches!(answer["type"].as_str(), Some("redirect" | "success")) {
-                return Err(unexpected(Step::Settings, &answer));
+    /// The model that is asked when a request names none.
+    pub(crate) fn default_model(&self) -> String {
+        lock(&self.model).id.clone()
+    }
+
+    /// Accepts the server's terms and chooses the model, unless that has been done. Returns the model.
+    pub(crate) fn set_up(&self, watch: &Watch, named: Option<&str>) -> Result<String> {
+        let (model, is_named) = match named {
+            Some(named) => (named.to_owned(), true),
+            None => (self.default_model(), lock(&self.model).is_named),
+        };
+        // The server says only that something is wrong with it.
+        let error = match self.set_up_for(watch, &model) {
+            Err(error) if error.status() == Some(500) => error,
+            done => return done.map(|()| model),
+        };
+        let Ok(models) = self.models(watch) else {
+            return Err(error);
+        };
+        match models.first() {
+            None => Err(error),
+            Some(_) if models.iter().any(|known| known.id == model) => Err(error),
+            Some(_) if is_named => Err(unknown_model(&model, &models, error)),
+            Some(first) => {
+                info!(
+                    "the server does not have {model}; asking its first model, {}",
+                    first.id
+                );
+                self.set_up_for(watch, &first.id)?;
+                lock(&self.model).id.clone_from(&first.id);
+                Ok(first.id.clone())
             }
         }
-        models().insert(model.to_owned());
+    }
+
+    fn set_up_for(&self, watch: &Watch, model: &str) -> Result<()> {
+        // Not locked while waiting: two threads may both post, which does no harm.
+        let session = self.origin.session();
+        let set_up = lock(&self.set_up);
+        if set_up.session.as_ref() == Some(&session) && set_up.models.contains(model) {
+            return Ok(());
+        }
+        drop(set_up);
+        let session = self.post_settings(watch, &session, model)?;
+        let mut set_up = lock(&self.set_up);
+        if set_up.session.as_ref() != Some(&session) {
+            *set_up = SetUp {
+                session: Some(session),
+                models: HashSet::new(),
+            };
+        }
+        set_up.models.insert(model.to_owned());
         Ok(())
+    }
+
+    /// Posts the settings; returns the session that they hold for.
+    fn post_settings(&self, watch: &Watch, session: &Session, model: &str) -> Result<Session> {
+        let form = self.settings(model);
+        let call = Call::post(Step::Settings, "/settings")
+            .session(session)
+            .body(FORM, form.as_bytes())
+            .repeatable();
+        let mut answer = self.origin.exchange(watch, &call)?;
+        if answer.status() == 403 && self.origin.referer().starts_with("http://") {
+            // A server that was not told its own address takes itself for an https one.
+            self.origin.set_https_referer(true);
+            let second = self.origin.exchange(watch, &call)?;
+            if second.status() == 403 {
+                self.origin.set_https_referer(false);
+                return Err(answer.refusal(watch));
+            }
+            answer = second;
+        }
+        let session = answer.session.clone();
+        // To a browser the same success is a redirect back to the page that it gave.
+        if answer.status() == 303 && answer.location() == Some(&self.origin.referer()) {
+            answer.skip(watch);
+            return Ok(session);
+        }
+        let answer = json_of(answer.accepted(watch)?, watch, Step::Settings)?;
+        match answer["type"].as_str() {
+            Some("redirect" | "success") => Ok(session),
+            _ => Err(unexpected(Step::Settings, &answer)),
+        }
+    }
+
+    /// Asks something under a session; if the server has forgotten that its terms were accepted, once more
+    /// after they have been.
+    fn exchange(&self, watch: &Watch, model: &str, call: &Call) -> Result<Answer> {
+        let answer = self.origin.exchange(watch, call)?;
+        if answer.status() != 405 {
+            return Ok(answer);
+        }
+        info!("{}; posting the settings again", answer.refusal(watch));
+        let session = call.session_or(self.origin.session());
+        self.post_settings(watch, &session, model)?;
+        self.origin.exchange(watch, call)
+    }
+
+    /// The models that the server offers.
+    pub(crate) fn models(&self, watch: &Watch) -> Result<Vec<ModelInfo>> {
+        let call = Call::get(Step::Models, "/__data.json");
+        let answer = self.origin.exchange(watch, &call)?.accepted(watch)?;
+        let page = json_of(answer, watch, Step::Models)?;
+        let models =
+            Packed::find(&page, "models").ok_or_else(|| unexpected(Step::Models, &page))?;
+        let model = |packed: Packed| {
+            let text = |name| Some(packed.field(name)?.text()?.to_owned());
+            let id = text("id").or_else(|| text("name"))?;
+            Some(ModelInfo {
+                name: text("displayName").unwrap_or_else(|| id.clone()),
+                description: text("description"),
+                id,
+            })
+        };
+        Ok(models.items().filter_map(model).collect())
+    }
+
+    /// Looks whether this is a server to talk to, and what it offers.
+    pub(crate) fn check(&self, watch: &Watch) -> Result<ServerInfo> {
+        let model = self.set_up(watch, None)?;
+        Ok(ServerInfo {
+            url: self.origin.base().to_string(),
+            models: self.models(watch).unwrap_or_default(),
+            model,
+            expects_https: self.origin.referer() != self.origin.base().referer(),
+        })
     }
 
     fn settings(&self, model: &str) -> String {
@@ -94,13 +237,14 @@ impl Classic {
     pub(crate) fn open(&self, watch: &Watch, model: &str) -> Result<Place> {
         let body = json!({ "model": model }).to_string();
         let call = Call::post(Step::Conversation, "/conversation").body(JSON, body.as_bytes());
-        let answer = self.origin.exchange(watch, &call)?.accepted(watch)?;
+        let answer = self.exchange(watch, model, &call)?.accepted(watch)?;
         let session = answer.session.clone();
         let answer = json_of(answer, watch, Step::Conversation)?;
         match answer["conversationId"].as_str() {
             Some(id) if is_id(id) => Ok(Place {
                 id: id.to_owned(),
                 session,
+                model: model.to_owned(),
             }),
             _ => Err(unexpected(Step::Conversation, &answer)),
         }
@@ -112,7 +256,7 @@ impl Classic {
         let call = Call::post(Step::Message, &path)
             .session(&place.session)
             .body(JSON, &message.0);
-        let answer = self.origin.exchange(watch, &call)?.accepted(watch)?;
+        let answer = self.exchange(watch, &place.model, &call)?.accepted(watch)?;
         if !answer.content_type().is_none_or(is_event_stream) {
             return Err(no_stream(answer, watch));
         }
@@ -122,9 +266,10 @@ impl Classic {
     /// Ends the generation that is running in the conversation.
     pub(crate) fn stop(&self, watch: &Watch, place: &Place) -> Result<()> {
         let path = format!("{}/stop-generating", place.path());
-        let call = Call::post(Step::Stop, &path).session(&place.session);
-        self.origin
-            .exchange(watch, &call)?
+        let call = Call::post(Step::Stop, &path)
+            .session(&place.session)
+            .repeatable();
+        self.exchange(watch, &place.model, &call)?
             .accepted(watch)?
             .skip(watch);
         Ok(())
@@ -134,7 +279,7 @@ impl Classic {
     pub(crate) fn delete(&self, watch: &Watch, place: &Place) -> Result<()> {
         let path = place.path();
         let call = Call::delete(Step::Delete, &path).session(&place.session);
-        let answer = self.origin.exchange(watch, &call)?;
+        let answer = self.exchange(watch, &place.model, &call)?;
         let answer = match answer.status() {
             404 => answer,
             _ => answer.accepted(watch)?,
@@ -146,6 +291,21 @@ impl Classic {
     pub(crate) fn session(&self) -> Session {
         self.origin.session()
     }
+
+    pub(crate) fn base(&self) -> &BaseUrl {
+        self.origin.base()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn unknown_model(model: &str, models: &[ModelInfo], error: Error) -> Error {
+    let ids: Vec<&str> = models.iter().map(|model| model.id.as_str()).collect();
+    let has = one_line(&ids.join(", "));
+    let message = format!("the server does not have the model {model:?}; it has {has}");
+    Error::new(ErrorKind::UnknownModel, Step::Settings, message).with_source(error)
 }
 
 impl Place {
@@ -154,93 +314,9 @@ impl Place {
     }
 }
 
-/// What an event of the reply says; none if it says nothing.
-pub(super) fn frame(event: &[u8]) -> Result<Option<Frame>> {
-    if event == b"[DONE]" {
-        return Ok(None);
-    }
-    let event: Value = serde_json::from_slice(event).map_err(|error| {
-        Error::new(ErrorKind::Protocol, Step::Reply, "an event is not JSON").with_source(error)
-    })?;
-    if !event["error"].is_null() {
-        return Err(generation_failed(&event["error"]));
-    }
-    let token = &event["token"];
-    let end = event["generated_text"].as_str().map(|text| End {
-        text: text.to_owned(),
-        details: details(&event["details"]),
-    });
-    let text = match token["text"].as_str() {
-        Some(text) => text,
-        None if token.is_null() && end.is_some() => "",
-        None => return Err(unexpected(Step::Reply, &event)),
-    };
-    let is_text = !text.is_empty() && token["special"] != true;
-    Ok(Some(Frame {
-        token: is_text.then(|| text.to_owned()),
-        end,
-    }))
-}
-
-fn details(details: &Value) -> Option<Details> {
-    details.is_object().then(|| Details {
-        finish_reason: details["finish_reason"].as_str().map(str::to_owned),
-        generated_tokens: details["generated_tokens"].as_u64(),
-        seed: details["seed"].as_u64(),
-        input_length: details["input_length"].as_u64(),
-    })
-}
-
-fn generation_failed(error: &Value) -> Error {
-    let words = one_line(
-        &error
-            .as_str()
-            .map_or_else(|| error.to_string(), str::to_owned),
-    );
-    Error::new(
-        ErrorKind::Generation,
-        Step::Reply,
-        format!("the server reported: {words}"),
-    )
-    .with_server_message(words)
-}
-
 fn is_event_stream(content_type: &str) -> bool {
     let essence = content_type.split(';').next().unwrap_or_default();
     essence.trim().eq_ignore_ascii_case("text/event-stream")
-}
-
-/// A success that is no reply: a login page, another service.
-fn no_stream(answer: Answer, watch: &Watch) -> Error {
-    let kind = one_line(answer.content_type().unwrap_or_default());
-    let status = answer.status();
-    let words = answer.words(watch);
-    let message = format!("the reply is {kind}, not an event stream: {words}");
-    Error::new(ErrorKind::Protocol, Step::Message, message)
-        .with_status(status)
-        .with_server_message(words)
-}
-
-fn json_of(answer: Answer, watch: &Watch, step: Step) -> Result<Value> {
-    let status = answer.status();
-    let body = answer.bytes(watch)?;
-    serde_json::from_slice(&body).map_err(|error| {
-        let start = one_line(&String::from_utf8_lossy(&body));
-        let message =
-            format!("the answer is not JSON; is this a chat-ui server? It begins: {start}");
-        Error::new(ErrorKind::Protocol, step, message)
-            .with_status(status)
-            .with_source(error)
-    })
-}
-
-fn unexpected(step: Step, answer: &Value) -> Error {
-    let answer = one_line(&answer.to_string());
-    Error::new(
-        ErrorKind::Protocol,
-        step,
-        format!("unexpected answer {answer}"),
-    )
 }
 
 fn form_encoded(text: &str) -> String {

@@ -2,6 +2,9 @@
 //! module; nothing above it knows which kind it talks to.
 
 mod classic;
+mod packed;
+mod success;
+mod tgi;
 
 use std::time::{Duration, Instant};
 
@@ -14,11 +17,12 @@ use crate::stream::Events;
 
 pub(crate) use classic::{Classic, Message};
 
-/// Where a conversation is: its id, and the session that it belongs to.
+/// Where a conversation is: its id, the session that it belongs to, and the model that it is with.
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
     pub(crate) id: String,
     pub(crate) session: Session,
+    pub(crate) model: String,
 }
 
 /// What a server says in one event of a reply.
@@ -58,7 +62,7 @@ impl Stream {
         loop {
             watch.check().map_err(|cut| cut.at(Step::Reply))?;
             while let Some(event) = self.events.next(self.longest_event)? {
-                if let Some(frame) = classic::frame(event)? {
+                if let Some(frame) = tgi::frame(event)? {
                     let text = frame.token.as_ref().map_or(0, String::len);
                     self.longest_event += text * LONGEST_ESCAPE;
                     return Ok(Some(frame));

@@ -1,0 +1,207 @@
+//! A request as the protocol has it, and the answer to it.
+
+use std::io::{self, Read};
+use std::time::{Duration, Instant};
+
+use ureq::http::header::{CONTENT_TYPE, HeaderMap, HeaderName, LOCATION, RETRY_AFTER};
+use ureq::http::{Method, StatusCode};
+use ureq::{Body, BodyReader};
+
+use super::failure::{one_line, refused, unreadable, words};
+use super::retry::retry_after;
+use super::session::Session;
+use super::url::without_user;
+use super::watch::Watch;
+use crate::error::{Error, ErrorKind, Result, Step};
+
+/// The largest body that is read whole, in bytes: an id, a list, a page that says what went wrong.
+const LARGEST_BODY: usize = 1024 * 1024;
+
+/// A request, as the protocol has it.
+pub(crate) struct Call<'a> {
+    pub(super) step: Step,
+    pub(super) method: Method,
+    pub(super) path: &'a str,
+    /// None for the session of the client, whichever that is now.
+    pub(super) session: Option<&'a Session>,
+    pub(super) content_type: Option<&'static str>,
+    pub(super) body: Option<&'a [u8]>,
+    repeatable: bool,
+}
+
+impl<'a> Call<'a> {
+    /// A POST, of nothing at first.
+    pub(crate) fn post(step: Step, path: &'a str) -> Call<'a> {
+        Call {
+            step,
+            method: Method::POST,
+            path,
+            session: None,
+            content_type: None,
+            body: Some(b""),
+            repeatable: false,
+        }
+    }
+
+    pub(crate) fn get(step: Step, path: &'a str) -> Call<'a> {
+        Call {
+            method: Method::GET,
+            body: None,
+            repeatable: true,
+            ..Call::post(step, path)
+        }
+    }
+
+    pub(crate) fn delete(step: Step, path: &'a str) -> Call<'a> {
+        Call {
+            method: Method::DELETE,
+            body: None,
+            repeatable: true,
+            ..Call::post(step, path)
+        }
+    }
+
+    pub(crate) fn session(mut self, session: &'a Session) -> Call<'a> {
+        self.session = Some(session);
+        self
+    }
+
+    /// Says that to do it twice does no harm.
+    pub(crate) fn repeatable(mut self) -> Call<'a> {
+        self.repeatable = true;
+        self
+    }
+
+    /// The session that it is made under, given the client's.
+    pub(crate) fn session_or(&self, clients: Session) -> Session {
+        self.session.cloned().unwrap_or(clients)
+    }
+
+    pub(super) fn is_repeatable(&self) -> bool {
+        self.repeatable
+    }
+
+    pub(crate) fn body(mut self, content_type: &'static str, body: &'a [u8]) -> Call<'a> {
+        self.content_type = Some(content_type);
+        self.body = Some(body);
+        self
+    }
+}
+
+/// An answer whose body has not been read yet.
+pub(crate) struct Answer {
+    pub(super) step: Step,
+    pub(super) path: String,
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Body,
+    /// The session after the answer.
+    pub(crate) session: Session,
+}
+
+impl Answer {
+    pub(crate) fn status(&self) -> u16 {
+        self.status.as_u16()
+    }
+
+    pub(crate) fn content_type(&self) -> Option<&str> {
+        self.header_text(&CONTENT_TYPE)
+    }
+
+    /// Where it points to.
+    pub(crate) fn location(&self) -> Option<&str> {
+        self.header_text(&LOCATION)
+    }
+
+    /// The answer itself if it is a success, else the error that it is.
+    pub(crate) fn accepted(self, watch: &Watch) -> Result<Answer> {
+        if self.status.is_success() {
+            return Ok(self);
+        }
+        Err(self.refusal(watch))
+    }
+
+    /// The error that an answer stands for, in the server's words.
+    pub(crate) fn refusal(self, watch: &Watch) -> Error {
+        let (step, status) = (self.step, self.status);
+        let retry_after = self.retry_after();
+        let right_url = self.right_url();
+        let (kind, remark) = match &right_url {
+            _ if status == StatusCode::UNAUTHORIZED => (ErrorKind::Login, LOG_IN.to_owned()),
+            Some(url) if is_login(url) => (ErrorKind::Login, LOG_IN.to_owned()),
+            Some(url) => (
+                ErrorKind::Status,
+                format!("pointing to {url}; redirects are not followed"),
+            ),
+            None => (ErrorKind::Status, String::new()),
+        };
+        refused(step, status, kind, &remark, self.words(watch)).with_retry_after(retry_after)
+    }
+
+    /// How long the server asks to wait.
+    pub(super) fn retry_after(&self) -> Option<Duration> {
+        retry_after(self.header_text(&RETRY_AFTER)?)
+    }
+
+    /// What the server says in its answer, as far as it can be read.
+    pub(crate) fn words(self, watch: &Watch) -> String {
+        let (body, _) = read_bounded(watch, self.body);
+        words(&body)
+    }
+
+    /// The whole body.
+    pub(crate) fn bytes(self, watch: &Watch) -> Result<Vec<u8>> {
+        let step = self.step;
+        match read_bounded(watch, self.body) {
+            (body, Ok(())) if body.len() <= LARGEST_BODY => Ok(body),
+            (_, Ok(())) => Err(Error::new(
+                ErrorKind::TooLarge,
+                step,
+                format!("the answer is larger than {LARGEST_BODY} bytes"),
+            )),
+            (_, Err(error)) => Err(unreadable(step, error)),
+        }
+    }
+
+    /// Reads a body that has nothing to say, so that the connection can be used again.
+    pub(crate) fn skip(self, watch: &Watch) {
+        // Without success the connection is closed, and that is all.
+        let _ = read_bounded(watch, self.body);
+    }
+
+    pub(crate) fn into_reader(self) -> BodyReader<'static> {
+        self.body.into_reader()
+    }
+
+    fn header_text(&self, name: &HeaderName) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// Where a redirect points to, as the base URL that it asks for.
+    fn right_url(&self) -> Option<String> {
+        if !self.status.is_redirection() {
+            return None;
+        }
+        let location = without_user(self.location()?);
+        let base = location.strip_suffix(&self.path).unwrap_or(&location);
+        Some(one_line(base))
+    }
+}
+
+const LOG_IN: &str = "its users have to log in";
+
+/// Whether a redirect leads to where users log in.
+fn is_login(location: &str) -> bool {
+    let location = location.to_lowercase();
+    ["login", "signin", "sign-in", "oauth", "authorize"]
+        .iter()
+        .any(|word| location.contains(word))
+}
+
+/// Reads to the end, but not much more than the largest body.
+fn read_bounded(watch: &Watch, body: Body) -> (Vec<u8>, io::Result<()>) {
+    let mut bytes = Vec::new();
+    let mut bounded = body.into_reader().take(LARGEST_BODY as u64 + 1);
+    let read = watch.run(Instant::now(), || bounded.read_to_end(&mut bytes));
+    (bytes, read.map(drop))
+}

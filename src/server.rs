@@ -1,0 +1,48 @@
+//! What a server says about itself.
+
+use std::fmt;
+
+/// A model that a server offers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Model {
+    /// What it is asked for by: see [`ClientBuilder::model`](crate::ClientBuilder::model).
+    pub id: String,
+    /// What people are shown.
+    pub name: String,
+    /// What the server says about it.
+    pub description: Option<String>,
+}
+
+/// What [`Client::check`](crate::Client::check) found out. `Display` says it in plain sentences.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ServerInfo {
+    /// Where the server is, without user and password.
+    pub url: String,
+    /// The models that it offers, the first being its own default; none if it does not list them.
+    pub models: Vec<Model>,
+    /// The model that this client asks.
+    pub model: String,
+    /// Whether the server takes itself for an https one although it is spoken to over http.
+    pub expects_https: bool,
+}
+
+impl fmt::Display for ServerInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} is a classic chat-ui server.", self.url)?;
+        match self.models.as_slice() {
+            [] => write!(f, " It does not list its models.")?,
+            [only] => write!(f, " It offers one model, {}.", only.id)?,
+            models => {
+                let ids: Vec<&str> = models.iter().map(|model| model.id.as_str()).collect();
+                write!(f, " It offers {} models: {}.", ids.len(), ids.join(", "))?;
+            }
+        }
+        write!(f, " This client asks {}.", self.model)?;
+        if self.expects_https {
+            write!(f, " It takes itself for an https server; requests say so.")?;
+        }
+        Ok(())
+    }
+}
