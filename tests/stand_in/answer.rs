@@ -122,6 +122,25 @@ impl Answer {
     }
 }
 
+/// The head of a reply, as the model's server sends it.
+pub fn stream_head() -> Answer {
+    const HEADERS: [(&str, &str); 8] = [
+        ("access-control-allow-origin", "*"),
+        ("cache-control", "no-cache"),
+        ("content-type", "text/event-stream"),
+        ("transfer-encoding", "chunked"),
+        (
+            "vary",
+            "origin, access-control-request-method, access-control-request-headers",
+        ),
+        ("x-accel-buffering", "no"),
+        ("x-compute-characters", "42"),
+        ("x-compute-type", "gpu+optimized"),
+    ];
+    let headers = HEADERS.map(|(name, value)| (name.to_string(), value.to_string()));
+    Answer::new(200).relayed(headers.to_vec(), Vec::new())
+}
+
 /// The bytes as one chunk; no bytes are no chunk, for an empty one would be the last.
 pub fn chunk(bytes: &[u8]) -> Vec<u8> {
     if bytes.is_empty() {
@@ -134,6 +153,7 @@ pub fn chunk(bytes: &[u8]) -> Vec<u8> {
 fn reason(status: u16) -> &'static str {
     match status {
         200 => "OK",
+        302 => "Found",
         303 => "See Other",
         308 => "Permanent Redirect",
         403 => "Forbidden",

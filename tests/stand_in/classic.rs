@@ -5,11 +5,12 @@ use uuid::Uuid;
 
 use super::Config;
 use super::accept::{prefers_json, rank};
-use super::answer::Answer;
+use super::answer::{Answer, stream_head};
+use super::listing::listing;
 use super::parameters;
 use super::plan::{Act, Plan, Wanted};
 use super::request::{BODY_LIMIT, Request};
-use super::state::State;
+use super::state::{Settings, State};
 
 /// The answer to a request. If there is a job, the answer is only the head of its reply.
 pub(super) type Reply = (Answer, Option<Job>);
@@ -24,6 +25,8 @@ pub(super) struct Job {
 
 enum Route<'a> {
     Home,
+    Listing,
+    Login,
     Settings,
     Conversations,
     Conversation(&'a str),
@@ -35,6 +38,8 @@ impl<'a> Route<'a> {
         let parts: Vec<&str> = path.split('/').collect();
         match parts[..] {
             [""] | ["", ""] => Some(Self::Home),
+            ["", "__data.json"] => Some(Self::Listing),
+            ["", "login"] => Some(Self::Login),
             ["", "settings"] => Some(Self::Settings),
             ["", "conversation"] => Some(Self::Conversations),
             ["", "conversation", id] if !id.is_empty() => Some(Self::Conversation(id)),
@@ -42,6 +47,13 @@ impl<'a> Route<'a> {
             _ => None,
         }
     }
+}
+
+/// Whether it asks for something to look at.
+pub(super) fn is_page(config: &Config, request: &Request) -> bool {
+    let below = path_below(&config.base_path, request);
+    let is_listing = below.is_ok_and(|path| matches!(Route::parse(path), Some(Route::Listing)));
+    request.method == "GET" && !is_listing
 }
 
 /// What the server does with one request, in the order in which its layers see it.
@@ -89,7 +101,11 @@ struct Exchange<'a> {
 
 impl Exchange<'_> {
     fn reply(&self, route: Option<Route>) -> Reply {
-        if let Some(refusal) = self.forged().or_else(|| self.modal(route.as_ref())) {
+        let refusal = self
+            .login(route.as_ref())
+            .or_else(|| self.forged())
+            .or_else(|| self.modal(route.as_ref()));
+        if let Some(refusal) = refusal {
             return (refusal, None);
         }
         let (answer, job) = match route {
@@ -108,6 +124,24 @@ impl Exchange<'_> {
         answer.header("set-cookie", cookie)
     }
 
+    /// What the server believes to be its own.
+    fn origin(&self) -> String {
+        let scheme = if self.config.https_referer {
+            "https"
+        } else {
+            "http"
+        };
+        format!("{scheme}://{}", self.header("host"))
+    }
+
+    /// The wall before everything, where one is wanted.
+    fn login(&self, route: Option<&Route>) -> Option<Answer> {
+        let free = !self.config.requires_login
+            || (self.request.method == "GET" && matches!(route, Some(Route::Login)));
+        let location = format!("{}{}/login", self.origin(), self.config.base_path);
+        (!free).then(|| Answer::new(302).header("location", location).sized(""))
+    }
+
     /// A form must come from this origin, and only its Referer says so.
     fn forged(&self) -> Option<Answer> {
         const FORMS: [&str; 3] = [
@@ -124,8 +158,8 @@ impl Exchange<'_> {
             return Some(self.hook_refusal(403, message));
         };
         let origin = referer.splitn(4, '/').take(3).collect::<Vec<_>>().join("/");
-        let own = format!("http://{}", self.header("host"));
-        (origin != own).then(|| self.hook_refusal(403, "Invalid referer for POST request"))
+        let forged = origin != self.origin();
+        forged.then(|| self.hook_refusal(403, "Invalid referer for POST request"))
     }
 
     /// Only pages and the settings are there before the modal is accepted.
@@ -140,6 +174,12 @@ impl Exchange<'_> {
     fn plain(&self, route: Option<Route>) -> Result<Answer, Answer> {
         match (self.request.method.as_str(), route) {
             ("GET", Some(Route::Home)) => Ok(Answer::page(200, "Chat")),
+            ("GET", Some(Route::Login)) => Ok(Answer::page(200, "Login")),
+            ("GET", Some(Route::Listing)) => {
+                let body = listing(self.config, self.state, &self.session);
+                let answer = Answer::json(200, &body);
+                Ok(answer.header("cache-control", "private, no-store"))
+            }
             ("POST", Some(Route::Settings)) => self.settings(),
             ("POST", Some(Route::Conversations)) => self.create(),
             ("POST", Some(Route::Stop(id))) => {
@@ -185,21 +225,27 @@ impl Exchange<'_> {
             field.map(|(_, value)| value.as_str())
         };
         let content_type = self.header("content-type");
-        let valid = content_type.starts_with("application/x-www-form-urlencoded")
-            && value("activeModel").is_some_and(|model| self.knows(model))
-            && value("shareConversationsWithModelAuthors") != Some("");
-        if valid && value("ethicsModalAccepted") == Some("true") {
-            self.state.accept_modal(&self.session);
-        }
-        valid
+        let shares = value("shareConversationsWithModelAuthors");
+        let valid =
+            content_type.starts_with("application/x-www-form-urlencoded") && shares != Some("");
+        let model = value("activeModel").filter(|model| valid && self.knows(model));
+        let Some(model) = model else { return false };
+        let settings = Settings {
+            accepted: value("ethicsModalAccepted") == Some("true"),
+            shares: shares.is_some(),
+            active_model: model.to_string(),
+        };
+        self.state.save_settings(&self.session, settings);
+        true
     }
 
     fn create(&self) -> Result<Answer, Answer> {
         let body = self.json()?;
-        if !body["model"].as_str().is_some_and(|name| self.knows(name)) {
+        let Some(model) = body["model"].as_str().filter(|name| self.knows(name)) else {
             return Err(self.internal_error());
-        }
-        let body = json!({"conversationId": self.state.create(&self.session)}).to_string();
+        };
+        let id = self.state.create(&self.session, model);
+        let body = json!({"conversationId": id}).to_string();
         let answer = Answer::new(200).header("content-type", "application/json");
         Ok(answer.body(body))
     }
@@ -329,22 +375,4 @@ fn is_uuid(value: &Value) -> bool {
     value
         .as_str()
         .is_some_and(|text| text.len() == 36 && Uuid::try_parse(text).is_ok())
-}
-
-fn stream_head() -> Answer {
-    const HEADERS: [(&str, &str); 8] = [
-        ("access-control-allow-origin", "*"),
-        ("cache-control", "no-cache"),
-        ("content-type", "text/event-stream"),
-        ("transfer-encoding", "chunked"),
-        (
-            "vary",
-            "origin, access-control-request-method, access-control-request-headers",
-        ),
-        ("x-accel-buffering", "no"),
-        ("x-compute-characters", "42"),
-        ("x-compute-type", "gpu+optimized"),
-    ];
-    let headers = HEADERS.map(|(name, value)| (name.to_string(), value.to_string()));
-    Answer::new(200).relayed(headers.to_vec(), Vec::new())
 }

@@ -45,7 +45,8 @@ impl Connection<'_> {
                 request => request?,
             };
             self.socket.set_read_timeout(None)?;
-            self.state.arrived(&request);
+            let is_page = classic::is_page(self.config, &request);
+            self.state.arrived(&request, is_page);
             if !self.react(&request, &mut reader)? || request.wants_close() {
                 return Ok(());
             }

@@ -17,7 +17,9 @@ mod answer;
 mod classic;
 mod connection;
 pub mod frame;
+mod listing;
 mod named;
+mod packed;
 mod parameters;
 mod plan;
 mod request;
@@ -63,6 +65,8 @@ struct Config {
     intercept: Box<Intercept>,
     base_path: String,
     cookie_name: String,
+    https_referer: bool,
+    requires_login: bool,
     idle: Duration,
     models: Vec<String>,
 }
@@ -96,6 +100,20 @@ impl Builder {
     #[must_use]
     pub fn cookie_name(mut self, cookie_name: &str) -> Self {
         self.config.cookie_name = cookie_name.to_string();
+        self
+    }
+
+    /// The server was started without its `ORIGIN` and believes to be spoken to over https.
+    #[must_use]
+    pub fn https_referer(mut self) -> Self {
+        self.config.https_referer = true;
+        self
+    }
+
+    /// Whatever is asked for, the answer is the way to the login.
+    #[must_use]
+    pub fn requires_login(mut self) -> Self {
+        self.config.requires_login = true;
         self
     }
 
@@ -173,6 +191,8 @@ impl StandIn {
                 intercept: Box::new(|_| None),
                 base_path: String::new(),
                 cookie_name: "hf-chat".to_string(),
+                https_referer: false,
+                requires_login: false,
                 idle: Duration::from_secs(5),
                 models: MODELS.map(str::to_string).to_vec(),
             },
@@ -206,7 +226,7 @@ impl StandIn {
         self.state.forget(id);
     }
 
-    /// Every session has to accept the modal again.
+    /// Every session has to accept the modal again; its conversations stay.
     pub fn forget_sessions(&self) {
         self.state.forget_sessions();
     }

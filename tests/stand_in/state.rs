@@ -1,6 +1,6 @@
 //! What the server remembers, behind one lock, with one condition for every wait.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::net::{Shutdown, TcpStream};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -16,7 +16,7 @@ pub struct Counts {
     /// Connections open now.
     pub open: usize,
     pub requests: usize,
-    /// GET requests: what a browser would fetch and a client need not.
+    /// GET requests other than for the listing: what a browser would fetch and a client need not.
     pub pages: usize,
     /// Open now.
     pub conversations: usize,
@@ -33,15 +33,30 @@ pub struct Counts {
 struct Inner {
     counts: Counts,
     requests: Vec<Request>,
-    /// The sessions that have accepted the modal.
-    accepted: HashSet<String>,
-    /// Conversation → the session that owns it.
-    conversations: BTreeMap<String, String>,
+    /// Session → what it has posted.
+    settings: HashMap<String, Settings>,
+    conversations: BTreeMap<String, Conversation>,
     /// Those running; one that is missing has been stopped.
     generations: HashMap<usize, Running>,
     generations_ever: usize,
     sockets: HashMap<usize, TcpStream>,
     closed: bool,
+}
+
+#[derive(Clone)]
+pub(super) struct Settings {
+    /// Whether the modal is accepted.
+    pub accepted: bool,
+    pub shares: bool,
+    pub active_model: String,
+}
+
+#[derive(Clone)]
+pub(super) struct Conversation {
+    /// The session that owns it.
+    pub session: String,
+    pub title: String,
+    pub model: String,
 }
 
 struct Running {
@@ -57,6 +72,11 @@ impl Inner {
             running: self.generations.len(),
             ..self.counts.clone()
         }
+    }
+
+    fn conversations_of(&self, session: &str) -> impl Iterator<Item = (&String, &Conversation)> {
+        let all = self.conversations.iter();
+        all.filter(move |(_, conversation)| conversation.session == session)
     }
 }
 
@@ -95,40 +115,62 @@ impl State {
         self.change(|inner| inner.sockets.remove(&connection));
     }
 
-    pub fn arrived(&self, request: &Request) {
+    pub fn arrived(&self, request: &Request, is_page: bool) {
         self.change(|inner| {
             inner.counts.requests += 1;
-            inner.counts.pages += usize::from(request.method == "GET");
+            inner.counts.pages += usize::from(is_page);
             inner.requests.push(request.clone());
         });
     }
 
-    pub fn accept_modal(&self, session: &str) {
-        self.change(|inner| inner.accepted.insert(session.to_string()));
+    /// The modal, once accepted, stays so.
+    pub fn save_settings(&self, session: &str, mut settings: Settings) {
+        self.change(|inner| {
+            let before = inner.settings.get(session);
+            settings.accepted |= before.is_some_and(|before| before.accepted);
+            inner.settings.insert(session.to_string(), settings);
+        });
+    }
+
+    pub fn settings(&self, session: &str) -> Option<Settings> {
+        self.lock().settings.get(session).cloned()
     }
 
     pub fn has_accepted(&self, session: &str) -> bool {
-        self.lock().accepted.contains(session)
+        let inner = self.lock();
+        let settings = inner.settings.get(session);
+        settings.is_some_and(|settings| settings.accepted)
     }
 
     pub fn forget_sessions(&self) {
-        self.change(|inner| inner.accepted.clear());
+        self.change(|inner| {
+            for settings in inner.settings.values_mut() {
+                settings.accepted = false;
+            }
+        });
     }
 
     /// A new conversation's id.
-    pub fn create(&self, session: &str) -> String {
+    pub fn create(&self, session: &str, model: &str) -> String {
         const FIRST: u128 = 0x6b04_84a3_877c_3227_c1a4_6464;
         self.change(|inner| {
             let id = format!("{:024x}", FIRST + inner.counts.created as u128);
             inner.counts.created += 1;
-            inner.conversations.insert(id.clone(), session.to_string());
+            let number = inner.conversations_of(session).count() + 1;
+            let conversation = Conversation {
+                session: session.to_string(),
+                title: format!("Untitled {number}"),
+                model: model.to_string(),
+            };
+            inner.conversations.insert(id.clone(), conversation);
             id
         })
     }
 
     pub fn owns(&self, session: &str, conversation: &str) -> bool {
         let inner = self.lock();
-        inner.conversations.get(conversation).map(String::as_str) == Some(session)
+        let mut own = inner.conversations_of(session);
+        own.any(|(id, _)| id == conversation)
     }
 
     pub fn forget(&self, conversation: &str) {
@@ -160,6 +202,14 @@ impl State {
 
     pub fn conversations(&self) -> Vec<String> {
         self.lock().conversations.keys().cloned().collect()
+    }
+
+    /// The session's own with their ids, the oldest first.
+    pub fn conversations_of(&self, session: &str) -> Vec<(String, Conversation)> {
+        let inner = self.lock();
+        let own = inner.conversations_of(session);
+        own.map(|(id, conversation)| (id.clone(), conversation.clone()))
+            .collect()
     }
 
     /// The counts once they fulfil the condition, or as they are when the time is up.

@@ -1,0 +1,129 @@
+//! What is logged is for everybody's eyes: no secret and no text gets there, nor into `Debug` or `Display`.
+
+use std::sync::Mutex;
+
+use h2o_chat::{Client, Message, Proxy, Request};
+use log::{Level, LevelFilter, Log, Metadata, Record};
+
+mod stand_in;
+
+use stand_in::{Reaction, StandIn};
+
+/// Keeps what this crate logs.
+struct Lines(Mutex<Vec<(Level, String)>>);
+
+static LINES: Lines = Lines(Mutex::new(Vec::new()));
+
+impl Log for Lines {
+    fn enabled(&self, metadata: &Metadata) -> bool {
+        metadata.target().starts_with("h2o_chat")
+    }
+
+    fn log(&self, record: &Record) {
+        if self.enabled(record.metadata()) {
+            self.0
+                .lock()
+                .unwrap()
+                .push((record.level(), record.args().to_string()));
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+fn logged() -> Vec<(Level, String)> {
+    std::mem::take(&mut LINES.0.lock().unwrap())
+}
+
+/// In every place where something can be secret.
+fn client(server: &StandIn) -> Client {
+    let url = server.url().replace("http://", "http://user:secret@");
+    Client::builder(&url)
+        .session("secret-session")
+        .header("Authorization", "Bearer secret")
+        .header("Cookie", "login=secret")
+        .proxy(Proxy::none())
+        .build()
+        .unwrap()
+}
+
+fn secret_request(prompt: &str) -> Request {
+    Request::messages([Message::system("secret"), Message::user(prompt)])
+}
+
+/// Answers this to the first request of this path, and sets a secret cookie.
+fn once(path: &'static str, status: &'static str) -> StandIn {
+    let answers = Mutex::new(Some(format!(
+        "HTTP/1.1 {status}\r\nretry-after: 0\r\nset-cookie: lb=secret\r\ncontent-length: 4\r\n\r\nbusy"
+    )));
+    StandIn::builder()
+        .plan(|_| stand_in::Plan::tokens(["secret", " text"]))
+        .intercept(move |request| {
+            let answer = request
+                .path
+                .starts_with(path)
+                .then(|| answers.lock().unwrap().take())?;
+            Some(Reaction::Answer(answer?.into()))
+        })
+        .start()
+}
+
+#[test]
+fn what_is_logged_says_what_happened_and_nothing_secret() {
+    log::set_logger(&LINES).unwrap();
+    log::set_max_level(LevelFilter::Trace);
+
+    let server = once("/settings", "503 Service Unavailable");
+    let quiet = client(&server);
+    let text = quiet.ask(secret_request("secret")).unwrap();
+    assert_eq!(text, "secret text");
+    let lines = logged();
+    assert!(
+        matches!(lines.as_slice(), [(Level::Info, line)] if line.contains("503") && line.contains("trying again")),
+        "{lines:?}"
+    );
+    // The second time there is nothing to tell.
+    quiet.ask(secret_request("secret")).unwrap();
+    assert_eq!(logged(), []);
+
+    let server = once("/conversation", "405 Method Not Allowed");
+    client(&server).ask(secret_request("secret")).unwrap();
+    let lines = logged();
+    assert!(
+        matches!(lines.as_slice(), [(Level::Info, line)] if line.contains("posting the settings again")),
+        "{lines:?}"
+    );
+
+    let server = StandIn::builder()
+        .models(&["first/model", "second/model"])
+        .start();
+    client(&server).ask(secret_request("secret")).unwrap();
+    let lines = logged();
+    assert!(
+        matches!(lines.as_slice(), [(Level::Info, line)] if line.contains("first/model")),
+        "{lines:?}"
+    );
+
+    let server = StandIn::start();
+    let client = client(&server);
+    let tokens = client.generate("/slow").unwrap();
+    let id = tokens.conversation_id().to_owned();
+    drop(server);
+    drop(tokens);
+    let lines = logged();
+    let warnings: Vec<_> = lines
+        .iter()
+        .filter(|(level, _)| *level == Level::Warn)
+        .collect();
+    assert!(
+        matches!(warnings.as_slice(), [(_, line)] if line.contains(&id)),
+        "{lines:?}"
+    );
+
+    let error = client.ask(secret_request("secret")).unwrap_err();
+    let shown = format!(
+        "{lines:?} {error} {error:?} {client:?} {:?}",
+        secret_request("secret")
+    );
+    assert!(!shown.contains("secret"), "{shown}");
+}
