@@ -235,6 +235,10 @@ impl Error {
     /// What can be done about it, in a plain sentence, where there is something to say.
     #[must_use]
     pub fn hint(&self) -> Option<&'static str> {
+        // What a chat-ui server says to a path that it does not know.
+        let is_chat_elsewhere = self
+            .server_message()
+            .is_some_and(|said| said.contains("welcome modal"));
         Some(match (self.0.kind, self.0.status) {
             (ErrorKind::Connect, _) => {
                 "Nobody answers there: is the server running, and are its host and port right?"
@@ -253,8 +257,11 @@ impl Error {
             (ErrorKind::Status, Some(403)) if self.0.step == Step::Settings => {
                 "The server knows itself under another address: use the one that its users see in a browser."
             }
-            (ErrorKind::Status, Some(404)) if self.0.step == Step::Settings => {
-                "There is no chat at this path: a base path may be missing in the URL, or be too much."
+            (ErrorKind::Status, Some(404)) if self.0.step == Step::Settings => NO_SUCH_PATH,
+            (ErrorKind::Status, Some(405))
+                if self.0.step == Step::Settings && is_chat_elsewhere =>
+            {
+                NO_SUCH_PATH
             }
             (ErrorKind::Status | ErrorKind::Protocol, _) if self.0.step == Step::Settings => {
                 "This does not look like a classic chat-ui server."
@@ -284,6 +291,9 @@ impl Error {
         refused || self.0.kind == ErrorKind::Generation
     }
 }
+
+const NO_SUCH_PATH: &str =
+    "There is no chat at this path: a base path may be missing in the URL, or be too much.";
 
 impl Step {
     /// The words that go before a message.

@@ -57,11 +57,26 @@
 //! server that does not read, notice a stop only when the nearest limit is reached; and as what is sent ends
 //! a silence as well, a server that reads slowly can make sending a large prompt overrun a limit.
 //!
+//! # Trying again
+//!
+//! Before a reply has begun, a request is tried again when no connection could be made and when the server answers
+//! 429 or 503, after as long as it asks; see [`ClientBuilder::retries`]. Never is one repeated that could make a
+//! second conversation or a second generation, and never after a token. Some answers have a remedy, which is tried
+//! once: the settings are posted again when the server has forgotten them, and a server that takes itself for an https
+//! one although it is spoken to over http gets the Referer that it expects.
+//!
 //! # Logging
 //!
-//! Through the [`log`] crate: a warning for each conversation that is left on the server, with its id; what
-//! else went wrong while tidying up as debug. No prompt, no text and no session is logged. The HTTP client
-//! underneath, ureq, logs requests at debug and trace level, with sensitive headers left out.
+//! Through the [`log`] crate, under the target `h2o_chat`:
+//!
+//! * *warn*: a conversation that is left on the server, with its id.
+//! * *info*: a request that is tried again, and why; settings that are posted again; another model that is asked
+//!   because the server does not have the default.
+//! * *debug*: what else went wrong while tidying up.
+//!
+//! No prompt, no text, no password, no cookie and no header value is logged, nor shown by `Debug` and `Display`; the
+//! server's own error messages are. The HTTP client underneath, ureq, logs requests at debug and trace level under
+//! its own target, with sensitive headers left out.
 //!
 //! # Features
 //!

@@ -214,6 +214,7 @@ fn what_is_wrong_with_a_server_is_told_with_a_remedy() {
     let login = StandIn::builder().requires_login().start();
     let base_path = StandIn::builder().base_path("/chat").start();
     let no_path = base_path.url().replace("/chat", "");
+    let too_much = format!("{}/ui", base_path.url());
     let cases = [
         (
             nobody.check().unwrap_err(),
@@ -227,6 +228,11 @@ fn what_is_wrong_with_a_server_is_told_with_a_remedy() {
         ),
         (
             Client::new(&no_path).unwrap().check().unwrap_err(),
+            ErrorKind::Status,
+            "There is no chat at this path",
+        ),
+        (
+            Client::new(&too_much).unwrap().check().unwrap_err(),
             ErrorKind::Status,
             "There is no chat at this path",
         ),

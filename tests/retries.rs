@@ -17,10 +17,13 @@ fn builder(server: &StandIn) -> ClientBuilder {
     Client::builder(&server.url())
 }
 
+/// Which requests are meant.
+type Kind = fn(&stand_in::Request) -> bool;
+
 /// Reacts like this to the first so many requests of this kind.
 fn at_first(
     times: usize,
-    is_meant: fn(&stand_in::Request) -> bool,
+    is_meant: Kind,
     reaction: impl Fn() -> Reaction + Send + Sync + 'static,
 ) -> StandIn {
     let seen = AtomicUsize::new(0);
@@ -55,7 +58,7 @@ fn is_delete(request: &stand_in::Request) -> bool {
     request.method == "DELETE"
 }
 
-const KINDS: [fn(&stand_in::Request) -> bool; 3] = [is_settings, is_opening, is_message];
+const KINDS: [Kind; 3] = [is_settings, is_opening, is_message];
 
 #[test]
 fn a_busy_server_is_asked_again_at_every_step_before_the_reply() {
@@ -210,7 +213,7 @@ fn nobody_listening_is_tried_again() {
 
 #[test]
 fn what_does_no_harm_twice_is_repeated_once_when_its_connection_ends() {
-    let all: [(fn(&stand_in::Request) -> bool, &str); 3] = [
+    let all: [(Kind, &str); 3] = [
         (is_settings, "/count 1"),
         (is_delete, "/count 1"),
         (is_stop, "/slow"),
