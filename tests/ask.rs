@@ -188,7 +188,7 @@ fn check_says_in_sentences_what_the_server_is_and_what_is_wrong_with_it() {
 
     let url = format!("{}/no/such/path", server.url());
     let output = ask(&server, &["--check", "--url", &url]);
-    assert_fails(&output, 1, "404 (Not Found)");
+    assert_fails(&output, 1, "405 (Method Not Allowed)");
     assert!(text(&output.stderr).contains("There is no chat at this path"));
 }
 
