@@ -82,6 +82,7 @@
 //!
 //! * `rustls` (default): https, checked against the system's certificates. Without it, `http://` only.
 
+mod builder;
 mod client;
 mod conversation;
 mod error;
@@ -94,7 +95,8 @@ mod stop;
 mod stream;
 mod tokens;
 
-pub use client::{Client, ClientBuilder, DEFAULT_MODEL, PUBLIC_URL};
+pub use builder::ClientBuilder;
+pub use client::{Client, DEFAULT_MODEL, PUBLIC_URL};
 pub use conversation::Conversation;
 pub use error::{Error, ErrorKind, Limit, Result, Step};
 pub use http::{Proxy, Session};

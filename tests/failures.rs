@@ -145,19 +145,6 @@ fn a_refusal_is_told_with_its_status_and_the_servers_words() {
 }
 
 #[test]
-fn a_model_that_the_server_does_not_have_is_refused_at_the_settings() {
-    let server = StandIn::start();
-    let client = Client::builder(&server.url())
-        .model("no/model")
-        .build()
-        .unwrap();
-    let error = client.ask("hello").unwrap_err();
-    assert_eq!((error.step(), error.status()), (Step::Settings, Some(500)));
-    assert_eq!(error.server_message(), Some("Internal Error"));
-    assert_eq!(server.counts().created, 0);
-}
-
-#[test]
 fn events_that_are_no_events_of_a_reply_are_an_error() {
     for event in [
         "nonsense",

@@ -378,3 +378,27 @@ fn a_server_that_never_answers_the_retry_is_given_up_within_the_deadline() {
     });
     assert_eq!(error.kind(), ErrorKind::Timeout(Limit::Deadline));
 }
+
+#[test]
+fn numbers_beyond_all_measure_do_no_harm() {
+    let server = at_first(1, is_settings, || {
+        busy(
+            "503 Service Unavailable",
+            "retry-after: 18446744073709551615\r\n",
+        )
+    });
+    let client = builder(&server)
+        .retries(u32::MAX)
+        .longest_retry_wait(Duration::MAX)
+        .build()
+        .unwrap();
+    let (stop, request) = (Stop::default(), Request::new("hello"));
+    let request = request.stop(&stop);
+    let error = thread::scope(|scope| {
+        let call = scope.spawn(|| client.ask(request).unwrap_err());
+        server.wait_for("the refusal", |counts| counts.requests == 1);
+        stop.stop();
+        call.join().unwrap()
+    });
+    assert_eq!(error.kind(), ErrorKind::Stopped);
+}

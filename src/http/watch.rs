@@ -97,10 +97,10 @@ impl Watch {
 
     /// Waits for something that makes no sound; the limits and the stop hold as always.
     pub(super) fn pause(&self, length: Duration) -> Result<(), Cut> {
-        let end = Instant::now() + length;
+        let start = Instant::now();
         loop {
             self.check()?;
-            let left = end.saturating_duration_since(Instant::now());
+            let left = length.saturating_sub(start.elapsed());
             if left.is_zero() {
                 return Ok(());
             }
