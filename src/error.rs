@@ -147,6 +147,12 @@ impl Error {
         Error::new(ErrorKind::Input, Step::Prepare, message)
     }
 
+    /// The same, for the step that it came up for.
+    pub(crate) fn at(mut self, step: Step) -> Error {
+        self.0.step = step;
+        self
+    }
+
     pub(crate) fn with_status(mut self, status: u16) -> Error {
         self.0.status = Some(status);
         self

@@ -324,6 +324,24 @@ fn a_lost_acceptance_of_the_terms_is_made_good_once() {
 }
 
 #[test]
+fn terms_that_cannot_be_accepted_again_leave_the_conversation_named() {
+    let posted = AtomicUsize::new(0);
+    let server = StandIn::builder()
+        .intercept(move |request| {
+            let again = is_settings(request) && posted.fetch_add(1, Ordering::Relaxed) > 0;
+            again.then(|| busy("502 Bad Gateway", ""))
+        })
+        .start();
+    let client = builder(&server).build().unwrap();
+    let mut tokens = client.generate("/slow").unwrap();
+    tokens.next().unwrap().unwrap();
+    server.forget_sessions();
+    let error = tokens.delete().unwrap_err();
+    assert_eq!((error.step(), error.status()), (Step::Delete, Some(502)));
+    assert_eq!(error.undeleted(), Some(server.conversations()[0].as_str()));
+}
+
+#[test]
 fn other_cookies_are_kept_and_sent_back_to_this_server_only() {
     let other = TcpListener::bind("127.0.0.1:0").unwrap();
     let location = format!("http://{}/conversation", other.local_addr().unwrap());

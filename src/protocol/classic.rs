@@ -13,7 +13,7 @@ use super::{Place, Stream, is_id};
 use crate::error::{Error, ErrorKind, Result, Step};
 use crate::http::{Answer, BaseUrl, Call, Origin, Session, Watch, one_line};
 use crate::request::Request;
-use crate::server::{Model as ModelInfo, ServerInfo};
+use crate::server::{Model, ServerInfo};
 
 const FORM: &str = "application/x-www-form-urlencoded";
 const JSON: &str = "application/json";
@@ -23,12 +23,12 @@ pub(crate) struct Classic {
     origin: Origin,
     share_with_model_authors: bool,
     /// Asked when a request names no model.
-    model: Mutex<Model>,
+    default_model: Mutex<DefaultModel>,
     set_up: Mutex<SetUp>,
 }
 
 /// The model that is asked when a request names none.
-struct Model {
+struct DefaultModel {
     id: String,
     /// Chosen by the user, so that no other may take its place.
     is_named: bool,
@@ -86,21 +86,21 @@ impl Classic {
         Classic {
             origin,
             share_with_model_authors,
-            model: Mutex::new(Model { id, is_named }),
+            default_model: Mutex::new(DefaultModel { id, is_named }),
             set_up: Mutex::default(),
         }
     }
 
     /// The model that is asked when a request names none.
     pub(crate) fn default_model(&self) -> String {
-        lock(&self.model).id.clone()
+        lock(&self.default_model).id.clone()
     }
 
     /// Accepts the server's terms and chooses the model, unless that has been done. Returns the model.
     pub(crate) fn set_up(&self, watch: &Watch, named: Option<&str>) -> Result<String> {
         let (model, is_named) = match named {
             Some(named) => (named.to_owned(), true),
-            None => (self.default_model(), lock(&self.model).is_named),
+            None => (self.default_model(), lock(&self.default_model).is_named),
         };
         // The server says only that something is wrong with it.
         let error = match self.set_up_for(watch, &model) {
@@ -120,7 +120,7 @@ impl Classic {
                     first.id
                 );
                 self.set_up_for(watch, &first.id)?;
-                lock(&self.model).id.clone_from(&first.id);
+                lock(&self.default_model).id.clone_from(&first.id);
                 Ok(first.id.clone())
             }
         }
@@ -155,14 +155,16 @@ impl Classic {
             .repeatable();
         let mut answer = self.origin.exchange(watch, &call)?;
         if answer.status() == 403 && self.origin.referer().starts_with("http://") {
+            let refusal = answer.refusal(watch);
             // A server that was not told its own address takes itself for an https one.
             self.origin.set_https_referer(true);
-            let second = self.origin.exchange(watch, &call)?;
-            if second.status() == 403 {
-                self.origin.set_https_referer(false);
-                return Err(answer.refusal(watch));
-            }
-            answer = second;
+            answer = match self.origin.exchange(watch, &call) {
+                Ok(answer) if answer.status() != 403 => answer,
+                second => {
+                    self.origin.set_https_referer(false);
+                    return Err(second.err().unwrap_or(refusal));
+                }
+            };
         }
         let session = answer.session.clone();
         // To a browser the same success is a redirect back to the page that it gave.
@@ -184,14 +186,16 @@ impl Classic {
         if answer.status() != 405 {
             return Ok(answer);
         }
-        info!("{}; posting the settings again", answer.refusal(watch));
+        let why = answer.refusal(watch);
+        info!("{why}; posting the settings again");
         let session = call.session_or(self.origin.session());
-        self.post_settings(watch, &session, model)?;
+        let posted = self.post_settings(watch, &session, model);
+        posted.map_err(|error| error.at(why.step()))?;
         self.origin.exchange(watch, call)
     }
 
     /// The models that the server offers.
-    pub(crate) fn models(&self, watch: &Watch) -> Result<Vec<ModelInfo>> {
+    pub(crate) fn models(&self, watch: &Watch) -> Result<Vec<Model>> {
         let call = Call::get(Step::Models, "/__data.json");
         let answer = self.origin.exchange(watch, &call)?.accepted(watch)?;
         let page = json_of(answer, watch, Step::Models)?;
@@ -200,7 +204,7 @@ impl Classic {
         let model = |packed: Packed| {
             let text = |name| Some(packed.field(name)?.text()?.to_owned());
             let id = text("id").or_else(|| text("name"))?;
-            Some(ModelInfo {
+            Some(Model {
                 name: text("displayName").unwrap_or_else(|| id.clone()),
                 description: text("description"),
                 id,
@@ -301,7 +305,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn unknown_model(model: &str, models: &[ModelInfo], error: Error) -> Error {
+fn unknown_model(model: &str, models: &[Model], error: Error) -> Error {
     let ids: Vec<&str> = models.iter().map(|model| model.id.as_str()).collect();
     let has = one_line(&ids.join(", "));
     let message = format!("the server does not have the model {model:?}; it has {has}");
