@@ -1,0 +1,183 @@
+//! The same over https: a relay that speaks TLS stands before the stand-in, and only who trusts its authority
+//! talks to it.
+#![cfg(all(target_os = "linux", feature = "rustls"))]
+
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::process::{Output, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ServerConfig, ServerConnection};
+
+mod example;
+mod stand_in;
+
+use stand_in::StandIn;
+
+/// Signed the relay's certificate; both are for tests only, and their keys are known to everybody.
+const AUTHORITY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tls/ca.pem");
+
+/// Relays https to the server; returns its URL.
+fn relay_to(server: &StandIn) -> String {
+    let certificate = CertificateDer::from_pem_slice(include_bytes!("tls/server.pem")).unwrap();
+    let key = PrivateKeyDer::from_pem_slice(include_bytes!("tls/server.key.pem")).unwrap();
+    let config =
+        ServerConfig::builder_with_provider(rustls::crypto::ring::default_provider().into());
+    let config = config.with_safe_default_protocol_versions().unwrap();
+    let config = config
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate], key);
+    let config = Arc::new(config.unwrap());
+
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("https://{}", listener.local_addr().unwrap());
+    let port = server.port();
+    thread::spawn(move || {
+        for client in listener.incoming().map_while(Result::ok) {
+            let tls = ServerConnection::new(Arc::clone(&config)).unwrap();
+            thread::spawn(move || relay(client, tls, TcpStream::connect(("127.0.0.1", port))?));
+        }
+    });
+    url
+}
+
+/// Two threads that share the state of the connection, but wait without holding it.
+fn relay(mut client: TcpStream, tls: ServerConnection, server: TcpStream) -> io::Result<()> {
+    let tls = Arc::new(Mutex::new(tls));
+    let mut down = Down {
+        tls: Arc::clone(&tls),
+        server: server.try_clone()?,
+        client: client.try_clone()?,
+    };
+    thread::spawn(move || down.run());
+    let mut bytes = [0; 4096];
+    let ended = loop {
+        let length = client.read(&mut bytes)?;
+        if length == 0 {
+            break Ok(());
+        }
+        let mut tls = tls.lock().unwrap();
+        let mut received = &bytes[..length];
+        while !received.is_empty() {
+            tls.read_tls(&mut received)?;
+            let state = tls.process_new_packets();
+            while tls.wants_write() {
+                tls.write_tls(&mut client)?;
+            }
+            let state = state.map_err(io::Error::other)?;
+            let mut plain = vec![0; state.plaintext_bytes_to_read()];
+            tls.reader().read_exact(&mut plain)?;
+            (&server).write_all(&plain)?;
+        }
+    };
+    server.shutdown(Shutdown::Both)?;
+    ended
+}
+
+struct Down {
+    tls: Arc<Mutex<ServerConnection>>,
+    server: TcpStream,
+    client: TcpStream,
+}
+
+impl Down {
+    fn run(&mut self) -> io::Result<()> {
+        let mut bytes = [0; 4096];
+        loop {
+            let length = self.server.read(&mut bytes)?;
+            if length == 0 {
+                return self.client.shutdown(Shutdown::Both);
+            }
+            let mut tls = self.tls.lock().unwrap();
+            tls.writer().write_all(&bytes[..length])?;
+            while tls.wants_write() {
+                tls.write_tls(&mut self.client)?;
+            }
+        }
+    }
+}
+
+/// A server that knows that it is spoken to over https.
+fn server() -> StandIn {
+    StandIn::builder().https_referer().start()
+}
+
+fn ask(url: &str, authority: Option<&str>, arguments: &[&str]) -> Output {
+    let mut command = example::command("ask");
+    command
+        .args(["--url", url])
+        .args(arguments)
+        .stdin(Stdio::null());
+    match authority {
+        Some(authority) => command.env("SSL_CERT_FILE", authority),
+        None => command.env_remove("SSL_CERT_FILE"),
+    };
+    command.output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+#[test]
+fn a_reply_over_https_is_four_requests_on_one_connection() {
+    let server = server();
+    let output = ask(&relay_to(&server), Some(AUTHORITY), &["hello"]);
+    assert_eq!(
+        (text(&output.stdout), text(&output.stderr)),
+        (" Hi there, how can I help?\n", "")
+    );
+    let counts = server.counts();
+    assert_eq!(
+        (counts.connections, counts.requests, counts.conversations),
+        (1, 4, 0)
+    );
+}
+
+#[test]
+fn limits_act_over_https_and_nothing_stays_behind() {
+    let server = server();
+    let url = relay_to(&server);
+    for (prompt, stdout) in [("/silent", ""), ("/hang", " Hi there, how can\n")] {
+        let output = ask(&url, Some(AUTHORITY), &["--silence", "0.3", prompt]);
+        assert_eq!(
+            (output.status.code(), text(&output.stdout)),
+            (Some(1), stdout)
+        );
+        assert!(
+            text(&output.stderr).contains("the silence limit"),
+            "{}",
+            text(&output.stderr)
+        );
+        server.wait_for("nothing to be left", |counts| {
+            counts.conversations + counts.running == 0
+        });
+    }
+}
+
+#[test]
+fn a_connection_that_breaks_off_is_no_complete_reply_over_https() {
+    let server = server();
+    let output = ask(&relay_to(&server), Some(AUTHORITY), &["/dropped"]);
+    assert_eq!(
+        (output.status.code(), text(&output.stdout)),
+        (Some(1), " Hi there, how can\n")
+    );
+    assert_eq!(server.counts().conversations, 0);
+}
+
+#[test]
+fn a_certificate_that_is_not_trusted_is_not_talked_to() {
+    let server = server();
+    let output = ask(&relay_to(&server), None, &["--check"]);
+    assert_eq!(output.status.code(), Some(1));
+    let stderr = text(&output.stderr);
+    assert!(
+        stderr.contains("no secure connection") && stderr.contains("SSL_CERT_FILE"),
+        "{stderr}"
+    );
+    assert_eq!(server.counts().requests, 0);
+}
