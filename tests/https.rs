@@ -38,14 +38,14 @@ fn relay_to(server: &StandIn) -> String {
     thread::spawn(move || {
         for client in listener.incoming().map_while(Result::ok) {
             let tls = ServerConnection::new(Arc::clone(&config)).unwrap();
-            thread::spawn(move || relay(client, tls, TcpStream::connect(("127.0.0.1", port))?));
+            thread::spawn(move || relay(client, tls, &TcpStream::connect(("127.0.0.1", port))?));
         }
     });
     url
 }
 
 /// Two threads that share the state of the connection, but wait without holding it.
-fn relay(mut client: TcpStream, tls: ServerConnection, server: TcpStream) -> io::Result<()> {
+fn relay(mut client: TcpStream, tls: ServerConnection, mut server: &TcpStream) -> io::Result<()> {
     let tls = Arc::new(Mutex::new(tls));
     let mut down = Down {
         tls: Arc::clone(&tls),
@@ -70,7 +70,7 @@ fn relay(mut client: TcpStream, tls: ServerConnection, server: TcpStream) -> io:
             let state = state.map_err(io::Error::other)?;
             let mut plain = vec![0; state.plaintext_bytes_to_read()];
             tls.reader().read_exact(&mut plain)?;
-            (&server).write_all(&plain)?;
+            server.write_all(&plain)?;
         }
     };
     server.shutdown(Shutdown::Both)?;
