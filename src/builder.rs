@@ -9,16 +9,7 @@ use crate::client::{Client, DEFAULT_MODEL};
 use crate::error::{Error, Result};
 use crate::http::{BaseUrl, Config, Origin, Proxy, Retries, Session, judge_cookie_name};
 use crate::protocol::Classic;
-
-/// What a client waits for, and how long. None is for ever.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Limits {
-    pub(crate) connect: Option<Duration>,
-    pub(crate) silence: Option<Duration>,
-    pub(crate) stall: Option<Duration>,
-    pub(crate) deadline: Option<Duration>,
-    pub(crate) cleanup: Duration,
-}
+use crate::shared::{Limits, Shared};
 
 /// Configures a [`Client`]. Nothing is judged before [`build`](ClientBuilder::build).
 #[derive(Clone)]
@@ -189,7 +180,7 @@ impl ClientBuilder {
         });
         let share = self.share_with_model_authors;
         let server = Classic::new(origin, share, self.model, DEFAULT_MODEL);
-        Ok(Client::new_with(server, self.limits))
+        Ok(Client::sharing(Shared::new(server, self.limits)))
     }
 }
 

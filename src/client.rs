@@ -2,16 +2,15 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
-use crate::builder::{ClientBuilder, Limits, judge_model};
+use crate::builder::{ClientBuilder, judge_model};
 use crate::conversation::Conversation;
-use crate::error::{Result, Step};
+use crate::error::{Error, Result, Step};
 use crate::http::{Session, Watch};
-use crate::protocol::{Classic, Message};
+use crate::protocol::Message;
 use crate::request::Request;
 use crate::server::{Model, ServerInfo};
-use crate::stop::Stop;
+use crate::shared::Shared;
 use crate::tokens::Tokens;
 
 /// Where H2O.ai served its public chat. It stopped speaking this protocol in October 2023.
@@ -34,15 +33,13 @@ pub const DEFAULT_MODEL: &str = "h2oai/h2ogpt-gm-oasst1-en-2048-falcon-40b-v1";
 /// ```
 #[derive(Clone)]
 pub struct Client {
-    server: Arc<Classic>,
-    limits: Limits,
+    shared: Arc<Shared>,
 }
 
 impl Client {
-    pub(crate) fn new_with(server: Classic, limits: Limits) -> Client {
+    pub(crate) fn sharing(shared: Shared) -> Client {
         Client {
-            server: Arc::new(server),
-            limits,
+            shared: Arc::new(shared),
         }
     }
 
@@ -83,19 +80,24 @@ impl Client {
         let request = request.into();
         let message = Message::new(&request)?;
         request.model.as_deref().map_or(Ok(()), judge_model)?;
-        let limits = self.limits;
-        let watch = self.watch(request.stop.clone(), request.deadline);
-        let model = self.server.set_up(&watch, request.model.as_deref())?;
-        // Once asked for, a conversation whose id is not known could not be deleted.
-        watch.check().map_err(|cut| cut.at(Step::Conversation))?;
-        let place = self
-            .server
-            .open(&watch.with_grace(limits.cleanup), &model)?;
-        let mut conversation = Conversation::new(Arc::clone(&self.server), place, limits.cleanup);
-        match conversation.send(&watch, &message) {
-            Ok(stream) => Ok(Tokens::new(stream, conversation, watch)),
+        let watch = self.shared.watch(request.stop, request.deadline);
+        let mut conversation = self.open(&watch, request.model.as_deref())?;
+        match conversation.begin(&watch, &message) {
+            Ok(()) => Ok(Tokens::new(conversation, watch)),
             Err(error) => Err(conversation.fail(error)),
         }
+    }
+
+    /// Opens a conversation that is deleted when dropped.
+    fn open(&self, watch: &Watch, model: Option<&str>) -> Result<Conversation> {
+        let Shared { server, limits, .. } = &*self.shared;
+        let model = server.set_up(watch, model)?;
+        // Once asked for, a conversation whose id is not known could not be deleted.
+        watch.check().map_err(|cut| cut.at(Step::Conversation))?;
+        let place = server
+            .open(&watch.with_grace(limits.cleanup), &model)
+            .map_err(Error::with_maybe_undeleted)?;
+        Ok(Conversation::new(Arc::clone(&self.shared), place))
     }
 
     /// The models that the server offers, its own default first.
@@ -103,7 +105,7 @@ impl Client {
     /// # Errors
     /// If the server cannot be reached, refuses, or answers something else.
     pub fn models(&self) -> Result<Vec<Model>> {
-        self.server.models(&self.watch(None, None))
+        self.shared.server.models(&self.shared.watch(None, None))
     }
 
     /// Takes one look at the server: whether it is one to talk to, and what it offers. Posts the settings, and
@@ -121,29 +123,47 @@ impl Client {
     /// # Errors
     /// What is wrong with the server, or on the way to it; [`Error::hint`](crate::Error::hint) says what can be done about it.
     pub fn check(&self) -> Result<ServerInfo> {
-        self.server.check(&self.watch(None, None))
+        self.shared.server.check(&self.shared.watch(None, None))
     }
 
-    /// The bounds of a call that begins now.
-    fn watch(&self, stop: Option<Stop>, deadline: Option<Duration>) -> Watch {
-        let limits = &self.limits;
-        let deadline = deadline.or(limits.deadline);
-        Watch::new(stop, limits.silence, limits.stall, deadline)
+    /// The ids of the conversations that could not be deleted, by whichever clone of this client, and are still on
+    /// the server as far as it knows. [`sweep`](Client::sweep) tries again.
+    #[must_use]
+    pub fn leftovers(&self) -> Vec<String> {
+        self.shared.leftover_ids()
+    }
+
+    /// Tries once more to delete the [leftovers](Client::leftovers), each within the
+    /// [cleanup budget](ClientBuilder::cleanup_budget); returns how many are gone.
+    ///
+    /// ```no_run
+    /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
+    /// if let Err(error) = client.sweep() {
+    ///     eprintln!("still on the server: {:?}: {error}", client.leftovers());
+    /// }
+    /// # Ok::<(), h2o_chat::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// The first thing that went wrong. After a refusal the others are tried all the same; when the server does not
+    /// answer, they are not. What is not gone stays among the leftovers.
+    pub fn sweep(&self) -> Result<usize> {
+        self.shared.sweep()
     }
 
     /// The session that this client's conversations belong to.
     #[must_use]
     pub fn session(&self) -> Session {
-        self.server.session()
+        self.shared.server.session()
     }
 }
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client")
-            .field("url", self.server.base())
-            .field("model", &self.server.default_model())
-            .field("limits", &self.limits)
+            .field("url", self.shared.server.base())
+            .field("model", &self.shared.server.default_model())
+            .field("limits", &self.shared.limits)
             .finish_non_exhaustive()
     }
 }

@@ -38,6 +38,7 @@ struct Inner {
     retry_after: Option<Duration>,
     received: String,
     undeleted: Option<String>,
+    maybe_undeleted: bool,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
@@ -139,6 +140,7 @@ impl Error {
             retry_after: None,
             received: String::new(),
             undeleted: None,
+            maybe_undeleted: false,
             source: None,
         }))
     }
@@ -175,6 +177,20 @@ impl Error {
 
     pub(crate) fn with_undeleted(mut self, conversation: &str) -> Error {
         self.0.undeleted = Some(conversation.to_owned());
+        self
+    }
+
+    /// Of asking for a conversation: unless it was refused, or never asked for, there may be one.
+    pub(crate) fn with_maybe_undeleted(mut self) -> Error {
+        self.0.maybe_undeleted = match self.0.kind {
+            ErrorKind::Timeout(limit) => limit != Limit::Connect,
+            ErrorKind::Status => self.0.status.is_some_and(|status| status > 500),
+            ErrorKind::Truncated
+            | ErrorKind::Protocol
+            | ErrorKind::TooLarge
+            | ErrorKind::Stopped => true,
+            _ => false,
+        };
         self
     }
 
@@ -284,10 +300,18 @@ impl Error {
         &self.0.received
     }
 
-    /// The id of a conversation that is still on the server, because deleting it failed as well.
+    /// The id of a conversation that is still on the server, because deleting it failed as well. It is among the
+    /// client's [leftovers](crate::Client::leftovers) too.
     #[must_use]
     pub fn undeleted(&self) -> Option<&str> {
         self.0.undeleted.as_deref()
+    }
+
+    /// Whether a conversation may be on the server whose id is not known, because the answer to its creation was
+    /// lost. It belongs to the client's [session](crate::Client::session).
+    #[must_use]
+    pub fn maybe_undeleted(&self) -> bool {
+        self.0.maybe_undeleted
     }
 
     /// Whether the server itself said that nothing is being generated. A gateway before it (502 and above)
@@ -326,6 +350,9 @@ impl fmt::Display for Error {
         if let Some(id) = &self.0.undeleted {
             write!(f, " (conversation {id} could not be deleted)")?;
         }
+        if self.0.maybe_undeleted {
+            f.write_str(" (a conversation may be left in the session)")?;
+        }
         Ok(())
     }
 }
@@ -340,6 +367,7 @@ impl fmt::Debug for Error {
             .field("retry_after", &self.0.retry_after)
             .field("received", &format_args!("{} bytes", self.0.received.len()))
             .field("undeleted", &self.0.undeleted)
+            .field("maybe_undeleted", &self.0.maybe_undeleted)
             .finish_non_exhaustive()
     }
 }

@@ -91,6 +91,7 @@ mod protocol;
 mod reply;
 mod request;
 mod server;
+mod shared;
 mod stop;
 mod stream;
 mod tokens;

@@ -4,18 +4,15 @@ use std::fmt;
 use std::io::Write;
 use std::iter::FusedIterator;
 use std::marker::PhantomData;
-use std::time::{Duration, Instant};
+use std::mem;
+use std::time::Instant;
 
 use log::warn;
 
 use crate::conversation::Conversation;
 use crate::error::{Error, ErrorKind, Result, Step};
 use crate::http::Watch;
-use crate::protocol::Stream;
 use crate::reply::{End, Reply};
-
-/// How long a complete reply may take to end, so that its connection can be used again.
-const DRAIN: Duration = Duration::from_millis(250);
 
 /// The tokens of a reply, as they arrive.
 ///
@@ -43,24 +40,24 @@ const DRAIN: Duration = Duration::from_millis(250);
 /// ```
 #[must_use = "a reply is read as it is iterated over; dropped, it is stopped and the conversation deleted"]
 pub struct Tokens<'c> {
-    // Before the conversation, so that its socket is closed before the conversation is tidied up.
-    stream: Option<Stream>,
     conversation: Conversation,
     watch: Watch,
     received: u64,
     end: Option<End>,
+    /// Nothing more is to be read.
+    over: bool,
     turn: PhantomData<&'c mut Conversation>,
 }
 
 impl Tokens<'static> {
     /// A reply with a conversation of its own.
-    pub(crate) fn new(stream: Stream, conversation: Conversation, watch: Watch) -> Tokens<'static> {
+    pub(crate) fn new(conversation: Conversation, watch: Watch) -> Tokens<'static> {
         Tokens {
-            stream: Some(stream),
             conversation,
             watch,
             received: 0,
             end: None,
+            over: false,
             turn: PhantomData,
         }
     }
@@ -72,7 +69,6 @@ impl Tokens<'static> {
     /// # Errors
     /// As [`Conversation::delete`].
     pub fn delete(mut self) -> Result<()> {
-        self.stream = None;
         self.conversation.close_()
     }
 
@@ -81,8 +77,7 @@ impl Tokens<'static> {
     /// A conversation is deleted when its reply is complete, and after an error: to keep it, call this before
     /// the iterator has returned `None` or an error.
     pub fn keep(mut self) -> Conversation {
-        self.stream = None;
-        self.conversation.stop();
+        self.conversation.interrupt();
         self.conversation.disarm();
         self.conversation
     }
@@ -155,20 +150,15 @@ impl Tokens<'_> {
     /// The next token; none when the reply is complete.
     fn advance(&mut self) -> Result<Option<String>> {
         let since = Instant::now();
-        while let (Some(stream), None) = (&mut self.stream, &self.end) {
-            let Some(frame) = stream.next(&self.watch, since)? else {
-                // A clean end, so the server has nothing more to generate.
-                self.conversation.generation_ended();
+        while !self.over && self.end.is_none() {
+            let Some(frame) = self.conversation.frame(&self.watch, since)? else {
                 return Err(Error::new(
                     ErrorKind::Truncated,
                     Step::Reply,
                     "the reply ended without its last event",
                 ));
             };
-            if frame.end.is_some() {
-                self.end = frame.end;
-                self.conversation.generation_ended();
-            }
+            self.end = frame.end;
             if frame.token.is_some() {
                 self.received += 1;
                 return Ok(frame.token);
@@ -179,18 +169,16 @@ impl Tokens<'_> {
 
     /// After the last token of a complete reply.
     fn finish(&mut self) -> Result<()> {
-        match self.stream.take() {
-            Some(stream) => {
-                stream.drain(DRAIN);
-                self.conversation.close_()
-            }
-            None => Ok(()),
+        if mem::replace(&mut self.over, true) {
+            return Ok(());
         }
+        self.conversation.finish();
+        self.conversation.close_()
     }
 
-    /// Tidies up before the error is seen.
+    /// Tidies up before the error is seen, and adds to it what is left behind.
     fn fail(&mut self, error: Error) -> Error {
-        self.stream = None;
+        self.over = true;
         self.end = None;
         self.conversation.fail(error.after(self.received))
     }

@@ -1,0 +1,113 @@
+//! What a client and all of its conversations share: the server, the limits, and the conversations that could
+//! not be deleted.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use log::debug;
+
+use crate::error::{Error, Result};
+use crate::http::Watch;
+use crate::protocol::{Classic, Place};
+use crate::stop::Stop;
+
+/// What a client waits for, and how long. None is for ever.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub(crate) connect: Option<Duration>,
+    pub(crate) silence: Option<Duration>,
+    pub(crate) stall: Option<Duration>,
+    pub(crate) deadline: Option<Duration>,
+    pub(crate) cleanup: Duration,
+}
+
+pub(crate) struct Shared {
+    pub(crate) server: Classic,
+    pub(crate) limits: Limits,
+    leftovers: Mutex<Vec<Leftover>>,
+}
+
+/// A conversation that could not be deleted.
+#[derive(Clone)]
+struct Leftover {
+    place: Place,
+    /// A generation may be running in it, which could not be stopped either.
+    running: bool,
+}
+
+impl Shared {
+    pub(crate) fn new(server: Classic, limits: Limits) -> Shared {
+        Shared {
+            server,
+            limits,
+            leftovers: Mutex::default(),
+        }
+    }
+
+    /// The bounds of a call that begins now.
+    pub(crate) fn watch(&self, stop: Option<Stop>, deadline: Option<Duration>) -> Watch {
+        let limits = &self.limits;
+        let deadline = deadline.or(limits.deadline);
+        Watch::new(stop, limits.silence, limits.stall, deadline)
+    }
+
+    /// Stops the generation that may be running in a conversation; whether that has worked.
+    pub(crate) fn stop(&self, place: &Place) -> bool {
+        let watch = Watch::cleanup(self.limits.cleanup / 2);
+        let stopped = self.server.stop(&watch, place);
+        if let Err(error) = &stopped {
+            debug!("conversation {}: {error}", place.id);
+        }
+        stopped.is_ok()
+    }
+
+    /// Stops what may be running in a conversation and deletes it, within the cleanup budget. If that fails, it
+    /// is remembered.
+    pub(crate) fn remove(&self, place: &Place, running: bool) -> Result<()> {
+        let watch = Watch::cleanup(self.limits.cleanup);
+        let running = running && !self.stop(place);
+        let deleted = self.server.delete(&watch, place);
+        let mut leftovers = self.leftovers();
+        leftovers.retain(|leftover| leftover.place.id != place.id);
+        deleted.map_err(|error| {
+            let place = place.clone();
+            let error = error.with_undeleted(&place.id);
+            leftovers.push(Leftover { place, running });
+            error
+        })
+    }
+
+    /// The ids of the conversations that could not be deleted.
+    pub(crate) fn leftover_ids(&self) -> Vec<String> {
+        let leftovers = self.leftovers();
+        let ids = leftovers.iter().map(|leftover| leftover.place.id.clone());
+        ids.collect()
+    }
+
+    /// Tries once more to delete what could not be deleted; says how many are gone, or what went wrong first. Once
+    /// there is no answer at all, the rest is not tried.
+    pub(crate) fn sweep(&self) -> Result<usize> {
+        let leftovers = self.leftovers().clone();
+        let mut gone = 0;
+        let mut failure: Option<Error> = None;
+        for Leftover { place, running } in &leftovers {
+            match self.remove(place, *running) {
+                Ok(()) => gone += 1,
+                Err(error) => {
+                    let is_unanswered = error.status().is_none();
+                    failure.get_or_insert(error);
+                    if is_unanswered {
+                        break;
+                    }
+                }
+            }
+        }
+        failure.map_or(Ok(gone), Err)
+    }
+
+    fn leftovers(&self) -> MutexGuard<'_, Vec<Leftover>> {
+        self.leftovers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
