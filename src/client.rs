@@ -2,15 +2,18 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::builder::{ClientBuilder, judge_model};
 use crate::conversation::Conversation;
+use crate::conversation_builder::ConversationBuilder;
 use crate::error::{Error, Result, Step};
-use crate::http::{Session, Watch};
-use crate::protocol::Message;
+use crate::http::{Session, Watch, one_line};
+use crate::protocol::{Place, Turn, is_id};
 use crate::request::Request;
-use crate::server::{Model, ServerInfo};
+use crate::server::{Model, ServerInfo, Summary};
 use crate::shared::Shared;
+use crate::stop::Stop;
 use crate::tokens::Tokens;
 
 /// Where H2O.ai served its public chat. It stopped speaking this protocol in October 2023.
@@ -78,26 +81,100 @@ impl Client {
     /// [`Error::undeleted`](crate::Error::undeleted).
     pub fn generate(&self, request: impl Into<Request>) -> Result<Tokens<'static>> {
         let request = request.into();
-        let message = Message::new(&request)?;
+        let turn = Turn::new(&request, &Turn::new_id(), false)?;
+        self.shared.server.judge(&turn)?;
         request.model.as_deref().map_or(Ok(()), judge_model)?;
-        let watch = self.shared.watch(request.stop, request.deadline);
-        let mut conversation = self.open(&watch, request.model.as_deref())?;
-        match conversation.begin(&watch, &message) {
+        let watch = self.watch(request.stop.clone(), request.deadline);
+        let mut conversation = self.open(&watch, request.model.as_deref(), None)?;
+        match conversation.first_turn(&watch, &turn, request) {
             Ok(()) => Ok(Tokens::new(conversation, watch)),
-            Err(error) => Err(conversation.fail(error)),
+            Err(error) => Err(conversation.close_after(error)),
         }
     }
 
-    /// Opens a conversation that is deleted when dropped.
-    fn open(&self, watch: &Watch, model: Option<&str>) -> Result<Conversation> {
+    /// Opens a conversation, to ask more than once in it. It is deleted when dropped.
+    ///
+    /// What there is to be sent before a message has been sent then: the first token of each turn costs one round trip.
+    ///
+    /// ```no_run
+    /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
+    /// let mut chat = client.conversation()?;
+    /// println!("{}", chat.ask("Name a prime.")?);
+    /// println!("{}", chat.ask("And the next one?")?);
+    /// # Ok::<(), h2o_chat::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If the server cannot be reached, or refuses.
+    pub fn conversation(&self) -> Result<Conversation> {
+        self.conversation_builder().open()
+    }
+
+    /// To open a conversation with a model or a system prompt of its own.
+    pub fn conversation_builder(&self) -> ConversationBuilder {
+        ConversationBuilder::new(self.clone())
+    }
+
+    /// Takes up a conversation that was kept, by its id, in the client's [session](Client::session). Dropping it leaves
+    /// it on the server. Does no I/O: whether there is such a conversation is seen at the first message.
+    ///
+    /// # Errors
+    /// If that cannot be an id: it has letters, digits, `_` and `-`, 64 at the most.
+    pub fn resume(&self, id: &str) -> Result<Conversation> {
+        let place = self.place(id)?;
+        Ok(Conversation::resumed(Arc::clone(&self.shared), place))
+    }
+
+    /// The conversations of the client's [session](Client::session) that are on the server.
+    ///
+    /// # Errors
+    /// If the server cannot be reached, refuses, or answers something else.
+    pub fn conversations(&self) -> Result<Vec<Summary>> {
+        let watch = self.watch(None, None);
+        self.shared.server.conversations(&watch)
+    }
+
+    /// Deletes a conversation of the client's [session](Client::session) by its id. One that is gone already is no error.
+    ///
+    /// # Errors
+    /// If that cannot be an id, or the server cannot be reached within the
+    /// [cleanup budget](ClientBuilder::cleanup_budget), or refuses.
+    pub fn delete(&self, id: &str) -> Result<()> {
+        self.shared.remove(&self.place(id)?, false)
+    }
+
+    fn place(&self, id: &str) -> Result<Place> {
+        if !is_id(id) {
+            let id = one_line(id);
+            return Err(Error::input(format!("{id:?} is no conversation's id")));
+        }
+        Ok(Place {
+            id: id.to_owned(),
+            session: self.session(),
+            model: None,
+        })
+    }
+
+    /// The bounds of a call that begins now.
+    pub(crate) fn watch(&self, stop: Option<Stop>, deadline: Option<Duration>) -> Watch {
+        self.shared.watch(stop, deadline)
+    }
+
+    /// One that is deleted when dropped.
+    pub(crate) fn open(
+        &self,
+        watch: &Watch,
+        model: Option<&str>,
+        system: Option<&str>,
+    ) -> Result<Conversation> {
         let Shared { server, limits, .. } = &*self.shared;
         let model = server.set_up(watch, model)?;
         // Once asked for, a conversation whose id is not known could not be deleted.
         watch.check().map_err(|cut| cut.at(Step::Conversation))?;
-        let place = server
-            .open(&watch.with_grace(limits.cleanup), &model)
+        let opened = server
+            .open(&watch.with_grace(limits.cleanup), &model, system)
             .map_err(Error::with_maybe_undeleted)?;
-        Ok(Conversation::new(Arc::clone(&self.shared), place))
+        Ok(Conversation::new(Arc::clone(&self.shared), opened))
     }
 
     /// The models that the server offers, its own default first.
@@ -105,7 +182,7 @@ impl Client {
     /// # Errors
     /// If the server cannot be reached, refuses, or answers something else.
     pub fn models(&self) -> Result<Vec<Model>> {
-        self.shared.server.models(&self.shared.watch(None, None))
+        self.shared.server.models(&self.watch(None, None))
     }
 
     /// Takes one look at the server: whether it is one to talk to, and what it offers. Posts the settings, and
@@ -123,7 +200,7 @@ impl Client {
     /// # Errors
     /// What is wrong with the server, or on the way to it; [`Error::hint`](crate::Error::hint) says what can be done about it.
     pub fn check(&self) -> Result<ServerInfo> {
-        self.shared.server.check(&self.shared.watch(None, None))
+        self.shared.server.check(&self.watch(None, None))
     }
 
     /// The ids of the conversations that could not be deleted, by whichever clone of this client, and are still on

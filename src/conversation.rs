@@ -1,43 +1,106 @@
-//! The guard: a conversation on the server, deleted when it is no longer needed.
+//! The guard: a conversation on the server, deleted when it is no longer needed, and the turns taken in it.
 
 use std::fmt;
 use std::mem;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use log::{debug, warn};
+use log::{debug, info, warn};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Limit, Result, Step};
 use crate::http::Watch;
-use crate::protocol::{Frame, Message, Place, Stream};
+use crate::protocol::{Frame, Opened, Place, Stream, Turn};
+use crate::request::{Message, Request};
 use crate::shared::Shared;
+use crate::tokens::Tokens;
 
 /// How long a complete reply may take to end, so that its connection can be used again.
 const DRAIN: Duration = Duration::from_millis(250);
 
-/// A conversation that was [kept](crate::Tokens::keep): it stays on the server when this is dropped.
-#[must_use = "a kept conversation stays on the server; its id is lost with this"]
+/// How long after a stop the servers were seen to go on generating, and a little more.
+const AFTERMATH: Duration = Duration::from_secs(1);
+
+/// A conversation of several turns. The server keeps the history: only what is new is sent.
+///
+/// Made by [`Client::conversation`](crate::Client::conversation), it is deleted from the server when it is dropped.
+/// Made by [`Client::resume`](crate::Client::resume) or [`Tokens::keep`], it is not.
+///
+/// ```no_run
+/// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
+/// let mut chat = client.conversation()?;
+/// println!("{}", chat.ask("Name a prime.")?);
+/// chat.send("And the next one?")?.write_to(std::io::stdout())?;
+/// chat.delete()?; // dropping it does the same, but could not say that it failed
+/// # Ok::<(), h2o_chat::Error>(())
+/// ```
+///
+/// A turn borrows its conversation until it is over, so that there are never two at once:
+///
+/// ```compile_fail,E0499
+/// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
+/// let mut chat = client.conversation()?;
+/// let one = chat.send("Name a prime.")?;
+/// let two = chat.send("Name another.")?;
+/// drop(one);
+/// # Ok::<(), h2o_chat::Error>(())
+/// ```
+///
+/// # Ending a turn early
+///
+/// Dropping the [`Tokens`] of a turn stops the generation, as an error on this side of the connection does (a limit, a
+/// [`Stop`](crate::Stop)); the conversation can be gone on with. The next message waits until the server has ended the
+/// stopped generation, for no longer than the [cleanup budget](crate::ClientBuilder::cleanup_budget). A classic server
+/// may ignore a second stop within half a minute of the first in the same conversation. If so, the generation goes on
+/// there after the wait: whichever of the two replies is complete last is then the one in the server's history.
+#[must_use = "a conversation is deleted when it is dropped; a kept one is lost with its id"]
 pub struct Conversation {
     shared: Arc<Shared>,
     place: Place,
     /// Dropping it deletes it from the server.
     armed: bool,
-    /// The reply that is being read.
+    /// Goes before the first message, where the server has no other place for it.
+    preamble: Option<String>,
+    /// The last message sent.
+    last: Option<Last>,
+    /// The reply that is being read, or one that was stopped and may not have ended yet.
     stream: Option<Stream>,
     /// A generation may be running on the server, which a deletion would not stop.
     running: bool,
+    /// When the last generation was stopped, unless it was seen to end.
+    stopped: Option<Instant>,
+}
+
+/// A message that can be answered anew.
+struct Last {
+    id: String,
+    request: Request,
+    preamble: Option<String>,
 }
 
 impl Conversation {
     /// One that is deleted when dropped.
-    pub(crate) fn new(shared: Arc<Shared>, place: Place) -> Conversation {
+    pub(crate) fn new(shared: Arc<Shared>, opened: Opened) -> Conversation {
         Conversation {
             shared,
-            place,
+            place: opened.place,
             armed: true,
+            preamble: opened.preamble,
+            last: None,
             stream: None,
             running: false,
+            stopped: None,
         }
+    }
+
+    /// One that is on the server already, and stays there.
+    pub(crate) fn resumed(shared: Arc<Shared>, place: Place) -> Conversation {
+        let opened = Opened {
+            place,
+            preamble: None,
+        };
+        let mut conversation = Conversation::new(shared, opened);
+        conversation.armed = false;
+        conversation
     }
 
     /// The id that the server gave it.
@@ -46,21 +109,183 @@ impl Conversation {
         &self.place.id
     }
 
-    /// Deletes it from the server. One that is gone already is no error.
+    /// Sends a message, and returns the whole reply.
     ///
     /// # Errors
-    /// If the server cannot be reached within the client's
-    /// [cleanup budget](crate::ClientBuilder::cleanup_budget), or refuses; the id is in
-    /// [`Error::undeleted`](crate::Error::undeleted).
+    /// Whatever can go wrong with a reply; the text so far is in [`Error::received`]. The conversation can be gone on
+    /// with, unless it is not on the server any more.
+    pub fn ask(&mut self, request: impl Into<Request>) -> Result<String> {
+        self.send(request)?.text()
+    }
+
+    /// Sends a message, and returns the reply as an iterator over its tokens.
+    ///
+    /// Returns when the server begins to reply. In a `match` or `if let` the borrow lasts to its end:
+    /// [`ask`](Conversation::ask) is there for that.
+    ///
+    /// # Errors
+    /// If the request is unfit to be sent, names another model than the conversation's, is refused, or does not begin to
+    /// be answered within the limits. The conversation can be gone on with, unless it is not on the server any more: a
+    /// status of 404 says that, and is never made good with a new one.
+    pub fn send(&mut self, request: impl Into<Request>) -> Result<Tokens<'_>> {
+        let request = request.into();
+        if request.model.is_some() && request.model != self.place.model {
+            return Err(Error::input(
+                "a conversation goes on with the model it was opened with",
+            ));
+        }
+        let last = Last {
+            id: Turn::new_id(),
+            request,
+            preamble: self.preamble.clone(),
+        };
+        self.turn(last, false)
+    }
+
+    /// Has the last message answered once more, in place of the last reply. Its parameters and deadline hold again,
+    /// its [`Stop`](crate::Stop) does not.
+    ///
+    /// # Errors
+    /// As [`send`](Conversation::send); and if no message was sent yet.
+    pub fn retry(&mut self) -> Result<Tokens<'_>> {
+        self.retry_with(|request| request)
+    }
+
+    /// As [`retry`](Conversation::retry), with a change to the request first: another temperature, a stop, even another
+    /// prompt.
+    ///
+    /// ```no_run
+    /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
+    /// # let mut chat = client.conversation()?;
+    /// let stop = h2o_chat::Stop::default();
+    /// chat.ask("Write a haiku.")?;
+    /// println!("{}", chat.retry_with(|request| request.temperature(1.2).stop(&stop))?.text()?);
+    /// # Ok::<(), h2o_chat::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`retry`](Conversation::retry).
+    pub fn retry_with(&mut self, change: impl FnOnce(Request) -> Request) -> Result<Tokens<'_>> {
+        let last = match self.last.take() {
+            Some(last) => last,
+            None => self.last_of_history()?,
+        };
+        let request = change(last.request);
+        self.turn(Last { request, ..last }, true)
+    }
+
+    /// What has been said in it, as the server has it, the oldest first.
+    ///
+    /// # Errors
+    /// If the server cannot be reached, refuses, or does not have it any more.
+    pub fn messages(&self) -> Result<Vec<Message>> {
+        let watch = self.shared.watch(None, None);
+        let history = self.shared.server.messages(&watch, &self.place)?;
+        Ok(history.into_iter().map(|entry| entry.message).collect())
+    }
+
+    /// Deletes it from the server. One that is gone already is no error.
+    ///
+    /// Dropping a conversation that is not kept does the same but has no place for an error; call this to see it.
+    ///
+    /// # Errors
+    /// If the server cannot be reached within the client's [cleanup budget](crate::ClientBuilder::cleanup_budget), or
+    /// refuses; the id is in [`Error::undeleted`] and among the client's [leftovers](crate::Client::leftovers).
     pub fn delete(mut self) -> Result<()> {
         self.armed = true;
         self.close_()
     }
 
-    /// Sends a message; returns when the reply begins.
-    pub(crate) fn begin(&mut self, watch: &Watch, message: &Message) -> Result<()> {
+    /// Leaves it on the server; returns its id, with which [`Client::resume`](crate::Client::resume) takes it up, in
+    /// another process too if that has the same [session](crate::Client::session).
+    #[must_use = "without its id the conversation is not found again"]
+    pub fn keep(mut self) -> String {
+        self.armed = false;
+        self.place.id.clone()
+    }
+
+    fn turn(&mut self, mut last: Last, is_retry: bool) -> Result<Tokens<'_>> {
+        let turn = last.turn(is_retry)?;
+        self.shared.server.judge(&turn)?;
+        let stop = last.request.stop.take();
+        let watch = self.shared.watch(stop, last.request.deadline);
+        self.settle(&watch)?;
+        self.last = Some(last);
+        match self.begin(&watch, &turn) {
+            Ok(()) => Ok(Tokens::of_turn(self, watch)),
+            Err(error) => {
+                self.ended_by(&error);
+                self.let_go();
+                Err(error)
+            }
+        }
+    }
+
+    /// The first turn of a conversation that is there for it alone.
+    pub(crate) fn first_turn(
+        &mut self,
+        watch: &Watch,
+        turn: &Turn,
+        mut request: Request,
+    ) -> Result<()> {
+        request.stop = None;
+        self.last = Some(Last {
+            id: turn.id.clone(),
+            request,
+            preamble: None,
+        });
+        self.begin(watch, turn)
+    }
+
+    fn begin(&mut self, watch: &Watch, turn: &Turn) -> Result<()> {
         self.running = true;
-        self.stream = Some(self.shared.server.ask(watch, &self.place, message)?);
+        self.stream = Some(self.shared.server.ask(watch, &self.place, turn)?);
+        Ok(())
+    }
+
+    /// The last message that the server knows of.
+    fn last_of_history(&self) -> Result<Last> {
+        let watch = self.shared.watch(None, None);
+        let history = self.shared.server.messages(&watch, &self.place)?;
+        let last = history.into_iter().rfind(|entry| entry.message.is_users());
+        let last =
+            last.ok_or_else(|| Error::input("there is no message yet to be answered once more"))?;
+        Ok(Last {
+            id: last.id,
+            request: Request::new(last.message.content()),
+            preamble: None,
+        })
+    }
+
+    /// Waits until a generation that was stopped has ended: what it still has to say would get in the way.
+    fn settle(&mut self, watch: &Watch) -> Result<()> {
+        let Some(stopped) = self.stopped else {
+            return Ok(());
+        };
+        let watch = watch.within(self.shared.limits.cleanup);
+        let waited = match &mut self.stream {
+            Some(stream) => stream.wait_for_end(&watch),
+            None => watch
+                .pause(AFTERMATH.saturating_sub(stopped.elapsed()))
+                .map_err(|cut| cut.at(Step::Message)),
+        };
+        match waited {
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    ErrorKind::Stopped | ErrorKind::Timeout(Limit::Deadline)
+                ) =>
+            {
+                return Err(error);
+            }
+            Err(error) => info!(
+                "conversation {}: a stopped generation has not ended: {error}",
+                self.id()
+            ),
+            Ok(()) => {}
+        }
+        self.stream = None;
+        self.stopped = None;
         Ok(())
     }
 
@@ -71,6 +296,7 @@ impl Conversation {
             return Ok(None);
         };
         let frame = stream.next(watch, since)?;
+        self.preamble = None;
         // A clean end as well: the server has nothing more to generate then.
         if frame.as_ref().is_none_or(|frame| frame.end.is_some()) {
             self.running = false;
@@ -78,17 +304,10 @@ impl Conversation {
         Ok(frame)
     }
 
-    /// Ends a conversation in which something went wrong, and adds to the error what that leaves behind.
-    pub(crate) fn fail(&mut self, error: Error) -> Error {
+    /// Takes from an error what it says about the generation.
+    pub(crate) fn ended_by(&mut self, error: &Error) {
         if error.is_the_servers_end() {
             self.running = false;
-        }
-        match self.close_() {
-            Ok(()) => error,
-            Err(second) => {
-                debug!("{second}");
-                error.with_undeleted(self.id())
-            }
         }
     }
 
@@ -99,12 +318,30 @@ impl Conversation {
         }
     }
 
-    /// Ends the reply where it is.
-    pub(crate) fn interrupt(&mut self) {
-        self.stream = None;
-        if mem::take(&mut self.running) {
-            self.shared.stop(&self.place);
+    /// Ends the reply where it is. A stopped one is kept, to see its end by it.
+    pub(crate) fn interrupt(&mut self) -> Result<()> {
+        if !mem::take(&mut self.running) {
+            if self.stopped.is_none() {
+                self.stream = None;
+            }
+            return Ok(());
         }
+        let stopped = self.shared.stop(&self.place);
+        self.stopped = Some(Instant::now());
+        stopped
+    }
+
+    /// As `interrupt`, at best.
+    pub(crate) fn let_go(&mut self) {
+        if let Err(error) = self.interrupt() {
+            debug!("conversation {}: {error}", self.id());
+        }
+    }
+
+    /// The same conversation in the hands of another; dropping what is left here does nothing.
+    pub(crate) fn hand_over(&mut self) -> Conversation {
+        let empty = Conversation::resumed(Arc::clone(&self.shared), self.place.clone());
+        mem::replace(self, empty)
     }
 
     /// Dropping it does nothing from now on.
@@ -122,6 +359,28 @@ impl Conversation {
         let running = mem::take(&mut self.running);
         self.shared.remove(&self.place, running)
     }
+
+    /// As `close_`, after something went wrong: adds to the error what that leaves behind.
+    pub(crate) fn close_after(&mut self, error: Error) -> Error {
+        self.ended_by(&error);
+        match self.close_() {
+            Ok(()) => error,
+            Err(second) => {
+                debug!("{second}");
+                error.with_undeleted(self.id())
+            }
+        }
+    }
+}
+
+impl Last {
+    fn turn(&self, is_retry: bool) -> Result<Turn> {
+        let turn = Turn::new(&self.request, &self.id, is_retry)?;
+        Ok(match &self.preamble {
+            Some(preamble) => turn.after(preamble),
+            None => turn,
+        })
+    }
 }
 
 impl Drop for Conversation {
@@ -136,6 +395,7 @@ impl fmt::Debug for Conversation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Conversation")
             .field("id", &self.place.id)
+            .field("kept", &!self.armed)
             .finish_non_exhaustive()
     }
 }

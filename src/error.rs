@@ -117,8 +117,12 @@ pub enum Step {
     Settings,
     /// Listing the models.
     Models,
+    /// Listing the conversations.
+    Conversations,
     /// Opening the conversation.
     Conversation,
+    /// Reading what has been said in a conversation.
+    History,
     /// Sending the prompt and waiting for the reply to begin.
     Message,
     /// Reading the reply.
@@ -332,7 +336,9 @@ impl Step {
             Step::Prepare => None,
             Step::Settings => Some("posting the settings"),
             Step::Models => Some("listing the models"),
+            Step::Conversations => Some("listing the conversations"),
             Step::Conversation => Some("opening a conversation"),
+            Step::History => Some("reading the conversation"),
             Step::Message => Some("sending the prompt"),
             Step::Reply => Some("reading the reply"),
             Step::Stop => Some("stopping the generation"),

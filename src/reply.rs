@@ -1,4 +1,4 @@
-//! What a complete reply is: its text, and what the server said at its end.
+//! What a reply is made of: events, tokens most of all, and what the server says at its end.
 
 /// A complete reply, gathered from its tokens.
 #[derive(Clone, Debug, PartialEq)]
@@ -8,6 +8,49 @@ pub struct Reply {
     pub text: String,
     /// What the server said at the end.
     pub end: End,
+}
+
+/// What a server says in the course of a reply: see [`Tokens::next_event`](crate::Tokens::next_event).
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Event {
+    /// A token, text or not.
+    Token(Token),
+}
+
+/// A token, as the model made it.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct Token {
+    /// What it stands for. May be empty, while a character is not finished.
+    pub text: String,
+    /// Its number in the model's vocabulary, if the server says so.
+    pub id: Option<u32>,
+    /// The logarithm of its probability, if the server says so.
+    pub logprob: Option<f32>,
+    /// It means something to the model and is no text: the end of the reply, for example.
+    pub special: bool,
+}
+
+impl Event {
+    /// The text of a token that is text.
+    pub(crate) fn text(&self) -> Option<&str> {
+        match self {
+            Event::Token(token) => Some(&*token.text).filter(|_| token.is_text()),
+        }
+    }
+
+    pub(crate) fn into_text(self) -> Option<String> {
+        match self {
+            Event::Token(token) => token.is_text().then_some(token.text),
+        }
+    }
+}
+
+impl Token {
+    fn is_text(&self) -> bool {
+        !self.special && !self.text.is_empty()
+    }
 }
 
 /// What the server says when a reply is complete.

@@ -31,6 +31,13 @@ impl Role {
             Role::Assistant => "Assistant",
         }
     }
+
+    /// As servers name it in a history.
+    pub(crate) fn by_name(name: &str) -> Option<Role> {
+        let all = [Role::System, Role::User, Role::Assistant];
+        all.into_iter()
+            .find(|role| role.name().eq_ignore_ascii_case(name))
+    }
 }
 
 /// One message of a conversation.
@@ -76,6 +83,10 @@ impl Message {
     #[must_use]
     pub fn content(&self) -> &str {
         &self.content
+    }
+
+    pub(crate) fn is_users(&self) -> bool {
+        self.role == Role::User
     }
 }
 

@@ -14,6 +14,18 @@ pub struct Model {
     pub description: Option<String>,
 }
 
+/// A conversation that is on the server: see [`Client::conversations`](crate::Client::conversations).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Summary {
+    /// What it is taken up with: see [`Client::resume`](crate::Client::resume).
+    pub id: String,
+    /// What the server calls it.
+    pub title: String,
+    /// The model that it is with, if the server says so.
+    pub model: Option<String>,
+}
+
 /// What [`Client::check`](crate::Client::check) found out. `Display` says it in plain sentences.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]

@@ -51,21 +51,25 @@ impl Shared {
         Watch::new(stop, limits.silence, limits.stall, deadline)
     }
 
-    /// Stops the generation that may be running in a conversation; whether that has worked.
-    pub(crate) fn stop(&self, place: &Place) -> bool {
+    /// Stops the generation that may be running in a conversation.
+    pub(crate) fn stop(&self, place: &Place) -> Result<()> {
         let watch = Watch::cleanup(self.limits.cleanup / 2);
-        let stopped = self.server.stop(&watch, place);
-        if let Err(error) = &stopped {
-            debug!("conversation {}: {error}", place.id);
-        }
-        stopped.is_ok()
+        self.server.stop(&watch, place)
+    }
+
+    /// Stops at best; whether it has worked.
+    fn has_stopped(&self, place: &Place) -> bool {
+        let stopped = self.stop(place);
+        stopped
+            .inspect_err(|error| debug!("conversation {}: {error}", place.id))
+            .is_ok()
     }
 
     /// Stops what may be running in a conversation and deletes it, within the cleanup budget. If that fails, it
     /// is remembered.
     pub(crate) fn remove(&self, place: &Place, running: bool) -> Result<()> {
         let watch = Watch::cleanup(self.limits.cleanup);
-        let running = running && !self.stop(place);
+        let running = running && !self.has_stopped(place);
         let deleted = self.server.delete(&watch, place);
         let mut leftovers = self.leftovers();
         leftovers.retain(|leftover| leftover.place.id != place.id);

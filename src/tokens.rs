@@ -3,8 +3,8 @@
 use std::fmt;
 use std::io::Write;
 use std::iter::FusedIterator;
-use std::marker::PhantomData;
 use std::mem;
+use std::ops::{Deref, DerefMut};
 use std::time::Instant;
 
 use log::warn;
@@ -12,18 +12,18 @@ use log::warn;
 use crate::conversation::Conversation;
 use crate::error::{Error, ErrorKind, Result, Step};
 use crate::http::Watch;
-use crate::reply::{End, Reply};
+use crate::reply::{End, Event, Reply};
 
 /// The tokens of a reply, as they arrive.
 ///
-/// Made by [`Client::generate`](crate::Client::generate). Each item is a piece of text, never empty; special
-/// tokens, which are not text, are left out. An error is the last item: the reply is not complete then,
-/// whatever has come. `None` without an error before it means that the server said the reply is complete, and
-/// that the conversation has been deleted. If only the deletion failed, that is the last item, with
-/// [`Step::Delete`] and the id in [`Error::undeleted`].
+/// Made by [`Client::generate`](crate::Client::generate), and as a turn of a conversation by [`Conversation::send`].
+/// Each item is a piece of text, never empty; special tokens, which are not text, are left out. An error is the last
+/// item: the reply is not complete then, whatever has come. `None` without an error before it means that the server said
+/// the reply is complete and, but for a turn, that the conversation has been deleted. If only the deletion failed, that
+/// is the last item, with [`Step::Delete`] and the id in [`Error::undeleted`].
 ///
-/// However it is left, by `break`, `?`, a panic, dropping: the generation is stopped on the server and the
-/// conversation deleted, within the client's [cleanup budget](crate::ClientBuilder::cleanup_budget).
+/// However it is left, by `break`, `?`, a panic, dropping: the generation is stopped on the server and, but for a
+/// turn, the conversation deleted, within the client's [cleanup budget](crate::ClientBuilder::cleanup_budget).
 ///
 /// A `for` loop takes the iterator; loop over `&mut tokens` to have it afterwards, for
 /// [`end`](Tokens::end) for example.
@@ -38,33 +38,69 @@ use crate::reply::{End, Reply};
 /// println!("\n{} characters", end.text.chars().count());
 /// # Ok::<(), h2o_chat::Error>(())
 /// ```
-#[must_use = "a reply is read as it is iterated over; dropped, it is stopped and the conversation deleted"]
+#[must_use = "a reply is read as it is iterated over; dropped, it is stopped"]
 pub struct Tokens<'c> {
-    conversation: Conversation,
+    conversation: Guard<'c>,
     watch: Watch,
     received: u64,
     end: Option<End>,
     /// Nothing more is to be read.
     over: bool,
-    turn: PhantomData<&'c mut Conversation>,
+}
+
+/// The conversation that a reply belongs to.
+enum Guard<'c> {
+    /// One that is there for this reply alone.
+    Own(Box<Conversation>),
+    Turn(Borrowed<'c>),
+}
+
+/// A conversation lent for a turn; given back, no generation runs in it.
+struct Borrowed<'c>(&'c mut Conversation);
+
+impl Drop for Borrowed<'_> {
+    fn drop(&mut self) {
+        self.0.let_go();
+    }
+}
+
+impl Deref for Guard<'_> {
+    type Target = Conversation;
+
+    fn deref(&self) -> &Conversation {
+        match self {
+            Guard::Own(conversation) => conversation,
+            Guard::Turn(turn) => turn.0,
+        }
+    }
+}
+
+impl DerefMut for Guard<'_> {
+    fn deref_mut(&mut self) -> &mut Conversation {
+        match self {
+            Guard::Own(conversation) => conversation,
+            Guard::Turn(turn) => turn.0,
+        }
+    }
 }
 
 impl Tokens<'static> {
     /// A reply with a conversation of its own.
     pub(crate) fn new(conversation: Conversation, watch: Watch) -> Tokens<'static> {
-        Tokens {
-            conversation,
-            watch,
-            received: 0,
-            end: None,
-            over: false,
-            turn: PhantomData,
-        }
+        Tokens::of(Guard::Own(Box::new(conversation)), watch)
     }
 
     /// Ends the reply where it is and deletes the conversation.
     ///
-    /// Dropping does the same but has no place for an error; call this to see it.
+    /// Dropping does the same but has no place for an error; call this to see it. A turn of a conversation cannot be
+    /// deleted, only [cancelled](Tokens::cancel):
+    ///
+    /// ```compile_fail,E0597
+    /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
+    /// let mut chat = client.conversation()?;
+    /// chat.send("Name a prime.")?.delete()?;
+    /// # Ok::<(), h2o_chat::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As [`Conversation::delete`].
@@ -72,18 +108,52 @@ impl Tokens<'static> {
         self.conversation.close_()
     }
 
-    /// Ends the reply where it is and leaves the conversation on the server. What is returned is not armed.
+    /// Ends the reply where it is, and leaves the conversation on the server, to be gone on with. What is returned is
+    /// not deleted when it is dropped.
     ///
     /// A conversation is deleted when its reply is complete, and after an error: to keep it, call this before
-    /// the iterator has returned `None` or an error.
+    /// the iterator has returned `None` or an error. A turn has nothing to keep, its conversation has:
+    ///
+    /// ```compile_fail,E0597
+    /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
+    /// let mut chat = client.conversation()?;
+    /// let kept = chat.send("Name a prime.")?.keep();
+    /// # Ok::<(), h2o_chat::Error>(())
+    /// ```
     pub fn keep(mut self) -> Conversation {
-        self.conversation.interrupt();
+        self.conversation.let_go();
         self.conversation.disarm();
-        self.conversation
+        self.conversation.hand_over()
+    }
+}
+
+impl<'c> Tokens<'c> {
+    /// A reply in a conversation that goes on after it.
+    pub(crate) fn of_turn(conversation: &'c mut Conversation, watch: Watch) -> Tokens<'c> {
+        Tokens::of(Guard::Turn(Borrowed(conversation)), watch)
+    }
+
+    fn of(conversation: Guard<'c>, watch: Watch) -> Tokens<'c> {
+        Tokens {
+            conversation,
+            watch,
+            received: 0,
+            end: None,
+            over: false,
+        }
     }
 }
 
 impl Tokens<'_> {
+    /// Ends the reply where it is, as dropping does, but shows what goes wrong in it.
+    ///
+    /// # Errors
+    /// If the generation could not be stopped or, of a reply that is not a turn of a conversation, the conversation could
+    /// not be deleted.
+    pub fn cancel(mut self) -> Result<()> {
+        self.leave()
+    }
+
     /// The rest of the reply as one text.
     ///
     /// # Errors
@@ -147,9 +217,28 @@ impl Tokens<'_> {
         self.conversation.id()
     }
 
-    /// The next token; none when the reply is complete.
-    fn advance(&mut self) -> Result<Option<String>> {
-        let since = Instant::now();
+    /// The next event of the reply, for those who want more than its text; none when it is complete. What the
+    /// iterator leaves out, special tokens and such without text, are events too.
+    ///
+    /// ```no_run
+    /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
+    /// use h2o_chat::Event;
+    ///
+    /// let mut tokens = client.generate("Why is the sky blue?")?;
+    /// while let Some(event) = tokens.next_event() {
+    ///     if let Event::Token(token) = event? {
+    ///         println!("{:?} {:?}", token.text, token.logprob);
+    ///     }
+    /// }
+    /// # Ok::<(), h2o_chat::Error>(())
+    /// ```
+    pub fn next_event(&mut self) -> Option<Result<Event>> {
+        let event = self.event(Instant::now());
+        self.item(event)
+    }
+
+    /// The next event; none when the reply is complete.
+    fn event(&mut self, since: Instant) -> Result<Option<Event>> {
         while !self.over && self.end.is_none() {
             let Some(frame) = self.conversation.frame(&self.watch, since)? else {
                 return Err(Error::new(
@@ -159,12 +248,32 @@ impl Tokens<'_> {
                 ));
             };
             self.end = frame.end;
-            if frame.token.is_some() {
-                self.received += 1;
-                return Ok(frame.token);
+            if let Some(event) = frame.event {
+                self.received += u64::from(event.text().is_some());
+                return Ok(Some(event));
             }
         }
         Ok(None)
+    }
+
+    /// The next token that is text; none when the reply is complete.
+    fn text_token(&mut self) -> Result<Option<String>> {
+        let since = Instant::now();
+        while let Some(event) = self.event(since)? {
+            if let Some(text) = event.into_text() {
+                return Ok(Some(text));
+            }
+        }
+        Ok(None)
+    }
+
+    /// What the caller gets for it.
+    fn item<T>(&mut self, next: Result<Option<T>>) -> Option<Result<T>> {
+        match next {
+            Ok(Some(item)) => Some(Ok(item)),
+            Ok(None) => self.finish().err().map(Err),
+            Err(error) => Some(Err(self.fail(error))),
+        }
     }
 
     /// After the last token of a complete reply.
@@ -173,14 +282,31 @@ impl Tokens<'_> {
             return Ok(());
         }
         self.conversation.finish();
-        self.conversation.close_()
+        self.leave()
     }
 
     /// Tidies up before the error is seen, and adds to it what is left behind.
     fn fail(&mut self, error: Error) -> Error {
         self.over = true;
         self.end = None;
-        self.conversation.fail(error.after(self.received))
+        let error = error.after(self.received);
+        match &mut self.conversation {
+            Guard::Own(conversation) => conversation.close_after(error),
+            Guard::Turn(turn) => {
+                turn.0.ended_by(&error);
+                turn.0.let_go();
+                error
+            }
+        }
+    }
+
+    /// Deletes a conversation that was there for this reply alone; in another only the generation is stopped, if one may
+    /// be running.
+    fn leave(&mut self) -> Result<()> {
+        match &mut self.conversation {
+            Guard::Own(conversation) => conversation.close_(),
+            Guard::Turn(turn) => turn.0.interrupt(),
+        }
     }
 }
 
@@ -188,11 +314,8 @@ impl Iterator for Tokens<'_> {
     type Item = Result<String>;
 
     fn next(&mut self) -> Option<Result<String>> {
-        match self.advance() {
-            Ok(Some(token)) => Some(Ok(token)),
-            Ok(None) => self.finish().err().map(Err),
-            Err(error) => Some(Err(self.fail(error))),
-        }
+        let token = self.text_token();
+        self.item(token)
     }
 }
 
@@ -201,7 +324,7 @@ impl FusedIterator for Tokens<'_> {}
 impl fmt::Debug for Tokens<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tokens")
-            .field("conversation", &self.conversation)
+            .field("conversation", &*self.conversation)
             .field("received", &self.received)
             .field("complete", &self.end.is_some())
             .finish_non_exhaustive()

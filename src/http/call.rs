@@ -61,6 +61,10 @@ impl<'a> Call<'a> {
         }
     }
 
+    pub(crate) fn step(&self) -> Step {
+        self.step
+    }
+
     pub(crate) fn session(mut self, session: &'a Session) -> Call<'a> {
         self.session = Some(session);
         self

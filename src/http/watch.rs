@@ -76,6 +76,19 @@ impl Watch {
         }
     }
 
+    /// The same, but for a wait of so much at the most, after which the cleanup limit is reached.
+    pub(crate) fn within(&self, length: Duration) -> Watch {
+        let sooner = Bound::after(Some(length), Limit::Cleanup, Instant::now());
+        let end = [self.end, sooner]
+            .into_iter()
+            .flatten()
+            .min_by_key(|bound| bound.at);
+        Watch {
+            end,
+            ..self.clone()
+        }
+    }
+
     /// Runs `call` with its waits bounded by this watch. The stall is counted from `since`, the silence
     /// from now and again from each byte.
     pub(crate) fn run<R>(&self, since: Instant, call: impl FnOnce() -> R) -> R {
@@ -96,7 +109,7 @@ impl Watch {
     }
 
     /// Waits for something that makes no sound; the limits and the stop hold as always.
-    pub(super) fn pause(&self, length: Duration) -> Result<(), Cut> {
+    pub(crate) fn pause(&self, length: Duration) -> Result<(), Cut> {
         let start = Instant::now();
         loop {
             self.check()?;

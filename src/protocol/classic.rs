@@ -4,16 +4,15 @@ use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use log::info;
-use serde_json::json;
-use uuid::Uuid;
+use serde_json::{Value, json};
 
 use super::packed::Packed;
-use super::success::{json_of, no_stream, unexpected};
-use super::{Place, Stream, is_id};
+use super::success::{json_of, no_stream, refused_inside, unexpected};
+use super::{Entry, Opened, Place, Stream, Turn, is_id};
 use crate::error::{Error, ErrorKind, Result, Step};
 use crate::http::{Answer, BaseUrl, Call, Origin, Session, Watch, one_line};
-use crate::request::Request;
-use crate::server::{Model, ServerInfo};
+use crate::request::{Message, Role};
+use crate::server::{Model, ServerInfo, Summary};
 
 const FORM: &str = "application/x-www-form-urlencoded";
 const JSON: &str = "application/json";
@@ -41,37 +40,8 @@ struct SetUp {
     models: HashSet<String>,
 }
 
-/// The body of a message.
-pub(crate) struct Message(Vec<u8>);
-
 /// The largest body that the servers take, in bytes.
 const LARGEST_BODY: usize = 512 * 1024;
-
-impl Message {
-    /// Judges the request on the way.
-    pub(crate) fn new(request: &Request) -> Result<Message> {
-        let message = json!({
-            "inputs": request.prompt()?,
-            "parameters": request.parameters(),
-            "stream": true,
-            "options": {
-                "id": Uuid::new_v4().to_string(),
-                "response_id": Uuid::new_v4().to_string(),
-                "is_retry": false,
-                "use_cache": false,
-                "web_search_id": "",
-            },
-        });
-        let body = message.to_string().into_bytes();
-        if body.len() > LARGEST_BODY {
-            return Err(Error::input(format!(
-                "the request has {} bytes; the servers take {LARGEST_BODY} at the most",
-                body.len()
-            )));
-        }
-        Ok(Message(body))
-    }
-}
 
 impl Classic {
     /// Asks the named model by default, or this one if the server has it.
@@ -194,13 +164,16 @@ impl Classic {
         self.origin.exchange(watch, call)
     }
 
+    /// The same, about a conversation.
+    fn exchange_in(&self, watch: &Watch, place: &Place, call: &Call) -> Result<Answer> {
+        let model = place.model.clone().unwrap_or_else(|| self.default_model());
+        self.exchange(watch, &model, call)
+    }
+
     /// The models that the server offers.
     pub(crate) fn models(&self, watch: &Watch) -> Result<Vec<Model>> {
-        let call = Call::get(Step::Models, "/__data.json");
-        let answer = self.origin.exchange(watch, &call)?.accepted(watch)?;
-        let page = json_of(answer, watch, Step::Models)?;
-        let models =
-            Packed::find(&page, "models").ok_or_else(|| unexpected(Step::Models, &page))?;
+        let page = self.page(watch, &Call::get(Step::Models, "/__data.json"))?;
+        let models = found(&page, "models", Step::Models)?;
         let model = |packed: Packed| {
             let text = |name| Some(packed.field(name)?.text()?.to_owned());
             let id = text("id").or_else(|| text("name"))?;
@@ -211,6 +184,44 @@ impl Classic {
             })
         };
         Ok(models.items().filter_map(model).collect())
+    }
+
+    /// The conversations of the session.
+    pub(crate) fn conversations(&self, watch: &Watch) -> Result<Vec<Summary>> {
+        let page = self.page(watch, &Call::get(Step::Conversations, "/__data.json"))?;
+        let conversations = found(&page, "conversations", Step::Conversations)?;
+        let summary = |packed: Packed| {
+            let text = |name| Some(packed.field(name)?.text()?.to_owned());
+            Some(Summary {
+                id: text("id").filter(|id| is_id(id))?,
+                title: text("title").unwrap_or_default(),
+                model: text("model"),
+            })
+        };
+        Ok(conversations.items().filter_map(summary).collect())
+    }
+
+    /// What has been said in a conversation.
+    pub(crate) fn messages(&self, watch: &Watch, place: &Place) -> Result<Vec<Entry>> {
+        let path = format!("{}/__data.json", place.path());
+        let call = Call::get(Step::History, &path).session(&place.session);
+        let page = self.page(watch, &call)?;
+        let messages = found(&page, "messages", Step::History)?;
+        let entry = |packed: Packed| {
+            let text = |name| packed.field(name)?.text();
+            let role = Role::by_name(text("from")?)?;
+            Some(Entry {
+                id: text("id").unwrap_or_default().to_owned(),
+                message: Message::new(role, text("content")?),
+            })
+        };
+        Ok(messages.items().filter_map(entry).collect())
+    }
+
+    /// What a page is made of.
+    fn page(&self, watch: &Watch, call: &Call) -> Result<Value> {
+        let answer = self.origin.exchange(watch, call)?.accepted(watch)?;
+        json_of(answer, watch, call.step())
     }
 
     /// Looks whether this is a server to talk to, and what it offers.
@@ -237,30 +248,45 @@ impl Classic {
         )
     }
 
-    /// Opens a conversation.
-    pub(crate) fn open(&self, watch: &Watch, model: &str) -> Result<Place> {
+    /// Refuses what the servers would, before anything is sent.
+    #[allow(clippy::unused_self, reason = "another kind of server takes more")]
+    pub(crate) fn judge(&self, turn: &Turn) -> Result<()> {
+        let size = body_of(turn).len();
+        if size > LARGEST_BODY {
+            return Err(Error::input(format!(
+                "the request has {size} bytes; the servers take {LARGEST_BODY} at the most"
+            )));
+        }
+        Ok(())
+    }
+
+    /// Opens a conversation. The servers have no place for a system prompt but the first message.
+    pub(crate) fn open(&self, watch: &Watch, model: &str, system: Option<&str>) -> Result<Opened> {
         let body = json!({ "model": model }).to_string();
         let call = Call::post(Step::Conversation, "/conversation").body(JSON, body.as_bytes());
         let answer = self.exchange(watch, model, &call)?.accepted(watch)?;
         let session = answer.session.clone();
         let answer = json_of(answer, watch, Step::Conversation)?;
         match answer["conversationId"].as_str() {
-            Some(id) if is_id(id) => Ok(Place {
-                id: id.to_owned(),
-                session,
-                model: model.to_owned(),
+            Some(id) if is_id(id) => Ok(Opened {
+                place: Place {
+                    id: id.to_owned(),
+                    session,
+                    model: Some(model.to_owned()),
+                },
+                preamble: system.map(str::to_owned),
             }),
             _ => Err(unexpected(Step::Conversation, &answer)),
         }
     }
 
     /// Sends the message; returns when the reply begins.
-    pub(crate) fn ask(&self, watch: &Watch, place: &Place, message: &Message) -> Result<Stream> {
-        let path = place.path();
+    pub(crate) fn ask(&self, watch: &Watch, place: &Place, turn: &Turn) -> Result<Stream> {
+        let (path, body) = (place.path(), body_of(turn));
         let call = Call::post(Step::Message, &path)
             .session(&place.session)
-            .body(JSON, &message.0);
-        let answer = self.exchange(watch, &place.model, &call)?.accepted(watch)?;
+            .body(JSON, &body);
+        let answer = self.exchange_in(watch, place, &call)?.accepted(watch)?;
         if !answer.content_type().is_none_or(is_event_stream) {
             return Err(no_stream(answer, watch));
         }
@@ -273,7 +299,7 @@ impl Classic {
         let call = Call::post(Step::Stop, &path)
             .session(&place.session)
             .repeatable();
-        self.exchange(watch, &place.model, &call)?
+        self.exchange_in(watch, place, &call)?
             .accepted(watch)?
             .skip(watch);
         Ok(())
@@ -283,7 +309,7 @@ impl Classic {
     pub(crate) fn delete(&self, watch: &Watch, place: &Place) -> Result<()> {
         let path = place.path();
         let call = Call::delete(Step::Delete, &path).session(&place.session);
-        let answer = self.exchange(watch, &place.model, &call)?;
+        let answer = self.exchange_in(watch, place, &call)?;
         let answer = match answer.status() {
             404 => answer,
             _ => answer.accepted(watch)?,
@@ -303,6 +329,36 @@ impl Classic {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A value of a page, or the error that the page is instead.
+fn found<'a>(page: &'a Value, field: &str, step: Step) -> Result<Packed<'a>> {
+    if let Some(found) = Packed::find(page, field) {
+        return Ok(found);
+    }
+    // Behind a status of 200.
+    let nodes = page["nodes"].as_array().map_or(&[][..], Vec::as_slice);
+    let error = nodes.iter().find(|node| node["type"] == "error");
+    Err(error.map_or_else(
+        || unexpected(step, page),
+        |error| refused_inside(step, error),
+    ))
+}
+
+fn body_of(turn: &Turn) -> Vec<u8> {
+    let message = json!({
+        "inputs": turn.text,
+        "parameters": turn.parameters,
+        "stream": true,
+        "options": {
+            "id": turn.id,
+            "response_id": Turn::new_id(),
+            "is_retry": turn.is_retry,
+            "use_cache": false,
+            "web_search_id": "",
+        },
+    });
+    message.to_string().into_bytes()
 }
 
 fn unknown_model(model: &str, models: &[Model], error: Error) -> Error {

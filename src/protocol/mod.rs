@@ -10,28 +10,74 @@ use std::time::{Duration, Instant};
 
 use ureq::BodyReader;
 
-use crate::error::{Result, Step};
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use crate::error::{Error, ErrorKind, Result, Step};
 use crate::http::{Session, Watch, unreadable};
-use crate::reply::End;
+use crate::reply::{End, Event};
+use crate::request::{Message, Request};
 use crate::stream::Events;
 
-pub(crate) use classic::{Classic, Message};
+pub(crate) use classic::Classic;
 
-/// Where a conversation is: its id, the session that it belongs to, and the model that it is with.
+/// Where a conversation is: its id, the session that it belongs to, and the model that it is with, if that is known.
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
     pub(crate) id: String,
     pub(crate) session: Session,
-    pub(crate) model: String,
+    pub(crate) model: Option<String>,
+}
+
+/// A conversation that has been opened.
+pub(crate) struct Opened {
+    pub(crate) place: Place,
+    /// What has to go before the first message, because the server has no place for a system prompt.
+    pub(crate) preamble: Option<String>,
+}
+
+/// A message on its way to a server.
+pub(crate) struct Turn {
+    pub(crate) id: String,
+    text: String,
+    parameters: Map<String, Value>,
+    /// It has been sent before, and is to be answered once more.
+    is_retry: bool,
+}
+
+/// A message in the history that a server keeps.
+pub(crate) struct Entry {
+    pub(crate) id: String,
+    pub(crate) message: Message,
 }
 
 /// What a server says in one event of a reply.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Frame {
-    /// Text, never empty.
-    pub(crate) token: Option<String>,
+    pub(crate) event: Option<Event>,
     /// The proof that the reply is complete.
     pub(crate) end: Option<End>,
+}
+
+impl Turn {
+    /// Judges the request on the way.
+    pub(crate) fn new(request: &Request, id: &str, is_retry: bool) -> Result<Turn> {
+        Ok(Turn {
+            id: id.to_owned(),
+            text: request.prompt()?,
+            parameters: request.parameters().clone(),
+            is_retry,
+        })
+    }
+
+    pub(crate) fn new_id() -> String {
+        Uuid::new_v4().to_string()
+    }
+
+    pub(crate) fn after(self, preamble: &str) -> Turn {
+        let text = format!("{preamble}\n\n{}", self.text);
+        Turn { text, ..self }
+    }
 }
 
 /// The longest event of a reply that has no text yet, in bytes.
@@ -63,8 +109,8 @@ impl Stream {
             watch.check().map_err(|cut| cut.at(Step::Reply))?;
             while let Some(event) = self.events.next(self.longest_event)? {
                 if let Some(frame) = tgi::frame(event)? {
-                    let text = frame.token.as_ref().map_or(0, String::len);
-                    self.longest_event += text * LONGEST_ESCAPE;
+                    let text = frame.event.as_ref().and_then(Event::text);
+                    self.longest_event += text.map_or(0, str::len) * LONGEST_ESCAPE;
                     return Ok(Some(frame));
                 }
             }
@@ -72,6 +118,18 @@ impl Stream {
             if read.map_err(|error| unreadable(Step::Reply, error))? == 0 {
                 return Ok(None);
             }
+        }
+    }
+
+    /// Reads on, without a look at what comes, until nothing more does.
+    pub(crate) fn wait_for_end(&mut self, watch: &Watch) -> Result<()> {
+        let read = watch.run(Instant::now(), || {
+            std::io::copy(&mut self.body, &mut std::io::sink())
+        });
+        match read.map_err(|error| unreadable(Step::Message, error)) {
+            // However the connection ended, the generation did with it.
+            Err(error) if !is_cut(&error) => Ok(()),
+            read => read.map(drop),
         }
     }
 
@@ -85,8 +143,13 @@ impl Stream {
     }
 }
 
+/// Whether it was this side that gave up.
+fn is_cut(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Stopped | ErrorKind::Timeout(_))
+}
+
 /// Whether this can be an id: it is going to be part of a path.
-fn is_id(id: &str) -> bool {
+pub(crate) fn is_id(id: &str) -> bool {
     let of_an_id = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
     (1..=64).contains(&id.len()) && id.bytes().all(of_an_id)
 }

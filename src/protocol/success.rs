@@ -71,3 +71,21 @@ pub(super) fn unexpected(step: Step, answer: &Value) -> Error {
         format!("unexpected answer {answer}"),
     )
 }
+
+/// A refusal that comes inside a page with a status of 200.
+pub(super) fn refused_inside(step: Step, node: &Value) -> Error {
+    let said = words(node.to_string().as_bytes());
+    let status = node["status"]
+        .as_u64()
+        .and_then(|status| u16::try_from(status).ok());
+    let error = Error::new(
+        ErrorKind::Status,
+        step,
+        format!("the server answered: {said}"),
+    )
+    .with_server_message(said);
+    match status {
+        Some(status) => error.with_status(status),
+        None => error,
+    }
+}

@@ -6,7 +6,7 @@ use super::Frame;
 use super::success::unexpected;
 use crate::error::{Error, ErrorKind, Result, Step};
 use crate::http::one_line;
-use crate::reply::{Details, End};
+use crate::reply::{Details, End, Event, Token};
 
 /// What an event of the reply says; none if it says nothing.
 pub(super) fn frame(event: &[u8]) -> Result<Option<Frame>> {
@@ -29,11 +29,23 @@ pub(super) fn frame(event: &[u8]) -> Result<Option<Frame>> {
         None if token.is_null() && end.is_some() => "",
         None => return Err(unexpected(Step::Reply, &event)),
     };
-    let is_text = !text.is_empty() && token["special"] != true;
-    Ok(Some(Frame {
-        token: is_text.then(|| text.to_owned()),
-        end,
-    }))
+    let event = token.is_object().then(|| {
+        Event::Token(Token {
+            text: text.to_owned(),
+            id: token["id"].as_u64().and_then(|id| u32::try_from(id).ok()),
+            logprob: token["logprob"].as_f64().map(single),
+            special: token["special"] == true,
+        })
+    });
+    Ok(Some(Frame { event, end }))
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the server computes no more"
+)]
+fn single(number: f64) -> f32 {
+    number as f32
 }
 
 fn details(details: &Value) -> Option<Details> {
