@@ -4,6 +4,7 @@
 
 use std::io::{self, BufRead};
 use std::process::ExitCode;
+use std::time::Duration;
 
 #[path = "../tests/stand_in/mod.rs"]
 mod stand_in;
@@ -33,7 +34,8 @@ fn run() -> Result<(), lexopt::Error> {
             _ => return Err(argument.unexpected()),
         }
     }
-    let server = stand_in::StandIn::builder().port(port).try_start();
+    let server = stand_in::StandIn::builder().port(port);
+    let server = server.stop_delay(Duration::from_millis(100)).try_start();
     let server = server.map_err(|error| format!("port {port}: {error}"))?;
     println!("{}", server.url());
     println!("\nA prompt that begins with one of these words chooses what happens:");

@@ -4,6 +4,8 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+#[path = "stand_in/strict_conversations.rs"]
+mod conversations;
 #[path = "stand_in/raw_client.rs"]
 mod raw_client;
 #[path = "stand_in/strict_replies.rs"]

@@ -3,19 +3,22 @@
 use std::io::{self, BufRead, BufReader, Write};
 use std::mem;
 use std::net::{Shutdown, TcpStream};
+use std::sync::Arc;
 
 use super::answer::{BAD_REQUEST, LAST_CHUNK, chunk};
-use super::classic::{self, Job};
+use super::exchange::{self, Job};
+use super::generation::Generation;
 use super::plan::Act;
 use super::request::{self, Request};
-use super::state::{Generation, State};
+use super::state::State;
+use super::transcript::Transcript;
 use super::{Config, Reaction};
 
 /// Whether the connection can serve another request.
 type Kept = io::Result<bool>;
 
 /// Serves a connection which the state knows as `id`.
-pub(super) fn serve(config: &Config, state: &State, socket: &TcpStream, id: usize) {
+pub(super) fn serve(config: &Config, state: &Arc<State>, socket: &TcpStream, id: usize) {
     let connection = Connection {
         config,
         state,
@@ -28,7 +31,7 @@ pub(super) fn serve(config: &Config, state: &State, socket: &TcpStream, id: usiz
 
 struct Connection<'a> {
     config: &'a Config,
-    state: &'a State,
+    state: &'a Arc<State>,
     socket: &'a TcpStream,
     id: usize,
 }
@@ -45,7 +48,7 @@ impl Connection<'_> {
                 request => request?,
             };
             self.socket.set_read_timeout(None)?;
-            let is_page = classic::is_page(self.config, &request);
+            let is_page = exchange::is_page(self.config, &request);
             self.state.arrived(&request, is_page);
             if !self.react(&request, &mut reader)? || request.wants_close() {
                 return Ok(());
@@ -67,12 +70,13 @@ impl Connection<'_> {
 
     fn reply(&self, request: &Request) -> Kept {
         let close = request.wants_close();
-        match classic::reply(self.config, self.state, request) {
+        match exchange::reply(self.config, self.state, request) {
             (answer, None) => self.write(&answer.render(close)).map(|()| true),
             (answer, Some(job)) => {
                 let stream = Stream {
                     connection: self,
-                    generation: self.state.generate(&job.conversation, self.id),
+                    generation: Generation::start(self.state, &job.conversation, self.id),
+                    transcript: Transcript::default(),
                     head: answer.head(close),
                     gone: false,
                 };
@@ -99,6 +103,7 @@ impl Drop for Connection<'_> {
 struct Stream<'a> {
     connection: &'a Connection<'a>,
     generation: Generation<'a>,
+    transcript: Transcript,
     /// Empty once it has been sent.
     head: Vec<u8>,
     gone: bool,
@@ -110,22 +115,32 @@ impl Stream<'_> {
         let details = job.details.as_ref();
         for act in job.acts {
             match act {
-                Act::Send(bytes) => self.send(&chunk(&bytes)),
-                Act::Last(last) => self.send(&chunk(&last.frame(details))),
+                Act::Send(bytes) => self.relay(&bytes),
+                Act::Last(last) => self.relay(&last.frame(details)),
                 Act::Wait(time) => self.generation.pause(Some(time)),
                 Act::Hang => self.generation.pause(None),
                 Act::Drop => return false,
             }
             if !self.generation.is_running() {
+                let messages = job.turn.answered(self.transcript.so_far());
+                self.generation.finish(Some(messages));
                 return false;
             }
         }
-        // Before the last chunk: who has seen the end finds nothing running.
-        let finished = self.generation.finish();
+        // Before the last chunk: who has seen the end finds nothing running, and the reply in the
+        // history.
+        let whole = self.transcript.whole();
+        let messages = whole.map(|text| job.turn.answered(&text));
+        let finished = self.generation.finish(messages);
         if finished {
             self.send(LAST_CHUNK);
         }
         finished && !self.gone
+    }
+
+    fn relay(&mut self, bytes: &[u8]) {
+        self.transcript.read(bytes);
+        self.send(&chunk(bytes));
     }
 
     fn send(&mut self, bytes: &[u8]) {

@@ -1,13 +1,52 @@
-//! What a session sees of itself and of the server: the data of the first page.
+//! What a session sees of itself and of the server: the data of its pages.
 
 use serde_json::Value;
 
 use super::Config;
+use super::exchange::{Exchange, is_id};
+use super::history;
 use super::packed::Node;
 use super::state::{Settings, State};
 
-/// The body of `__data.json`.
-pub(super) fn listing(config: &Config, state: &State, session: &str) -> String {
+/// The data of the first page.
+pub(super) fn listing(exchange: &Exchange) -> String {
+    page(exchange, "null")
+}
+
+/// The data of a conversation's page, whose failure is inside.
+pub(super) fn messages(exchange: &Exchange, id: &str) -> String {
+    let node = conversation(exchange, id).unwrap_or_else(|(status, message)| {
+        format!(r#"{{"type":"error","error":{{"message":"{message}"}},"status":{status}}}"#)
+    });
+    page(exchange, &node)
+}
+
+fn conversation(exchange: &Exchange, id: &str) -> Result<String, (u16, &'static str)> {
+    if !is_id(id) {
+        return Err((500, "Internal Error"));
+    }
+    let known = exchange.state.conversation(id);
+    let known = known.ok_or((404, "Conversation not found."))?;
+    if known.session != exchange.session {
+        let message = "You don't have access to this conversation. If someone gave you this link, \
+            ask them to use the 'share' feature instead.";
+        return Err((403, message));
+    }
+    let data = Node::Object(vec![
+        ("messages", history::page(&known.messages)),
+        ("title", Node::plain(known.title)),
+        ("model", Node::plain(known.model)),
+        ("searches", Node::Object(Vec::new())),
+    ]);
+    let (origin, base_path) = (exchange.origin(), &exchange.config.base_path);
+    let dependency = format!("{origin}{base_path}/conversation/conversation");
+    let uses = format!(r#"{{"dependencies":["{dependency}"],"params":["id"]}}"#);
+    Ok(data_node(&data, &uses))
+}
+
+/// A page's data: first what every page has.
+fn page(exchange: &Exchange, node: &str) -> String {
+    let (config, state, session) = (exchange.config, exchange.state, &exchange.session);
     let data = Node::Object(vec![
         ("conversations", conversations(state, session)),
         ("settings", settings(config, state.settings(session))),
@@ -18,9 +57,13 @@ pub(super) fn listing(config: &Config, state: &State, session: &str) -> String {
         ("messagesBeforeLogin", Node::plain(0)),
     ]);
     let uses = r#"{"dependencies":["conversation:list"],"url":1}"#;
+    let layout = data_node(&data, uses);
+    format!(r#"{{"type":"data","nodes":[{layout},{node}]}}"#) + "\n"
+}
+
+fn data_node(data: &Node, uses: &str) -> String {
     let data = data.pack();
-    format!(r#"{{"type":"data","nodes":[{{"type":"data","data":{data},"uses":{uses}}},null]}}"#)
-        + "\n"
+    format!(r#"{{"type":"data","data":{data},"uses":{uses}}}"#)
 }
 
 fn conversations(state: &State, session: &str) -> Node {

@@ -16,7 +16,10 @@ mod accept;
 mod answer;
 mod classic;
 mod connection;
+mod exchange;
 pub mod frame;
+mod generation;
+mod history;
 mod listing;
 mod named;
 mod packed;
@@ -24,6 +27,7 @@ mod parameters;
 mod plan;
 mod request;
 mod state;
+mod transcript;
 
 pub use named::NAMED;
 pub use plan::{Act, Last, Plan};
@@ -68,6 +72,8 @@ struct Config {
     https_referer: bool,
     requires_login: bool,
     idle: Duration,
+    stop_delay: Duration,
+    ignores_second_stop: bool,
     models: Vec<String>,
 }
 
@@ -121,6 +127,21 @@ impl Builder {
     #[must_use]
     pub fn idle(mut self, idle: Duration) -> Self {
         self.config.idle = idle;
+        self
+    }
+
+    /// How long a generation goes on after it was stopped; on a real server up to 0.8 s. Defaults to
+    /// no time: it has ended when the stop is answered.
+    #[must_use]
+    pub fn stop_delay(mut self, stop_delay: Duration) -> Self {
+        self.config.stop_delay = stop_delay;
+        self
+    }
+
+    /// A stop does nothing within 30 s of another one in the same conversation.
+    #[must_use]
+    pub fn ignores_second_stop(mut self) -> Self {
+        self.config.ignores_second_stop = true;
         self
     }
 
@@ -194,6 +215,8 @@ impl StandIn {
                 https_referer: false,
                 requires_login: false,
                 idle: Duration::from_secs(5),
+                stop_delay: Duration::ZERO,
+                ignores_second_stop: false,
                 models: MODELS.map(str::to_string).to_vec(),
             },
         }
@@ -214,6 +237,11 @@ impl StandIn {
     /// In the order of their arrival, of all connections.
     pub fn requests(&self) -> Vec<Request> {
         self.state.requests()
+    }
+
+    /// What the model was given, in the order in which it was asked.
+    pub fn model_prompts(&self) -> Vec<String> {
+        self.state.model_prompts()
     }
 
     /// The ids of those open now.

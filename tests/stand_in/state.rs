@@ -3,9 +3,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::net::{Shutdown, TcpStream};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
+use super::history::Message;
 use super::request::Request;
 
 /// What has happened so far, and what there is now.
@@ -16,7 +18,7 @@ pub struct Counts {
     /// Connections open now.
     pub open: usize,
     pub requests: usize,
-    /// GET requests other than for the listing: what a browser would fetch and a client need not.
+    /// GET requests other than for a page's data: what a browser would fetch and a client need not.
     pub pages: usize,
     /// Open now.
     pub conversations: usize,
@@ -30,17 +32,20 @@ pub struct Counts {
 }
 
 #[derive(Default)]
-struct Inner {
-    counts: Counts,
+pub(super) struct Inner {
+    pub counts: Counts,
     requests: Vec<Request>,
     /// Session → what it has posted.
     settings: HashMap<String, Settings>,
-    conversations: BTreeMap<String, Conversation>,
-    /// Those running; one that is missing has been stopped.
-    generations: HashMap<usize, Running>,
-    generations_ever: usize,
+    pub conversations: BTreeMap<String, Conversation>,
+    /// What the model was given.
+    prompts: Vec<String>,
+    pub generations: HashMap<usize, Running>,
+    pub generations_ever: usize,
+    /// Conversation → when it was last asked to stop.
+    stops: HashMap<String, Instant>,
     sockets: HashMap<usize, TcpStream>,
-    closed: bool,
+    pub closed: bool,
 }
 
 #[derive(Clone)]
@@ -57,11 +62,24 @@ pub(super) struct Conversation {
     pub session: String,
     pub title: String,
     pub model: String,
+    pub messages: Vec<Message>,
 }
 
-struct Running {
-    conversation: String,
+pub(super) struct Running {
+    pub conversation: String,
     connection: usize,
+    /// Whether it is to end now.
+    pub stopped: bool,
+}
+
+impl Running {
+    pub fn new(conversation: &str, connection: usize) -> Self {
+        Self {
+            conversation: conversation.to_string(),
+            connection,
+            stopped: false,
+        }
+    }
 }
 
 impl Inner {
@@ -74,6 +92,11 @@ impl Inner {
         }
     }
 
+    pub fn is_running(&self, generation: usize) -> bool {
+        let running = self.generations.get(&generation);
+        running.is_some_and(|running| !running.stopped)
+    }
+
     fn conversations_of(&self, session: &str) -> impl Iterator<Item = (&String, &Conversation)> {
         let all = self.conversations.iter();
         all.filter(move |(_, conversation)| conversation.session == session)
@@ -83,16 +106,16 @@ impl Inner {
 #[derive(Default)]
 pub(super) struct State {
     inner: Mutex<Inner>,
-    changed: Condvar,
+    pub changed: Condvar,
 }
 
 impl State {
     /// A test that failed while it held the lock must still be able to drop the server.
-    fn lock(&self) -> MutexGuard<'_, Inner> {
+    pub fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn change<T>(&self, change: impl FnOnce(&mut Inner) -> T) -> T {
+    pub fn change<T>(&self, change: impl FnOnce(&mut Inner) -> T) -> T {
         let result = change(&mut self.lock());
         self.changed.notify_all();
         result
@@ -161,6 +184,7 @@ impl State {
                 session: session.to_string(),
                 title: format!("Untitled {number}"),
                 model: model.to_string(),
+                messages: Vec::new(),
             };
             inner.conversations.insert(id.clone(), conversation);
             id
@@ -173,23 +197,88 @@ impl State {
         own.any(|(id, _)| id == conversation)
     }
 
+    pub fn conversation(&self, id: &str) -> Option<Conversation> {
+        self.lock().conversations.get(id).cloned()
+    }
+
+    pub fn rename(&self, conversation: &str, title: &str) {
+        self.change(|inner| {
+            if let Some(conversation) = inner.conversations.get_mut(conversation) {
+                conversation.title = title.to_string();
+            }
+        });
+    }
+
     pub fn forget(&self, conversation: &str) {
         self.change(|inner| inner.conversations.remove(conversation));
     }
 
-    pub fn stop(&self, conversation: &str) {
+    pub fn forget_all_of(&self, session: &str) {
         self.change(|inner| {
-            let stopped = inner
-                .generations
-                .extract_if(|_, running| running.conversation == conversation);
-            for (_, running) in stopped {
-                inner.counts.stopped += 1;
-                // A reply which nobody reads is stuck in its write: only this wakes it.
-                if let Some(socket) = inner.sockets.get(&running.connection) {
-                    let _ = socket.shutdown(Shutdown::Write);
+            let conversations = &mut inner.conversations;
+            conversations.retain(|_, conversation| conversation.session != session);
+        });
+    }
+
+    pub fn give_model(&self, prompt: String) {
+        self.change(|inner| inner.prompts.push(prompt));
+    }
+
+    pub fn model_prompts(&self) -> Vec<String> {
+        self.lock().prompts.clone()
+    }
+
+    /// Whether another stop came before this one, not long ago.
+    pub fn is_second_stop(&self, conversation: &str) -> bool {
+        const REMEMBERED: Duration = Duration::from_secs(30);
+        let now = Instant::now();
+        let before = self.change(|inner| inner.stops.insert(conversation.to_string(), now));
+        before.is_some_and(|before| now - before < REMEMBERED)
+    }
+
+    /// Ends what runs in the conversation now, after the delay.
+    pub fn stop(self: &Arc<Self>, conversation: &str, delay: Duration) {
+        let running = self.running_in(conversation);
+        if delay.is_zero() {
+            return self.end(&running);
+        }
+        let state = Arc::clone(self);
+        // The answer to the stop does not wait for it.
+        thread::spawn(move || {
+            drop(state.wait_while(delay, |inner| !inner.closed));
+            state.end(&running);
+        });
+    }
+
+    fn running_in(&self, conversation: &str) -> Vec<usize> {
+        let inner = self.lock();
+        let running = inner.generations.iter();
+        let running = running.filter(|(_, running)| running.conversation == conversation);
+        running.map(|(&id, _)| id).collect()
+    }
+
+    fn end(&self, generations: &[usize]) {
+        const PATIENCE: Duration = Duration::from_millis(300);
+        self.change(|inner| {
+            for id in generations {
+                if let Some(running) = inner.generations.get_mut(id) {
+                    running.stopped = true;
                 }
             }
         });
+        let inner = self.wait_while(PATIENCE, |inner| {
+            let mut ids = generations.iter();
+            ids.any(|id| inner.generations.contains_key(id))
+        });
+        for running in generations
+            .iter()
+            .filter_map(|id| inner.generations.get(id))
+        {
+            // A reply which nobody reads is stuck in its write: only this wakes it.
+            if let Some(socket) = inner.sockets.get(&running.connection) {
+                let _ = socket.shutdown(Shutdown::Write);
+            }
+        }
     }
 
     pub fn counts(&self) -> Counts {
@@ -218,15 +307,23 @@ impl State {
         limit: Duration,
         condition: impl Fn(&Counts) -> bool,
     ) -> Result<Counts, Counts> {
-        let (inner, timeout) = self
-            .changed
-            .wait_timeout_while(self.lock(), limit, |inner| !condition(&inner.counts()))
-            .unwrap_or_else(PoisonError::into_inner);
-        if timeout.timed_out() {
-            Err(inner.counts())
+        let counts = self.wait_while(limit, |inner| !condition(&inner.counts()));
+        let counts = counts.counts();
+        if condition(&counts) {
+            Ok(counts)
         } else {
-            Ok(inner.counts())
+            Err(counts)
         }
+    }
+
+    fn wait_while(
+        &self,
+        limit: Duration,
+        condition: impl Fn(&mut Inner) -> bool,
+    ) -> MutexGuard<'_, Inner> {
+        let changed = &self.changed;
+        let waited = changed.wait_timeout_while(self.lock(), limit, condition);
+        waited.unwrap_or_else(PoisonError::into_inner).0
     }
 
     /// Ends every connection and every wait.
@@ -238,74 +335,5 @@ impl State {
                 let _ = socket.shutdown(Shutdown::Both);
             }
         });
-    }
-
-    pub fn generate(&self, conversation: &str, connection: usize) -> Generation<'_> {
-        let running = Running {
-            conversation: conversation.to_string(),
-            connection,
-        };
-        let id = self.change(|inner| {
-            let id = inner.generations_ever;
-            inner.generations_ever += 1;
-            if !inner.closed {
-                inner.generations.insert(id, running);
-            }
-            id
-        });
-        Generation { state: self, id }
-    }
-}
-
-/// One running generation, until it is dropped.
-pub(super) struct Generation<'a> {
-    state: &'a State,
-    id: usize,
-}
-
-impl Generation<'_> {
-    pub fn is_running(&self) -> bool {
-        self.state.lock().generations.contains_key(&self.id)
-    }
-
-    /// Writes the first bytes of the reply and counts them as one: whoever sees the count can rely
-    /// on the bytes.
-    pub fn begin(&self, write: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
-        self.state.change(|inner| {
-            inner.counts.streaming += 1;
-            write()
-        })
-    }
-
-    /// Lets time pass, without end if none is given, until the generation no longer runs.
-    pub fn pause(&self, time: Option<Duration>) {
-        let end = time.map(|time| Instant::now() + time);
-        let mut inner = self.state.lock();
-        while inner.generations.contains_key(&self.id) {
-            let changed = &self.state.changed;
-            inner = match end {
-                None => changed.wait(inner).unwrap_or_else(PoisonError::into_inner),
-                Some(end) => {
-                    let left = end.saturating_duration_since(Instant::now());
-                    if left.is_zero() {
-                        return;
-                    }
-                    let waited = changed.wait_timeout(inner, left);
-                    waited.unwrap_or_else(PoisonError::into_inner).0
-                }
-            };
-        }
-    }
-
-    /// Whether it came to its end unstopped.
-    pub fn finish(&self) -> bool {
-        self.state
-            .change(|inner| inner.generations.remove(&self.id).is_some())
-    }
-}
-
-impl Drop for Generation<'_> {
-    fn drop(&mut self) {
-        self.finish();
     }
 }
