@@ -98,7 +98,13 @@ impl Watch {
 
     /// Whether the call may go on, for where there is nothing to wait for.
     pub(crate) fn check(&self) -> Result<(), Cut> {
-        self.run(Instant::now(), time_left).map(drop)
+        if self.stop.as_ref().is_some_and(Stop::is_stopped) {
+            return Err(Cut::Stopped);
+        }
+        match self.end {
+            Some(end) if end.at <= Instant::now() => Err(Cut::Reached(end.limit, end.length)),
+            _ => Ok(()),
+        }
     }
 
     /// Whether a pause of this length would leave time for something after it. Tidying up never has.

@@ -1,6 +1,7 @@
 //! Bytes into lines, of bounded length. A line is handed out when its end has come, and never before.
 
 use std::io::{self, Read};
+use std::ops::Range;
 
 use crate::error::{Error, ErrorKind, Result, Step};
 
@@ -10,53 +11,80 @@ const PIECE: usize = 16 * 1024;
 /// Lines that end in LF, CRLF or CR.
 #[derive(Default)]
 pub(super) struct Lines {
+    /// Of which what lies between `start` and `end` is still to be handed out.
     buffer: Vec<u8>,
-    /// Where the next line begins.
     start: usize,
-    /// Up to where no end of it was found.
+    end: usize,
+    /// Up to where no end of a line was found.
     searched: usize,
     /// The last line ended in CR: an LF here still belongs to that end.
     after_cr: bool,
 }
 
 impl Lines {
-    /// The next line, without its end, if it is here already. One of more than `longest` bytes is an error.
-    pub(super) fn next(&mut self, longest: usize) -> Result<Option<&[u8]>> {
-        if self.after_cr && self.start < self.buffer.len() {
-            self.start += usize::from(self.buffer[self.start] == b'\n');
-            self.searched = self.start;
-            self.after_cr = false;
-        }
-        let end = self.buffer[self.searched..]
-            .iter()
-            .position(|byte| matches!(byte, b'\n' | b'\r'));
-        let end = end.map(|at| self.searched + at);
-        let start = self.start;
-        if end.unwrap_or(self.buffer.len()) - start > longest {
+    /// Where the next line is, without its end, if all of it is here. One of more than `longest` bytes is an error.
+    pub(super) fn next(&mut self, longest: usize) -> Result<Option<Range<usize>>> {
+        self.skip_rest_of_end();
+        let unsearched = &self.buffer[self.searched..self.end];
+        let end = memchr::memchr2(b'\n', b'\r', unsearched);
+        self.searched = end.map_or(self.end, |at| self.searched + at);
+        if self.searched - self.start > longest {
             return Err(too_long(longest));
         }
-        let Some(end) = end else {
-            self.searched = self.buffer.len();
-            return Ok(None);
-        };
-        self.after_cr = self.buffer[end] == b'\r';
-        self.start = end + 1;
-        self.searched = self.start;
-        Ok(Some(&self.buffer[start..end]))
+        let line = self.start..self.searched;
+        Ok(end.map(|_| {
+            self.skip_end();
+            line
+        }))
+    }
+
+    /// Skips the next line if it is an empty one.
+    pub(super) fn skip_empty(&mut self) -> bool {
+        self.skip_rest_of_end();
+        let is_empty = self.start < self.end && is_end(self.buffer[self.start]);
+        if is_empty {
+            self.skip_end();
+        }
+        is_empty
+    }
+
+    /// A line, or a part of one, that was found since the last `fill`.
+    pub(super) fn bytes(&self, found: Range<usize>) -> &[u8] {
+        &self.buffer[found]
     }
 
     /// Reads more, once; 0 is the end.
     pub(super) fn fill(&mut self, reader: &mut impl Read) -> io::Result<usize> {
-        self.buffer.drain(..self.start);
+        self.buffer.copy_within(self.start..self.end, 0);
         self.searched -= self.start;
+        self.end -= self.start;
         self.start = 0;
-        let length = self.buffer.len();
-        self.buffer.resize(length + PIECE, 0);
-        let read = reader.read(&mut self.buffer[length..]);
-        let more = *read.as_ref().unwrap_or(&0);
-        self.buffer.truncate(length + more);
-        read
+        if self.buffer.len() < self.end + PIECE {
+            self.buffer.resize(self.end + PIECE, 0);
+        }
+        let read = reader.read(&mut self.buffer[self.end..])?;
+        self.end += read;
+        Ok(read)
     }
+
+    /// Goes on behind the end of a line that was found at `searched`.
+    fn skip_end(&mut self) {
+        self.after_cr = self.buffer[self.searched] == b'\r';
+        self.searched += 1;
+        self.start = self.searched;
+    }
+
+    fn skip_rest_of_end(&mut self) {
+        if self.after_cr && self.start < self.end {
+            self.start += usize::from(self.buffer[self.start] == b'\n');
+            self.searched = self.start;
+            self.after_cr = false;
+        }
+    }
+}
+
+fn is_end(byte: u8) -> bool {
+    matches!(byte, b'\n' | b'\r')
 }
 
 pub(super) fn too_long(longest: usize) -> Error {

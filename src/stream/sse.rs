@@ -32,7 +32,8 @@ impl Events {
             // One leading BOM is ignored.
             if !self.begun {
                 self.begun = true;
-                line = line.strip_prefix(BOM).unwrap_or(line);
+                let has_bom = self.lines.bytes(line.clone()).starts_with(BOM);
+                line.start += if has_bom { BOM.len() } else { 0 };
             }
             // An empty line dispatches the event; with an empty data buffer there is none.
             if line.is_empty() {
@@ -43,13 +44,19 @@ impl Events {
                 }
                 continue;
             }
-            if let Some(value) = data_of(line) {
-                if self.data.len() + value.len() > longest {
-                    return Err(too_long(longest));
-                }
-                self.data.extend_from_slice(value);
-                self.data.push(b'\n');
+            let Some(value) = data_of(self.lines.bytes(line.clone())) else {
+                continue;
+            };
+            if self.data.len() + value.len() > longest {
+                return Err(too_long(longest));
             }
+            // An event of one line, as they nearly all are, need not go through the data buffer.
+            let value = line.end - value.len()..line.end;
+            if self.data.is_empty() && self.lines.skip_empty() {
+                return Ok(Some(self.lines.bytes(value)));
+            }
+            self.data.extend_from_slice(self.lines.bytes(value));
+            self.data.push(b'\n');
         }
         Ok(None)
     }
