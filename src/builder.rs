@@ -8,7 +8,9 @@ use ureq::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use crate::client::{Client, DEFAULT_MODEL};
 use crate::error::{Error, Result};
 use crate::http::{BaseUrl, Config, Origin, Proxy, Retries, Session, judge_cookie_name};
-use crate::protocol::Classic;
+use crate::protocol;
+use crate::protocol::Server;
+use crate::server::Generation;
 use crate::shared::{Limits, Shared};
 
 /// Configures a [`Client`]. Nothing is judged before [`build`](ClientBuilder::build).
@@ -16,6 +18,7 @@ use crate::shared::{Limits, Shared};
 #[must_use = "a builder does nothing until build() is called"]
 pub struct ClientBuilder {
     url: String,
+    generation: Option<Generation>,
     model: Option<String>,
     session: Option<Session>,
     cookie_name: String,
@@ -31,6 +34,7 @@ impl ClientBuilder {
     pub(crate) fn new(url: &str) -> ClientBuilder {
         ClientBuilder {
             url: url.to_owned(),
+            generation: None,
             model: None,
             session: None,
             cookie_name: "hf-chat".to_owned(),
@@ -56,6 +60,13 @@ impl ClientBuilder {
     /// on a server that does not have it, to the first of that server's own.
     pub fn model(mut self, model: impl Into<String>) -> ClientBuilder {
         self.model = Some(model.into());
+        self
+    }
+
+    /// The generation that the server is of, if it need not be found out. Defaults to finding it out, which costs
+    /// nothing on a classic server and one request on a current one, once for each client.
+    pub fn generation(mut self, generation: Generation) -> ClientBuilder {
+        self.generation = Some(generation);
         self
     }
 
@@ -178,8 +189,13 @@ impl ClientBuilder {
             connect_limit: self.limits.connect,
             retries: self.retries,
         });
-        let share = self.share_with_model_authors;
-        let server = Classic::new(origin, share, self.model, DEFAULT_MODEL);
+        let server = Server::new(protocol::Config {
+            origin,
+            share_with_model_authors: self.share_with_model_authors,
+            generation: self.generation,
+            model: self.model,
+            usual_model: DEFAULT_MODEL,
+        });
         Ok(Client::sharing(Shared::new(server, self.limits)))
     }
 }

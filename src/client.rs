@@ -85,8 +85,14 @@ impl Client {
         self.shared.server.judge(&turn)?;
         request.model.as_deref().map_or(Ok(()), judge_model)?;
         let watch = self.watch(request.stop.clone(), request.deadline);
-        let mut conversation = self.open(&watch, request.model.as_deref(), None)?;
-        match conversation.first_turn(&watch, &turn, request) {
+        let model = self
+            .shared
+            .server
+            .set_up(&watch, request.model.as_deref())?;
+        // Judged once more, now that it is known who is to be asked.
+        self.shared.server.judge(&turn)?;
+        let mut conversation = self.open(&watch, &model, turn.system())?;
+        match conversation.first_turn(&watch, turn, request) {
             Ok(()) => Ok(Tokens::new(conversation, watch)),
             Err(error) => Err(conversation.close_after(error)),
         }
@@ -155,24 +161,29 @@ impl Client {
         })
     }
 
+    /// Opens a conversation with this model, or the default one.
+    pub(crate) fn converse(
+        &self,
+        watch: &Watch,
+        model: Option<&str>,
+        system: Option<&str>,
+    ) -> Result<Conversation> {
+        let model = self.shared.server.set_up(watch, model)?;
+        self.open(watch, &model, system)
+    }
+
     /// The bounds of a call that begins now.
     pub(crate) fn watch(&self, stop: Option<Stop>, deadline: Option<Duration>) -> Watch {
         self.shared.watch(stop, deadline)
     }
 
     /// One that is deleted when dropped.
-    pub(crate) fn open(
-        &self,
-        watch: &Watch,
-        model: Option<&str>,
-        system: Option<&str>,
-    ) -> Result<Conversation> {
+    fn open(&self, watch: &Watch, model: &str, system: Option<&str>) -> Result<Conversation> {
         let Shared { server, limits, .. } = &*self.shared;
-        let model = server.set_up(watch, model)?;
         // Once asked for, a conversation whose id is not known could not be deleted.
         watch.check().map_err(|cut| cut.at(Step::Conversation))?;
         let opened = server
-            .open(&watch.with_grace(limits.cleanup), &model, system)
+            .open(&watch.with_grace(limits.cleanup), model, system)
             .map_err(Error::with_maybe_undeleted)?;
         Ok(Conversation::new(Arc::clone(&self.shared), opened))
     }

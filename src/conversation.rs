@@ -60,6 +60,8 @@ pub struct Conversation {
     armed: bool,
     /// Goes before the first message, where the server has no other place for it.
     preamble: Option<String>,
+    /// What the first message answers to, where the server has said so.
+    parent: Option<String>,
     /// The last message sent.
     last: Option<Last>,
     /// The reply that is being read, or one that was stopped and may not have ended yet.
@@ -85,6 +87,7 @@ impl Conversation {
             place: opened.place,
             armed: true,
             preamble: opened.preamble,
+            parent: opened.parent,
             last: None,
             stream: None,
             running: false,
@@ -97,6 +100,7 @@ impl Conversation {
         let opened = Opened {
             place,
             preamble: None,
+            parent: None,
         };
         let mut conversation = Conversation::new(shared, opened);
         conversation.armed = false;
@@ -225,7 +229,7 @@ impl Conversation {
     pub(crate) fn first_turn(
         &mut self,
         watch: &Watch,
-        turn: &Turn,
+        turn: Turn,
         mut request: Request,
     ) -> Result<()> {
         request.stop = None;
@@ -234,12 +238,19 @@ impl Conversation {
             request,
             preamble: None,
         });
-        self.begin(watch, turn)
+        // The system message has been said when the conversation was opened, or is a part of the text.
+        let turn = match self.preamble.take() {
+            Some(_) => turn,
+            None => turn.without_system(),
+        };
+        self.begin(watch, &turn)
     }
 
     fn begin(&mut self, watch: &Watch, turn: &Turn) -> Result<()> {
         self.running = true;
-        self.stream = Some(self.shared.server.ask(watch, &self.place, turn)?);
+        let parent = self.parent.take();
+        let stream = self.shared.server.ask(watch, &self.place, parent, turn)?;
+        self.stream = Some(stream);
         Ok(())
     }
 
@@ -262,14 +273,13 @@ impl Conversation {
         let Some(stopped) = self.stopped else {
             return Ok(());
         };
-        let watch = watch.within(self.shared.limits.cleanup);
-        let waited = match &mut self.stream {
-            Some(stream) => stream.wait_for_end(&watch),
-            None => watch
-                .pause(AFTERMATH.saturating_sub(stopped.elapsed()))
-                .map_err(|cut| cut.at(Step::Message)),
+        let within = watch.within(self.shared.limits.cleanup);
+        let ended_by_itself = match &mut self.stream {
+            Some(stream) => stream.wait_for_end(&within),
+            None => pause(&within, AFTERMATH.saturating_sub(stopped.elapsed())).map(|()| false),
         };
-        match waited {
+        let too_late = match ended_by_itself {
+            Ok(too_late) => too_late,
             Err(error)
                 if matches!(
                     error.kind(),
@@ -278,11 +288,17 @@ impl Conversation {
             {
                 return Err(error);
             }
-            Err(error) => info!(
-                "conversation {}: a stopped generation has not ended: {error}",
-                self.id()
-            ),
-            Ok(()) => {}
+            Err(error) => {
+                info!(
+                    "conversation {}: a stopped generation may go on: {error}",
+                    self.id()
+                );
+                false
+            }
+        };
+        if too_late {
+            let left = self.shared.server.aftermath_of_late_stop();
+            pause(watch, left.saturating_sub(stopped.elapsed()))?;
         }
         self.stream = None;
         self.stopped = None;
@@ -306,7 +322,7 @@ impl Conversation {
 
     /// Takes from an error what it says about the generation.
     pub(crate) fn ended_by(&mut self, error: &Error) {
-        if error.is_the_servers_end() {
+        if error.ends_the_generation() {
             self.running = false;
         }
     }
@@ -371,6 +387,10 @@ impl Conversation {
             }
         }
     }
+}
+
+fn pause(watch: &Watch, length: Duration) -> Result<()> {
+    watch.pause(length).map_err(|cut| cut.at(Step::Message))
 }
 
 impl Last {

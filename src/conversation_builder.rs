@@ -81,7 +81,7 @@ impl ConversationBuilder {
         }
         let watch = self.client.watch(self.stop, self.deadline);
         self.client
-            .open(&watch, self.model.as_deref(), self.system.as_deref())
+            .converse(&watch, self.model.as_deref(), self.system.as_deref())
     }
 }
 

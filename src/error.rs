@@ -318,11 +318,24 @@ impl Error {
         self.0.maybe_undeleted
     }
 
-    /// Whether the server itself said that nothing is being generated. A gateway before it (502 and above)
-    /// does not know.
-    pub(crate) fn is_the_servers_end(&self) -> bool {
+    /// Whether nothing is being generated after it: the server itself said so, or nothing had reached it. A gateway
+    /// before it (502 and above) does not know.
+    pub(crate) fn ends_the_generation(&self) -> bool {
         let refused = self.0.status.is_some_and(|status| status <= 500);
-        refused || self.0.kind == ErrorKind::Generation
+        let unsent = matches!(
+            self.0.kind,
+            ErrorKind::Input
+                | ErrorKind::Connect
+                | ErrorKind::Tls
+                | ErrorKind::Proxy
+                | ErrorKind::Timeout(Limit::Connect)
+        );
+        refused || unsent || self.0.kind == ErrorKind::Generation
+    }
+
+    /// Whether it was this side that gave up.
+    pub(crate) fn is_cut(&self) -> bool {
+        matches!(self.0.kind, ErrorKind::Stopped | ErrorKind::Timeout(_))
     }
 }
 

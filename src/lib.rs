@@ -105,6 +105,6 @@ pub use error::{Error, ErrorKind, Limit, Result, Step};
 pub use http::{Proxy, Session};
 pub use reply::{Details, End, Event, Reply, Token};
 pub use request::{Message, Request, Role};
-pub use server::{Model, ServerInfo, Summary};
+pub use server::{Generation, Model, ServerInfo, Summary};
 pub use stop::Stop;
 pub use tokens::Tokens;

@@ -16,6 +16,11 @@ pub struct Reply {
 pub enum Event {
     /// A token, text or not.
     Token(Token),
+    /// What the server calls the conversation from now on; said by current servers.
+    Title(String),
+    /// What the model thinks before it replies, where the server keeps it apart from the text. Most do not: there it is
+    /// between `<think>` and `</think>` in the tokens.
+    Reasoning(String),
 }
 
 /// A token, as the model made it.
@@ -37,12 +42,14 @@ impl Event {
     pub(crate) fn text(&self) -> Option<&str> {
         match self {
             Event::Token(token) => Some(&*token.text).filter(|_| token.is_text()),
+            Event::Title(_) | Event::Reasoning(_) => None,
         }
     }
 
     pub(crate) fn into_text(self) -> Option<String> {
         match self {
             Event::Token(token) => token.is_text().then_some(token.text),
+            Event::Title(_) | Event::Reasoning(_) => None,
         }
     }
 }

@@ -152,21 +152,10 @@ impl Request {
     }
 
     fn with(prompt: Prompt) -> Request {
-        let defaults = json!({
-            "temperature": 0.4,
-            "truncate": 2048,
-            "max_new_tokens": 1024,
-            "do_sample": true,
-            "repetition_penalty": 1.2,
-            "return_full_text": false,
-        });
-        let Value::Object(parameters) = defaults else {
-            unreachable!("the literal above is an object")
-        };
         Request {
             prompt,
             model: None,
-            parameters,
+            parameters: default_parameters(),
             not_finite: BTreeSet::new(),
             deadline: None,
             stop: None,
@@ -280,8 +269,41 @@ impl Request {
         Ok(prompt)
     }
 
+    /// The system message that the prompt begins with, and the prompt without it.
+    pub(crate) fn system_apart(&self) -> Option<(String, String)> {
+        match &self.prompt {
+            Prompt::Messages(messages) => match messages.as_slice() {
+                [first, rest @ ..] if first.role == Role::System && !rest.is_empty() => {
+                    Some((first.content.clone(), joined(rest)))
+                }
+                _ => None,
+            },
+            Prompt::Text(_) => None,
+        }
+    }
+
+    /// Whether parameters were set that are not the default ones.
+    pub(crate) fn has_parameters(&self) -> bool {
+        self.parameters != default_parameters()
+    }
+
     pub(crate) fn parameters(&self) -> &Map<String, Value> {
         &self.parameters
+    }
+}
+
+fn default_parameters() -> Map<String, Value> {
+    let defaults = json!({
+        "temperature": 0.4,
+        "truncate": 2048,
+        "max_new_tokens": 1024,
+        "do_sample": true,
+        "repetition_penalty": 1.2,
+        "return_full_text": false,
+    });
+    match defaults {
+        Value::Object(parameters) => parameters,
+        _ => unreachable!("the literal above is an object"),
     }
 }
 

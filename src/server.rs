@@ -2,6 +2,25 @@
 
 use std::fmt;
 
+/// A generation of servers, which have their protocol in common.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Generation {
+    /// chat-ui up to 0.6, of 2023: what H2O.ai ran for the public.
+    Classic,
+    /// chat-ui from 0.8 up to today's.
+    Current,
+}
+
+impl fmt::Display for Generation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Generation::Classic => "classic",
+            Generation::Current => "current",
+        })
+    }
+}
+
 /// A model that a server offers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -32,6 +51,8 @@ pub struct Summary {
 pub struct ServerInfo {
     /// Where the server is, without user and password.
     pub url: String,
+    /// The generation that it is of.
+    pub generation: Generation,
     /// The models that it offers, the first being its own default; none if it does not list them.
     pub models: Vec<Model>,
     /// The model that this client asks.
@@ -42,7 +63,7 @@ pub struct ServerInfo {
 
 impl fmt::Display for ServerInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} is a classic chat-ui server.", self.url)?;
+        write!(f, "{} is a {} chat-ui server.", self.url, self.generation)?;
         match self.models.as_slice() {
             [] => write!(f, " It does not list its models.")?,
             [only] => write!(f, " It offers one model, {}.", only.id)?,

@@ -8,7 +8,7 @@ use log::debug;
 
 use crate::error::{Error, Result};
 use crate::http::Watch;
-use crate::protocol::{Classic, Place};
+use crate::protocol::{Place, Server};
 use crate::stop::Stop;
 
 /// What a client waits for, and how long. None is for ever.
@@ -22,7 +22,7 @@ pub(crate) struct Limits {
 }
 
 pub(crate) struct Shared {
-    pub(crate) server: Classic,
+    pub(crate) server: Server,
     pub(crate) limits: Limits,
     leftovers: Mutex<Vec<Leftover>>,
 }
@@ -36,7 +36,7 @@ struct Leftover {
 }
 
 impl Shared {
-    pub(crate) fn new(server: Classic, limits: Limits) -> Shared {
+    pub(crate) fn new(server: Server, limits: Limits) -> Shared {
         Shared {
             server,
             limits,

@@ -27,6 +27,8 @@ pub(crate) struct Call<'a> {
     pub(super) content_type: Option<&'static str>,
     pub(super) body: Option<&'a [u8]>,
     repeatable: bool,
+    /// Says as a browser would where it comes from.
+    pub(super) has_origin: bool,
 }
 
 impl<'a> Call<'a> {
@@ -40,6 +42,7 @@ impl<'a> Call<'a> {
             content_type: None,
             body: Some(b""),
             repeatable: false,
+            has_origin: false,
         }
     }
 
@@ -76,6 +79,13 @@ impl<'a> Call<'a> {
         self
     }
 
+    /// Says where it comes from in an `Origin` too, without which a current server takes no form. A classic one must
+    /// not be told.
+    pub(crate) fn with_origin(mut self) -> Call<'a> {
+        self.has_origin = true;
+        self
+    }
+
     /// The session that it is made under, given the client's.
     pub(crate) fn session_or(&self, clients: Session) -> Session {
         self.session.cloned().unwrap_or(clients)
@@ -104,6 +114,10 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
+    pub(crate) fn is_success(&self) -> bool {
+        self.status.is_success()
+    }
+
     pub(crate) fn status(&self) -> u16 {
         self.status.as_u16()
     }
@@ -117,6 +131,10 @@ impl Answer {
         self.header_text(&LOCATION)
     }
 
+    pub(crate) fn has_header(&self, name: &str) -> bool {
+        self.headers.contains_key(name)
+    }
+
     /// The answer itself if it is a success, else the error that it is.
     pub(crate) fn accepted(self, watch: &Watch) -> Result<Answer> {
         if self.status.is_success() {
@@ -127,6 +145,11 @@ impl Answer {
 
     /// The error that an answer stands for, in the server's words.
     pub(crate) fn refusal(self, watch: &Watch) -> Error {
+        self.refusal_and_body(watch).0
+    }
+
+    /// The same, with the body that it was told from.
+    pub(crate) fn refusal_and_body(self, watch: &Watch) -> (Error, Vec<u8>) {
         let (step, status) = (self.step, self.status);
         let retry_after = self.retry_after();
         let right_url = self.right_url();
@@ -139,18 +162,14 @@ impl Answer {
             ),
             None => (ErrorKind::Status, String::new()),
         };
-        refused(step, status, kind, &remark, self.words(watch)).with_retry_after(retry_after)
+        let (body, _) = read_bounded(watch, self.body);
+        let error = refused(step, status, kind, &remark, words(&body));
+        (error.with_retry_after(retry_after), body)
     }
 
     /// How long the server asks to wait.
     pub(super) fn retry_after(&self) -> Option<Duration> {
         retry_after(self.header_text(&RETRY_AFTER)?)
-    }
-
-    /// What the server says in its answer, as far as it can be read.
-    pub(crate) fn words(self, watch: &Watch) -> String {
-        let (body, _) = read_bounded(watch, self.body);
-        words(&body)
     }
 
     /// The whole body.

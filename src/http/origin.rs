@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use log::info;
 use ureq::Agent;
 use ureq::http::Request;
-use ureq::http::header::{CONTENT_TYPE, COOKIE, HeaderMap, HeaderValue, REFERER};
+use ureq::http::header::{CONTENT_TYPE, COOKIE, HeaderMap, HeaderValue, ORIGIN, REFERER};
 
 use super::call::{Answer, Call};
 use super::cookies::Jar;
@@ -162,6 +162,9 @@ impl Origin {
         let headers = request.headers_mut();
         headers.clone_from(&self.headers);
         headers.insert(REFERER, header(&self.referer()));
+        if call.has_origin {
+            headers.insert(ORIGIN, header(self.base.origin()));
+        }
         let users = self
             .headers
             .get(COOKIE)

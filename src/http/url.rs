@@ -13,6 +13,8 @@ pub(crate) struct BaseUrl {
     whole: String,
     /// Without them.
     shown: String,
+    /// Of `shown`, what is before the path.
+    origin_length: usize,
     loopback: bool,
 }
 
@@ -48,6 +50,7 @@ impl BaseUrl {
         Ok(BaseUrl {
             whole: format!("{scheme}://{authority}{path}"),
             shown: format!("{scheme}://{host_and_port}{path}"),
+            origin_length: scheme.len() + "://".len() + host_and_port.len(),
             loopback: is_loopback(authority.host()),
         })
     }
@@ -60,6 +63,11 @@ impl BaseUrl {
     /// What a request gives as the page that it comes from; a server takes no form without.
     pub(crate) fn referer(&self) -> String {
         format!("{}/", self.shown)
+    }
+
+    /// Scheme, host and port.
+    pub(crate) fn origin(&self) -> &str {
+        &self.shown[..self.origin_length]
     }
 
     pub(crate) fn is_loopback(&self) -> bool {

@@ -1,25 +1,26 @@
-//! What is said to a server and what it answers. What differs between kinds of servers stays below this
-//! module; nothing above it knows which kind it talks to.
+//! What is said to a server and what it answers. What differs between generations of servers is one module each, and
+//! stays below this one; nothing above it knows which it talks to.
 
 mod classic;
+mod current;
+mod jsonl;
+mod object;
 mod packed;
+mod server;
+mod stream;
 mod success;
 mod tgi;
-
-use std::time::{Duration, Instant};
-
-use ureq::BodyReader;
 
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use crate::error::{Error, ErrorKind, Result, Step};
-use crate::http::{Session, Watch, unreadable};
+use crate::error::Result;
+use crate::http::Session;
 use crate::reply::{End, Event};
 use crate::request::{Message, Request};
-use crate::stream::Events;
 
-pub(crate) use classic::Classic;
+pub(crate) use server::{Config, Server};
+pub(crate) use stream::Stream;
 
 /// Where a conversation is: its id, the session that it belongs to, and the model that it is with, if that is known.
 #[derive(Clone, Debug)]
@@ -34,13 +35,19 @@ pub(crate) struct Opened {
     pub(crate) place: Place,
     /// What has to go before the first message, because the server has no place for a system prompt.
     pub(crate) preamble: Option<String>,
+    /// What the first message answers to, if the server has said so.
+    pub(crate) parent: Option<String>,
 }
 
 /// A message on its way to a server.
 pub(crate) struct Turn {
     pub(crate) id: String,
     text: String,
+    /// The text taken apart: the system message that it begins with, and the rest.
+    apart: Option<(String, String)>,
     parameters: Map<String, Value>,
+    /// Of the parameters some are not the default ones.
+    has_parameters: bool,
     /// It has been sent before, and is to be answered once more.
     is_retry: bool,
 }
@@ -65,7 +72,9 @@ impl Turn {
         Ok(Turn {
             id: id.to_owned(),
             text: request.prompt()?,
+            apart: request.system_apart(),
             parameters: request.parameters().clone(),
+            has_parameters: request.has_parameters(),
             is_retry,
         })
     }
@@ -78,74 +87,23 @@ impl Turn {
         let text = format!("{preamble}\n\n{}", self.text);
         Turn { text, ..self }
     }
-}
 
-/// The longest event of a reply that has no text yet, in bytes.
-const LONGEST_EVENT: usize = 1 << 20;
+    /// The system message that it begins with.
+    pub(crate) fn system(&self) -> Option<&str> {
+        self.apart.as_ref().map(|(system, _)| system.as_str())
+    }
 
-/// How many bytes JSON may write for a byte of text, as in `\u0007`. The last event repeats the whole text.
-const LONGEST_ESCAPE: usize = 6;
-
-/// A reply on its way.
-pub(crate) struct Stream {
-    events: Events,
-    longest_event: usize,
-    body: BodyReader<'static>,
-}
-
-impl Stream {
-    fn new(body: BodyReader<'static>) -> Stream {
-        Stream {
-            events: Events::default(),
-            longest_event: LONGEST_EVENT,
-            body,
+    /// The same for a server that has been told the system message already.
+    pub(crate) fn without_system(self) -> Turn {
+        match self.apart {
+            Some((_, text)) => Turn {
+                text,
+                apart: None,
+                ..self
+            },
+            None => self,
         }
     }
-
-    /// The next frame, or none at the end of the bytes, which proves nothing. The stall is counted from
-    /// `since`.
-    pub(crate) fn next(&mut self, watch: &Watch, since: Instant) -> Result<Option<Frame>> {
-        loop {
-            watch.check().map_err(|cut| cut.at(Step::Reply))?;
-            while let Some(event) = self.events.next(self.longest_event)? {
-                if let Some(frame) = tgi::frame(event)? {
-                    let text = frame.event.as_ref().and_then(Event::text);
-                    self.longest_event += text.map_or(0, str::len) * LONGEST_ESCAPE;
-                    return Ok(Some(frame));
-                }
-            }
-            let read = watch.run(since, || self.events.fill(&mut self.body));
-            if read.map_err(|error| unreadable(Step::Reply, error))? == 0 {
-                return Ok(None);
-            }
-        }
-    }
-
-    /// Reads on, without a look at what comes, until nothing more does.
-    pub(crate) fn wait_for_end(&mut self, watch: &Watch) -> Result<()> {
-        let read = watch.run(Instant::now(), || {
-            std::io::copy(&mut self.body, &mut std::io::sink())
-        });
-        match read.map_err(|error| unreadable(Step::Message, error)) {
-            // However the connection ended, the generation did with it.
-            Err(error) if !is_cut(&error) => Ok(()),
-            read => read.map(drop),
-        }
-    }
-
-    /// Reads what follows the last event, so that the connection can be used again.
-    pub(crate) fn drain(mut self, limit: Duration) {
-        let watch = Watch::cleanup(limit);
-        // Without success the connection is closed, and that is all.
-        let _ = watch.run(Instant::now(), || {
-            std::io::copy(&mut self.body, &mut std::io::sink())
-        });
-    }
-}
-
-/// Whether it was this side that gave up.
-fn is_cut(error: &Error) -> bool {
-    matches!(error.kind(), ErrorKind::Stopped | ErrorKind::Timeout(_))
 }
 
 /// Whether this can be an id: it is going to be part of a path.

@@ -10,7 +10,7 @@ const PIECE: usize = 16 * 1024;
 
 /// Lines that end in LF, CRLF or CR.
 #[derive(Default)]
-pub(super) struct Lines {
+pub(crate) struct Lines {
     /// Of which what lies between `start` and `end` is still to be handed out.
     buffer: Vec<u8>,
     start: usize,
@@ -23,7 +23,7 @@ pub(super) struct Lines {
 
 impl Lines {
     /// Where the next line is, without its end, if all of it is here. One of more than `longest` bytes is an error.
-    pub(super) fn next(&mut self, longest: usize) -> Result<Option<Range<usize>>> {
+    pub(crate) fn next(&mut self, longest: usize) -> Result<Option<Range<usize>>> {
         self.skip_rest_of_end();
         let unsearched = &self.buffer[self.searched..self.end];
         let end = memchr::memchr2(b'\n', b'\r', unsearched);
@@ -49,12 +49,12 @@ impl Lines {
     }
 
     /// A line, or a part of one, that was found since the last `fill`.
-    pub(super) fn bytes(&self, found: Range<usize>) -> &[u8] {
+    pub(crate) fn bytes(&self, found: Range<usize>) -> &[u8] {
         &self.buffer[found]
     }
 
     /// Reads more, once; 0 is the end.
-    pub(super) fn fill(&mut self, reader: &mut impl Read) -> io::Result<usize> {
+    pub(crate) fn fill(&mut self, reader: &mut impl Read) -> io::Result<usize> {
         self.buffer.copy_within(self.start..self.end, 0);
         self.searched -= self.start;
         self.end -= self.start;

@@ -3,4 +3,5 @@
 mod lines;
 mod sse;
 
+pub(crate) use lines::Lines;
 pub(crate) use sse::Events;

@@ -1,0 +1,123 @@
+//! A reply on its way: bytes are read, and the decoder of the server's generation makes frames of them.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use ureq::BodyReader;
+
+use super::{Frame, jsonl, tgi};
+use crate::error::{Result, Step};
+use crate::http::{Watch, unreadable};
+use crate::reply::Event;
+use crate::stream::{Events, Lines};
+
+/// The longest event of a reply that has no text yet, in bytes.
+const LONGEST_EVENT: usize = 1 << 20;
+
+/// How many bytes JSON may write for a byte of text, as in `\u0007`. The last event repeats the whole text.
+const LONGEST_ESCAPE: usize = 6;
+
+/// By how much the last event may be longer for the sake of the text, in bytes, whatever a server has sent before.
+const LONGEST_REPEAT: usize = 16 << 20;
+
+pub(crate) struct Stream {
+    decoder: Decoder,
+    longest_event: usize,
+    body: BodyReader<'static>,
+}
+
+/// One for each form in which servers reply.
+enum Decoder {
+    /// An event stream of text-generation-inference.
+    Tgi(Events),
+    /// Lines of JSON.
+    Jsonl(Lines),
+}
+
+impl Decoder {
+    /// The next frame, if all of it is here.
+    fn next(&mut self, longest: usize) -> Result<Option<Frame>> {
+        match self {
+            Decoder::Tgi(events) => {
+                while let Some(event) = events.next(longest)? {
+                    if let Some(frame) = tgi::frame(event)? {
+                        return Ok(Some(frame));
+                    }
+                }
+            }
+            Decoder::Jsonl(lines) => {
+                while let Some(line) = lines.next(longest)? {
+                    if let Some(frame) = jsonl::frame(lines.bytes(line))? {
+                        return Ok(Some(frame));
+                    }
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn fill(&mut self, body: &mut BodyReader) -> io::Result<usize> {
+        match self {
+            Decoder::Tgi(events) => events.fill(body),
+            Decoder::Jsonl(lines) => lines.fill(body),
+        }
+    }
+}
+
+impl Stream {
+    pub(super) fn of_events(body: BodyReader<'static>) -> Stream {
+        Stream::new(Decoder::Tgi(Events::default()), body)
+    }
+
+    pub(super) fn of_lines(body: BodyReader<'static>) -> Stream {
+        Stream::new(Decoder::Jsonl(Lines::default()), body)
+    }
+
+    fn new(decoder: Decoder, body: BodyReader<'static>) -> Stream {
+        Stream {
+            decoder,
+            longest_event: LONGEST_EVENT,
+            body,
+        }
+    }
+
+    /// The next frame, or none at the end of the bytes, which proves nothing. The stall is counted from
+    /// `since`.
+    pub(crate) fn next(&mut self, watch: &Watch, since: Instant) -> Result<Option<Frame>> {
+        loop {
+            watch.check().map_err(|cut| cut.at(Step::Reply))?;
+            if let Some(frame) = self.decoder.next(self.longest_event)? {
+                let text = frame.event.as_ref().and_then(Event::text);
+                let longer = self.longest_event + text.map_or(0, str::len) * LONGEST_ESCAPE;
+                self.longest_event = longer.min(LONGEST_EVENT + LONGEST_REPEAT);
+                return Ok(Some(frame));
+            }
+            let read = watch.run(since, || self.decoder.fill(&mut self.body));
+            if read.map_err(|error| unreadable(Step::Reply, error))? == 0 {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Reads on, without a look at the text, until the generation has ended. Says whether it came to its end by itself.
+    ///
+    /// # Errors
+    /// Only if this side gives up: however else the reply ends, the generation does with it.
+    pub(crate) fn wait_for_end(&mut self, watch: &Watch) -> Result<bool> {
+        loop {
+            match self.next(watch, Instant::now()) {
+                Ok(Some(frame)) if frame.end.is_some() => return Ok(true),
+                Ok(Some(_)) => {}
+                Err(error) if error.is_cut() => return Err(error.at(Step::Message)),
+                Ok(None) | Err(_) => return Ok(false),
+            }
+        }
+    }
+
+    /// Reads what follows the last event, so that the connection can be used again.
+    pub(crate) fn drain(mut self, limit: Duration) {
+        let watch = Watch::cleanup(limit);
+        // Without success the connection is closed, and that is all.
+        let _ = watch.run(Instant::now(), || io::copy(&mut self.body, &mut io::sink()));
+    }
+}
