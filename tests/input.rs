@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use h2o_chat::{
-    Client, ClientBuilder, Conversation, Error, ErrorKind, Message, Proxy, Request, Session, Step,
-    Stop, Tokens,
+    Client, ClientBuilder, Conversation, Error, ErrorKind, Generation, Message, Proxy, Request,
+    Session, Step, Stop, Tokens,
 };
 
 mod stand_in;
@@ -92,13 +92,27 @@ fn a_request_that_cannot_be_meant_is_not_sent() {
         Request::new("a").top_p(f64::INFINITY),
         Request::new("a").model(""),
         Request::new("a").deadline(Duration::ZERO),
-        Request::new("x".repeat(512 * 1024)),
     ];
     for request in requests {
         assert_refused(&client.ask(request.clone()).unwrap_err());
         assert_refused(&client.generate(request).unwrap_err());
     }
     assert_eq!(server.counts().connections, 0);
+}
+
+#[test]
+fn a_request_that_is_too_large_opens_no_conversation() {
+    let large = || Request::new("x".repeat(512 * 1024));
+    let server = StandIn::start();
+    let named = Client::builder(&server.url()).generation(Generation::Classic);
+    assert_refused(&named.build().unwrap().ask(large()).unwrap_err());
+    assert_eq!(server.counts().connections, 0);
+    // How much a server takes is not known before it is known what kind of server it is.
+    let client = Client::new(&server.url()).unwrap();
+    assert_refused(&client.ask(large()).unwrap_err());
+    assert_refused(&client.ask(large()).unwrap_err());
+    let counts = server.counts();
+    assert_eq!((counts.requests, counts.created), (1, 0));
 }
 
 #[test]
