@@ -11,6 +11,7 @@ use super::listing;
 use super::parameters;
 use super::plan::{Plan, Wanted};
 use super::state::Settings;
+use super::transcript::Transcript;
 
 pub(super) fn reply(exchange: &Exchange, route: Option<Route>) -> Reply {
     let refusal = login(exchange, route)
@@ -177,25 +178,23 @@ fn message(exchange: &Exchange, id: &str) -> Result<Reply, Answer> {
         return Err(exchange.internal_error());
     }
     let plan = (exchange.config.plan)(inputs);
-    if let Plan::Refusal { status, message } = plan {
-        return Ok((exchange.error(status, message), None));
+    match plan {
+        Plan::Refusal { status, message } => return Err(exchange.error(status, message)),
+        Plan::Dead => return Err(exchange.internal_error()),
+        _ => {}
     }
     let conversation = exchange.state.conversation(id);
     let history = conversation.map_or_else(Vec::new, |conversation| conversation.messages);
     let turn = Turn::new(history, inputs, &body["options"]);
     exchange.state.give_model(turn.prompt());
     let parameters = &body["parameters"];
-    Ok(match parameters::refusal(parameters).unwrap_or(plan) {
-        Plan::Refusal { status, message } => (exchange.error(status, message), None),
+    match parameters::refusal(parameters).unwrap_or(plan) {
         Plan::Answer {
             status,
             reason,
             headers,
             body,
-        } => (
-            Answer::with_reason(status, &reason).relayed(headers, body),
-            None,
-        ),
+        } => Err(Answer::with_reason(status, &reason).relayed(headers, body)),
         Plan::Acts(acts) => {
             let details = (parameters["details"] == true).then(|| Wanted {
                 seed: parameters["seed"].clone(),
@@ -205,11 +204,13 @@ fn message(exchange: &Exchange, id: &str) -> Result<Reply, Answer> {
                 conversation: id.to_string(),
                 turn,
                 acts,
-                details,
+                voice: Box::new(Transcript::new(details)),
+                stopped: false,
             };
-            (stream_head(), Some(job))
+            Ok((stream_head(), Some(job)))
         }
-    })
+        Plan::Refusal { .. } | Plan::Dead => unreachable!("these never come to the model"),
+    }
 }
 
 fn are_options(options: &Value) -> bool {

@@ -4,6 +4,7 @@ use std::io::{self, BufRead, BufReader, Write};
 use std::mem;
 use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::answer::{BAD_REQUEST, LAST_CHUNK, chunk};
 use super::exchange::{self, Job};
@@ -11,8 +12,10 @@ use super::generation::Generation;
 use super::plan::Act;
 use super::request::{self, Request};
 use super::state::State;
-use super::transcript::Transcript;
+use super::voice::{self, How, Then, Voice};
 use super::{Config, Reaction};
+
+const HEARTBEAT: Duration = Duration::from_millis(100);
 
 /// Whether the connection can serve another request.
 type Kept = io::Result<bool>;
@@ -75,14 +78,21 @@ impl Connection<'_> {
             (answer, Some(job)) => {
                 let stream = Stream {
                     connection: self,
-                    generation: Generation::start(self.state, &job.conversation, self.id),
-                    transcript: Transcript::default(),
+                    generation: Generation::start(self.state, &job, self.id),
+                    beat: job.voice.heartbeat().map(|_| Instant::now() + HEARTBEAT),
                     head: answer.head(close),
                     gone: false,
                 };
                 Ok(stream.run(job))
             }
         }
+    }
+
+    /// It is the client who ends it.
+    fn wait_for_end(&self) -> bool {
+        let mut socket = self.socket;
+        let _ = io::copy(&mut socket, &mut io::sink());
+        false
     }
 
     fn write(&self, bytes: &[u8]) -> io::Result<()> {
@@ -103,7 +113,8 @@ impl Drop for Connection<'_> {
 struct Stream<'a> {
     connection: &'a Connection<'a>,
     generation: Generation<'a>,
-    transcript: Transcript,
+    /// When to send what is sent at a regular pace.
+    beat: Option<Instant>,
     /// Empty once it has been sent.
     head: Vec<u8>,
     gone: bool,
@@ -111,36 +122,72 @@ struct Stream<'a> {
 
 impl Stream<'_> {
     /// Whether the connection can serve another request.
-    fn run(mut self, job: Job) -> bool {
-        let details = job.details.as_ref();
-        for act in job.acts {
-            match act {
-                Act::Send(bytes) => self.relay(&bytes),
-                Act::Last(last) => self.relay(&last.frame(details)),
-                Act::Wait(time) => self.generation.pause(Some(time)),
-                Act::Hang => self.generation.pause(None),
-                Act::Drop => return false,
-            }
+    fn run(mut self, mut job: Job) -> bool {
+        self.send_chunks(job.voice.begin());
+        for act in job.acts.by_ref() {
             if !self.generation.is_running() {
-                let messages = job.turn.answered(self.transcript.so_far());
-                self.generation.finish(Some(messages));
-                return false;
+                break;
+            }
+            match act {
+                Act::Wait(time) => self.wait(job.voice.as_ref(), Some(time)),
+                Act::Hang => self.wait(job.voice.as_ref(), None),
+                Act::Drop => return false,
+                act => self.say(job.voice.as_mut(), &act),
             }
         }
+        let how = if self.generation.is_running() {
+            How::Over
+        } else {
+            How::Stopped
+        };
+        let ending = job.voice.end(how);
+        self.send_chunks(ending.chunks);
         // Before the last chunk: who has seen the end finds nothing running, and the reply in the
         // history.
-        let whole = self.transcript.whole();
-        let messages = whole.map(|text| job.turn.answered(&text));
-        let finished = self.generation.finish(messages);
-        if finished {
-            self.send(LAST_CHUNK);
+        let messages = ending.text.map(|text| job.turn.answered(&text));
+        self.generation.finish(messages);
+        match ending.then {
+            Then::LastChunk => self.send(LAST_CHUNK),
+            Then::Close => return false,
+            Then::Silence => return self.connection.wait_for_end(),
         }
-        finished && !self.gone
+        !self.gone
     }
 
-    fn relay(&mut self, bytes: &[u8]) {
-        self.transcript.read(bytes);
-        self.send(&chunk(bytes));
+    fn say(&mut self, voice: &mut dyn Voice, act: &Act) {
+        const PACE: Duration = Duration::from_millis(1);
+        let chunks = voice::chunks(voice, act);
+        // One read of what is cut should not take it all.
+        let paced = matches!(act, Act::Cut(_));
+        for bytes in chunks {
+            self.send(&chunk(&bytes));
+            if paced {
+                self.generation.pause(Some(PACE));
+            }
+        }
+    }
+
+    fn wait(&mut self, voice: &dyn Voice, time: Option<Duration>) {
+        let end = time.map(|time| Instant::now() + time);
+        while self.generation.is_running() {
+            let next = [end, self.beat].into_iter().flatten().min();
+            let left = next.map(|next| next.saturating_duration_since(Instant::now()));
+            self.generation.pause(left);
+            let now = Instant::now();
+            if self.beat.is_some_and(|beat| beat <= now) {
+                self.send_chunks(voice.heartbeat().into_iter().collect());
+                self.beat = Some(now + HEARTBEAT);
+            }
+            if end.is_some_and(|end| end <= now) {
+                return;
+            }
+        }
+    }
+
+    fn send_chunks(&mut self, chunks: Vec<Vec<u8>>) {
+        for bytes in chunks {
+            self.send(&chunk(&bytes));
+        }
     }
 
     fn send(&mut self, bytes: &[u8]) {

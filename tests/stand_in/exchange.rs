@@ -10,9 +10,10 @@ use super::accept::prefers_json;
 use super::answer::Answer;
 use super::classic;
 use super::history::Turn;
-use super::plan::{Act, Wanted};
+use super::plan::Act;
 use super::request::{BODY_LIMIT, Request};
 use super::state::State;
+use super::voice::Voice;
 
 /// The answer to a request. If there is a job, the answer is only the head of its reply.
 pub(super) type Reply = (Answer, Option<Job>);
@@ -22,8 +23,9 @@ pub(super) struct Job {
     pub conversation: String,
     pub turn: Turn,
     pub acts: Box<dyn Iterator<Item = Act> + Send>,
-    /// None if no details are wanted.
-    pub details: Option<Wanted>,
+    pub voice: Box<dyn Voice>,
+    /// Whether an earlier stop ends it at its very beginning.
+    pub stopped: bool,
 }
 
 #[derive(Clone, Copy)]

@@ -4,6 +4,7 @@ use std::io;
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
+use super::exchange::Job;
 use super::history::Message;
 use super::state::{Running, State};
 
@@ -14,12 +15,13 @@ pub(super) struct Generation<'a> {
 }
 
 impl<'a> Generation<'a> {
-    pub fn start(state: &'a State, conversation: &str, connection: usize) -> Self {
+    pub fn start(state: &'a State, job: &Job, connection: usize) -> Self {
         let id = state.change(|inner| {
             let id = inner.generations_ever;
             inner.generations_ever += 1;
             if !inner.closed {
-                let running = Running::new(conversation, connection);
+                let mut running = Running::new(&job.conversation, connection);
+                running.stopped = job.stopped;
                 inner.generations.insert(id, running);
             }
             id
@@ -60,20 +62,18 @@ impl<'a> Generation<'a> {
         }
     }
 
-    /// Ends it, with what is to be remembered of its conversation from now on. Whether it came to
-    /// its end unstopped.
-    pub fn finish(&self, messages: Option<Vec<Message>>) -> bool {
+    /// Ends it, with what is to be remembered of its conversation from now on.
+    pub fn finish(&self, messages: Option<Vec<Message>>) {
         self.state.change(|inner| {
             let Some(running) = inner.generations.remove(&self.id) else {
-                return false;
+                return;
             };
             inner.counts.stopped += usize::from(running.stopped);
             let conversation = inner.conversations.get_mut(&running.conversation);
             if let (Some(messages), Some(conversation)) = (messages, conversation) {
                 conversation.messages = messages;
             }
-            !running.stopped
-        })
+        });
     }
 }
 

@@ -28,9 +28,10 @@ mod plan;
 mod request;
 mod state;
 mod transcript;
+mod voice;
 
 pub use named::NAMED;
-pub use plan::{Act, Last, Plan};
+pub use plan::{Act, Failure, Last, Plan};
 pub use request::Request;
 pub use state::Counts;
 

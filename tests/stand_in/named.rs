@@ -3,8 +3,7 @@
 use std::iter;
 use std::time::Duration;
 
-use super::frame;
-use super::plan::{Act, Last, Plan};
+use super::plan::{Act, Failure, Last, Plan};
 
 /// A plan with its name, and the rest of the prompt as its argument.
 pub struct Named {
@@ -27,24 +26,37 @@ pub const NAMED: &[Named] = &[
     named("/control", "a reply with characters that a terminal would obey", |_| Plan::tokens([" \u{1b}[31mred\u{7}", "\ttab\r\n"])),
     named("/comments", "a comment between two tokens", |_| comments()),
     named("/empty", "a complete reply without text", |_| Plan::tokens([""; 0])),
-    named("/error-event-first", "an error event and nothing else", |_| Plan::bytes(vec![out_of_memory()])),
-    named("/error-event", "five tokens, then an error event", |_| greeting().then([Act::Send(out_of_memory())]).paced(PACE)),
+    named("/reasoning", "a reply that thinks aloud first", |_| Plan::tokens(REASONING).paced(PACE)),
+    named("/error-event-first", "an error event and nothing else", |_| Plan::acts([out_of_memory()])),
+    named("/error-event", "five tokens, then an error event", |_| greeting().then([out_of_memory()]).paced(PACE)),
     named("/no-final", "five tokens and a clean end without the last event", |_| greeting().paced(PACE)),
     named("/dropped", "five tokens, then the connection ends", |_| greeting().paced(PACE).then([Act::Wait(PACE), Act::Drop])),
     named("/hang", "five tokens, then nothing", |_| greeting().paced(PACE).then([Act::Hang])),
-    named("/stall", "five tokens, then only comments", |_| greeting().then(iter::repeat_with(|| Act::Send(frame::comment()))).paced(PACE)),
-    named("/silent", "not even a head", |_| Plan::acts([Act::Hang])),
+    named("/stall", "five tokens, then only comments", |_| greeting().then(iter::repeat_with(|| Act::Comment)).paced(PACE)),
+    named("/silent", "nothing of the model; of a server whose head waits for it not even that", |_| Plan::acts([Act::Hang])),
     named("/422", "the model's server: the prompt is too long", |_| json(422, "Unprocessable Entity", TOO_LONG)),
     named("/429", "the model's server: overloaded, with Retry-After", |_| overloaded()),
     named("/502", "a proxy before the model's server: an HTML page", |_| bad_gateway()),
     named("/503", "the model's server: still loading", |_| json(503, "Service Unavailable", LOADING)),
     named("/rate-limit", "the chat server: too many messages", |_| Plan::Refusal { status: 429, message: RATE_LIMIT }),
-    named("/dead", "the model's server cannot be reached", |_| Plan::Refusal { status: 500, message: "Internal Error" }),
+    named("/dead", "the model's server cannot be reached", |_| Plan::Dead),
 ];
 
 const PACE: Duration = Duration::from_millis(20);
 
 const GREETING: [&str; 8] = [" Hi", " there", ",", " how", " can", " I", " help", "?"];
+
+const REASONING: [&str; 9] = [
+    "<think>Let",
+    " me",
+    " think",
+    ".",
+    "</think>The",
+    " answer",
+    " is",
+    " 42",
+    ".",
+];
 
 const TOO_LONG: &str = r#"{"error":"Input validation error: `inputs` tokens + `max_new_tokens` must be <= 2048. Given: 3000 `inputs` tokens and 1024 `max_new_tokens`","error_type":"validation"}"#;
 const OVERLOADED: &str = r#"{"error":"Model is overloaded","error_type":"overloaded"}"#;
@@ -69,7 +81,7 @@ impl Plan {
 /// The beginning of the friendly reply.
 fn greeting() -> Plan {
     let tokens = GREETING.into_iter().take(5).enumerate();
-    Plan::acts(tokens.map(|(id, text)| Act::Send(frame::token(id, text))))
+    Plan::acts(tokens.map(|(id, text)| Act::token(id, text)))
 }
 
 /// Many events to a chunk: one write each would measure system calls only.
@@ -80,22 +92,22 @@ fn count(number: &str) -> Plan {
     let mut whole = Some(String::new());
     Plan::acts(iter::from_fn(move || {
         let text_so_far = whole.as_mut()?;
-        let mut chunk = Vec::new();
+        let mut batch = Vec::new();
         for id in ids.by_ref().take(BATCH) {
             let text = format!("{} ", id % 1000);
-            chunk.extend(frame::token(id, &text));
             text_so_far.push_str(&text);
+            batch.push(Act::token(id, text));
         }
-        if chunk.is_empty() {
+        if batch.is_empty() {
             whole.take().map(|whole| Act::Last(Last::eos(whole, total)))
         } else {
-            Some(Act::Send(chunk))
+            Some(Act::Together(batch))
         }
     }))
 }
 
 fn slow() -> Plan {
-    let tokens = (0..).map(|id| Act::Send(frame::token(id, &format!(" s{id}"))));
+    let tokens = (0..).map(|id| Act::token(id, format!(" s{id}")));
     Plan::acts(tokens).paced(Duration::from_millis(100))
 }
 
@@ -110,7 +122,6 @@ fn length() -> Plan {
     greeting().then([Act::Last(last)]).paced(PACE)
 }
 
-/// The cuts fall after three bytes of an event and then after every seventh.
 fn emoji() -> Plan {
     const TEXTS: [&str; 8] = [
         " hé",
@@ -122,17 +133,10 @@ fn emoji() -> Plan {
         " \\ \"q\" \n\t",
         "\u{2028}",
     ];
-    let events = TEXTS.into_iter().enumerate();
-    let pieces = events.flat_map(|(id, text)| {
-        let event = frame::token(id, text);
-        let (start, rest) = event.split_at(3);
-        let pieces = iter::once(start).chain(rest.chunks(7)).map(<[u8]>::to_vec);
-        pieces.map(Act::Send).collect::<Vec<_>>()
-    });
+    let tokens = TEXTS.into_iter().enumerate();
+    let tokens = tokens.map(|(id, text)| Act::Cut(Box::new(Act::token(id, text))));
     let last = Last::eos(TEXTS.concat(), TEXTS.len());
-    Plan::acts(pieces)
-        .then([Act::Last(last)])
-        .paced(Duration::from_millis(1))
+    Plan::acts(tokens).then([Act::Last(last)])
 }
 
 fn comments() -> Plan {
@@ -141,15 +145,19 @@ fn comments() -> Plan {
     };
     let with_comment = reply.enumerate().map(|(number, act)| match act {
         // One read of the relay took both.
-        Act::Send(event) if number == 3 => Act::Send([event, frame::comment()].concat()),
+        token if number == 3 => Act::Together(vec![token, Act::Comment]),
         act => act,
     });
     Plan::acts(with_comment).paced(PACE)
 }
 
-fn out_of_memory() -> Vec<u8> {
+fn out_of_memory() -> Act {
     let message = "Request failed during generation: Server error: CUDA out of memory";
-    frame::error(message, "generation")
+    Act::Failure(Failure {
+        message: message.to_string(),
+        kind: "generation",
+        status: None,
+    })
 }
 
 fn json(status: u16, reason: &str, body: &str) -> Plan {

@@ -9,7 +9,7 @@ use super::frame;
 
 /// What a prompt leads to.
 pub enum Plan {
-    /// The model's server answers with something other than a reply, which is relayed as it is.
+    /// The model's server answers with something other than a reply.
     Answer {
         status: u16,
         reason: String,
@@ -18,21 +18,61 @@ pub enum Plan {
     },
     /// The chat server itself refuses, with its `{"message": …}`.
     Refusal { status: u16, message: &'static str },
+    /// The model's server cannot be reached.
+    Dead,
     /// The model replies.
     Acts(Box<dyn Iterator<Item = Act> + Send>),
 }
 
-/// One step of a reply. When there are no more the reply ends cleanly.
+/// One step of a reply. When there are no more the reply ends cleanly. What is said goes into one
+/// HTTP chunk to an act, unless it is said otherwise.
 pub enum Act {
-    /// One HTTP chunk of exactly these bytes.
-    Send(Vec<u8>),
-    /// The last event, in one chunk.
+    /// A token of the reply's text.
+    Token {
+        id: usize,
+        text: String,
+    },
+    /// A token that is not text, such as `<s>`.
+    Special {
+        id: usize,
+        text: String,
+    },
+    /// What the model's server sends during a long silence.
+    Comment,
+    /// An error after the reply has begun.
+    Failure(Failure),
+    /// The last token, with the whole text.
     Last(Last),
+    /// All in one chunk.
+    Together(Vec<Act>),
+    /// In chunks that are cut after three bytes and then after every seventh, inside a character too.
+    Cut(Box<Act>),
+    /// Exactly these bytes, whether or not they say anything.
+    Send(Vec<u8>),
     Wait(Duration),
     /// Nothing more, until the generation is stopped or the server closed.
     Hang,
     /// The connection ends without the last chunk.
     Drop,
+}
+
+impl Act {
+    pub fn token(id: usize, text: impl Into<String>) -> Self {
+        let text = text.into();
+        Self::Token { id, text }
+    }
+
+    fn says(&self) -> bool {
+        !matches!(self, Self::Wait(_) | Self::Hang | Self::Drop)
+    }
+}
+
+/// What the model's server says of its failure.
+pub struct Failure {
+    pub message: String,
+    pub kind: &'static str,
+    /// If it never began to reply.
+    pub status: Option<u16>,
 }
 
 /// A last event before it is known whether its details are wanted.
@@ -119,7 +159,7 @@ impl Plan {
             };
             whole.as_mut()?.push_str(&text);
             id += 1;
-            Some(Act::Send(frame::token(id - 1, &text)))
+            Some(Act::token(id - 1, text))
         }))
     }
 
@@ -129,9 +169,8 @@ impl Plan {
         let Self::Acts(acts) = self else { return self };
         let mut first = true;
         Self::acts(acts.flat_map(move |act| {
-            let sends = matches!(act, Act::Send(_) | Act::Last(_));
-            let wait = (sends && !first).then_some(Act::Wait(pace));
-            first &= !sends;
+            let wait = (act.says() && !first).then_some(Act::Wait(pace));
+            first &= !act.says();
             wait.into_iter().chain([act])
         }))
     }
