@@ -9,6 +9,19 @@ use std::time::Duration;
 #[path = "../tests/stand_in/mod.rs"]
 mod stand_in;
 
+use stand_in::{Dialect, StandIn};
+
+const HELP: &str = "\
+Usage: stand_in [OPTIONS]
+
+  --port PORT        the port on this machine; any that is free by default
+  --dialect DIALECT  the generation of the server:
+                       classic  chat-ui to v0.6, the default
+                       v0.7     whose replies never end
+                       json     v0.8, messages in JSON
+                       form     v0.9.4, messages in forms
+                       newest   v0.9.6 and later";
+
 fn main() -> ExitCode {
     match run() {
         Ok(()) => ExitCode::SUCCESS,
@@ -22,19 +35,20 @@ fn main() -> ExitCode {
 fn run() -> Result<(), lexopt::Error> {
     use lexopt::prelude::{Long, ValueExt};
 
-    let mut port: u16 = 0;
+    let (mut port, mut dialect) = (0, Dialect::Classic);
     let mut arguments = lexopt::Parser::from_env();
     while let Some(argument) = arguments.next()? {
         match argument {
             Long("port") => port = arguments.value()?.parse()?,
+            Long("dialect") => dialect = arguments.value()?.parse_with(Dialect::from_name)?,
             Long("help") => {
-                println!("Usage: stand_in [--port PORT]");
+                println!("{HELP}");
                 return Ok(());
             }
             _ => return Err(argument.unexpected()),
         }
     }
-    let server = stand_in::StandIn::builder().port(port);
+    let server = StandIn::builder().port(port).dialect(dialect);
     let server = server.stop_delay(Duration::from_millis(100)).try_start();
     let server = server.map_err(|error| format!("port {port}: {error}"))?;
     println!("{}", server.url());

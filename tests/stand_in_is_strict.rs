@@ -6,6 +6,12 @@ use std::time::Duration;
 
 #[path = "stand_in/strict_conversations.rs"]
 mod conversations;
+#[path = "stand_in/strict_current.rs"]
+mod current;
+#[path = "stand_in/strict_lines.rs"]
+mod lines;
+#[path = "stand_in/raw_chat.rs"]
+mod raw_chat;
 #[path = "stand_in/raw_client.rs"]
 mod raw_client;
 #[path = "stand_in/strict_replies.rs"]

@@ -156,6 +156,8 @@ fn reason(status: u16) -> &'static str {
         302 => "Found",
         303 => "See Other",
         308 => "Permanent Redirect",
+        400 => "Bad Request",
+        401 => "Unauthorized",
         403 => "Forbidden",
         404 => "Not Found",
         405 => "Method Not Allowed",

@@ -1,22 +1,21 @@
 //! The routes of a classic chat-ui server, and what it refuses.
 
 use serde_json::{Value, json};
-use uuid::Uuid;
 
-use super::accept::{prefers_json, rank};
+use super::accept::prefers_json;
 use super::answer::{Answer, stream_head};
 use super::exchange::{Exchange, Job, Reply, Route};
-use super::history::Turn;
+use super::history::{Turn, is_uuid};
 use super::listing;
 use super::parameters;
 use super::plan::{Plan, Wanted};
-use super::state::Settings;
+use super::state::{Conversation, Settings};
 use super::transcript::Transcript;
 
 pub(super) fn reply(exchange: &Exchange, route: Option<Route>) -> Reply {
     let refusal = login(exchange, route)
-        .or_else(|| forged(exchange))
-        .or_else(|| modal(exchange, route));
+        .or_else(|| exchange.forged())
+        .or_else(|| exchange.modal(route));
     if let Some(refusal) = refusal {
         return (refusal, None);
     }
@@ -30,58 +29,29 @@ pub(super) fn reply(exchange: &Exchange, route: Option<Route>) -> Reply {
 
 /// The wall before everything, where one is wanted.
 fn login(exchange: &Exchange, route: Option<Route>) -> Option<Answer> {
-    let config = exchange.config;
-    let free = !config.requires_login
+    let free = !exchange.config.requires_login
         || (exchange.request.method == "GET" && matches!(route, Some(Route::Login)));
-    let location = format!("{}{}/login", exchange.origin(), config.base_path);
-    (!free).then(|| Answer::new(302).header("location", location).sized(""))
-}
-
-/// A form must come from this origin, and only its Referer says so.
-fn forged(exchange: &Exchange) -> Option<Answer> {
-    if exchange.request.method != "POST" || !exchange.is_form() {
-        return None;
-    }
-    let Some(referer) = exchange.request.header("referer") else {
-        let message = "Non-JSON form requests need to have a referer";
-        return Some(exchange.hook_refusal(403, message));
-    };
-    let origin = referer.splitn(4, '/').take(3).collect::<Vec<_>>().join("/");
-    let forged = origin != exchange.origin();
-    forged.then(|| exchange.hook_refusal(403, "Invalid referer for POST request"))
-}
-
-/// Only pages and the settings are there before the modal is accepted.
-fn modal(exchange: &Exchange, route: Option<Route>) -> Option<Answer> {
-    let free = exchange.request.method == "GET"
-        || matches!(route, Some(Route::Settings))
-        || exchange.state.has_accepted(&exchange.session);
-    let message = "You need to accept the welcome modal first";
-    (!free).then(|| exchange.hook_refusal(405, message))
+    (!free).then(|| exchange.to_login())
 }
 
 fn plain(exchange: &Exchange, route: Option<Route>) -> Result<Answer, Answer> {
     match (exchange.request.method.as_str(), route) {
         ("GET", Some(Route::Home)) => Ok(Answer::page(200, "Chat")),
         ("GET", Some(Route::Login)) => Ok(Answer::page(200, "Login")),
-        ("GET", Some(Route::Listing)) => Ok(data(&listing::listing(exchange))),
-        ("GET", Some(Route::Messages(id))) => Ok(data(&listing::messages(exchange, id))),
+        ("GET", Some(Route::Listing)) => Ok(listing::data(&listing::listing(exchange))),
+        ("GET", Some(Route::Messages(id))) => Ok(listing::data(&listing::messages(exchange, id))),
         ("POST", Some(Route::Settings)) => settings(exchange),
         ("POST", Some(Route::Conversation)) => create(exchange),
         ("POST", Some(Route::Conversations)) => delete_all(exchange),
         ("POST", Some(Route::Stop(id))) => {
             exchange.check_owned(id)?;
-            stop(exchange, id);
+            exchange.stop(id);
             Ok(Answer::new(200))
         }
         ("PATCH", Some(Route::Of(id))) => exchange.rename(id),
         ("DELETE", Some(Route::Of(id))) => exchange.delete(id),
         _ => Err(Answer::page(404, "Not Found")),
     }
-}
-
-fn data(body: &str) -> Answer {
-    Answer::json(200, body).header("cache-control", "private, no-store")
 }
 
 fn settings(exchange: &Exchange) -> Result<Answer, Answer> {
@@ -153,25 +123,20 @@ fn create(exchange: &Exchange) -> Result<Answer, Answer> {
     let Some(model) = model else {
         return Err(exchange.internal_error());
     };
-    let id = exchange.state.create(&exchange.session, model);
+    let number = exchange.state.conversations_of(&exchange.session).len() + 1;
+    let id = exchange.state.create(Conversation {
+        session: exchange.session.clone(),
+        title: format!("Untitled {number}"),
+        model: model.to_string(),
+        messages: Vec::new(),
+    });
     let body = json!({"conversationId": id}).to_string();
     let answer = Answer::new(200).header("content-type", "application/json");
     Ok(answer.body(body))
 }
 
-fn stop(exchange: &Exchange, id: &str) {
-    let state = exchange.state;
-    if !(state.is_second_stop(id) && exchange.config.ignores_second_stop) {
-        state.stop(id, exchange.config.stop_delay);
-    }
-}
-
 fn message(exchange: &Exchange, id: &str) -> Result<Reply, Answer> {
-    let accept = exchange.header("accept");
-    if rank(accept, "text/html") < rank(accept, "*/*") {
-        return Err(Answer::page(405, "POST method not allowed"));
-    }
-    exchange.check_owned(id)?;
+    exchange.check_message(id)?;
     let body = exchange.json()?;
     let inputs = body["inputs"].as_str().unwrap_or_default();
     if inputs.trim().is_empty() || !are_options(&body["options"]) {
@@ -185,7 +150,7 @@ fn message(exchange: &Exchange, id: &str) -> Result<Reply, Answer> {
     }
     let conversation = exchange.state.conversation(id);
     let history = conversation.map_or_else(Vec::new, |conversation| conversation.messages);
-    let turn = Turn::new(history, inputs, &body["options"]);
+    let turn = Turn::in_line(history, inputs, &body["options"]);
     exchange.state.give_model(turn.prompt());
     let parameters = &body["parameters"];
     match parameters::refusal(parameters).unwrap_or(plan) {
@@ -220,11 +185,4 @@ fn are_options(options: &Value) -> bool {
         && absent_or("response_id", is_uuid)
         && absent_or("is_retry", Value::is_boolean)
         && absent_or("web_search_id", Value::is_string)
-}
-
-fn is_uuid(value: &Value) -> bool {
-    // The other ways to write one have other lengths.
-    value
-        .as_str()
-        .is_some_and(|text| text.len() == 36 && Uuid::try_parse(text).is_ok())
 }

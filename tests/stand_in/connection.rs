@@ -44,7 +44,8 @@ impl Connection<'_> {
         self.socket.set_nodelay(true)?;
         let mut reader = BufReader::new(self.socket);
         loop {
-            let request = match request::read_request(&mut reader, self.id) {
+            let limit = self.config.dialect.body_limit();
+            let request = match request::read_request(&mut reader, self.id, limit) {
                 Err(error) if error.kind() == io::ErrorKind::InvalidData => {
                     return self.write(BAD_REQUEST);
                 }

@@ -5,15 +5,16 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::Config;
-use super::accept::prefers_json;
+use super::accept::{prefers_json, rank};
 use super::answer::Answer;
 use super::classic;
+use super::current;
 use super::history::Turn;
 use super::plan::Act;
-use super::request::{BODY_LIMIT, Request};
+use super::request::Request;
 use super::state::State;
 use super::voice::Voice;
+use super::{Config, Dialect};
 
 /// The answer to a request. If there is a job, the answer is only the head of its reply.
 pub(super) type Reply = (Answer, Option<Job>);
@@ -40,10 +41,15 @@ pub(super) enum Route<'a> {
     Of(&'a str),
     Messages(&'a str),
     Stop(&'a str),
+    /// Whatever comes after `/api/`.
+    Api(&'a str),
 }
 
 impl<'a> Route<'a> {
     fn parse(path: &'a str) -> Option<Self> {
+        if let Some(path) = path.strip_prefix("/api/") {
+            return Some(Self::Api(path));
+        }
         let parts: Vec<&str> = path.split('/').collect();
         match parts[..] {
             [""] | ["", ""] => Some(Self::Home),
@@ -62,14 +68,17 @@ impl<'a> Route<'a> {
 
 /// Whether it asks for something to look at.
 pub(super) fn is_page(config: &Config, request: &Request) -> bool {
-    let route = path_below(&config.base_path, request).map(Route::parse);
-    let is_data = matches!(route, Ok(Some(Route::Listing | Route::Messages(_))));
+    let is_data = match path_below(config, request).map(Route::parse) {
+        Ok(Some(Route::Listing | Route::Messages(_))) => true,
+        Ok(Some(Route::Api(_))) => config.dialect != Dialect::Classic,
+        _ => false,
+    };
     request.method == "GET" && !is_data
 }
 
 /// What the server does with one request, in the order in which its layers see it.
 pub(super) fn reply(config: &Config, state: &Arc<State>, request: &Request) -> Reply {
-    let path = match path_below(&config.base_path, request) {
+    let path = match path_below(config, request) {
         Ok(path) => path,
         Err(refusal) => return (refusal, None),
     };
@@ -80,12 +89,17 @@ pub(super) fn reply(config: &Config, state: &Arc<State>, request: &Request) -> R
         request,
         session,
     };
-    classic::reply(&exchange, Route::parse(path))
+    let route = Route::parse(path);
+    match config.dialect {
+        Dialect::Classic => classic::reply(&exchange, route),
+        _ => current::reply(&exchange, route),
+    }
 }
 
 /// The path as the application sees it, unless the request does not come so far.
-fn path_below<'a>(base: &str, request: &'a Request) -> Result<&'a str, Answer> {
-    if request.content_length().is_ok_and(|len| len > BODY_LIMIT) {
+fn path_below<'a>(config: &Config, request: &'a Request) -> Result<&'a str, Answer> {
+    let (base, limit) = (&*config.base_path, config.dialect.body_limit());
+    if request.content_length().is_ok_and(|length| length > limit) {
         return Err(Answer::new(413).sized("Invalid request body"));
     }
     let end = request.path.find('?').unwrap_or(request.path.len());
@@ -155,6 +169,34 @@ impl Exchange<'_> {
         content_type.is_some_and(|content_type| FORMS.contains(&content_type))
     }
 
+    /// A form must come from this origin, and only its Referer says so.
+    pub fn forged(&self) -> Option<Answer> {
+        if self.request.method != "POST" || !self.is_form() {
+            return None;
+        }
+        let Some(referer) = self.request.header("referer") else {
+            let message = "Non-JSON form requests need to have a referer";
+            return Some(self.hook_refusal(403, message));
+        };
+        let origin = referer.splitn(4, '/').take(3).collect::<Vec<_>>().join("/");
+        let forged = origin != self.origin();
+        forged.then(|| self.hook_refusal(403, "Invalid referer for POST request"))
+    }
+
+    /// Only pages and the settings are there before the modal is accepted.
+    pub fn modal(&self, route: Option<Route>) -> Option<Answer> {
+        let free = self.request.method == "GET"
+            || matches!(route, Some(Route::Settings))
+            || self.state.has_accepted(&self.session);
+        let message = "You need to accept the welcome modal first";
+        (!free).then(|| self.hook_refusal(405, message))
+    }
+
+    pub fn to_login(&self) -> Answer {
+        let location = format!("{}{}/login", self.origin(), self.config.base_path);
+        Answer::new(302).header("location", location).sized("")
+    }
+
     pub fn knows(&self, model: &str) -> bool {
         self.config.models.iter().any(|known| known == model)
     }
@@ -166,6 +208,22 @@ impl Exchange<'_> {
             Err(self.error(404, "Conversation not found"))
         } else {
             Ok(())
+        }
+    }
+
+    /// Whether a message can be sent there.
+    pub fn check_message(&self, id: &str) -> Result<(), Answer> {
+        let accept = self.header("accept");
+        if rank(accept, "text/html") < rank(accept, "*/*") {
+            return Err(Answer::page(405, "POST method not allowed"));
+        }
+        self.check_owned(id)
+    }
+
+    pub fn stop(&self, id: &str) {
+        let (state, config) = (self.state, self.config);
+        if !(state.is_second_stop(id) && config.ignores_second_stop) {
+            state.stop(id, config.stop_delay);
         }
     }
 

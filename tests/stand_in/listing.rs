@@ -3,10 +3,15 @@
 use serde_json::Value;
 
 use super::Config;
+use super::answer::Answer;
 use super::exchange::{Exchange, is_id};
 use super::history;
 use super::packed::Node;
 use super::state::{Settings, State};
+
+pub(super) fn data(body: &str) -> Answer {
+    Answer::json(200, body).header("cache-control", "private, no-store")
+}
 
 /// The data of the first page.
 pub(super) fn listing(exchange: &Exchange) -> String {
@@ -32,12 +37,19 @@ fn conversation(exchange: &Exchange, id: &str) -> Result<String, (u16, &'static 
             ask them to use the 'share' feature instead.";
         return Err((403, message));
     }
-    let data = Node::Object(vec![
+    let mut fields = vec![
         ("messages", history::page(&known.messages)),
         ("title", Node::plain(known.title)),
         ("model", Node::plain(known.model)),
-        ("searches", Node::Object(Vec::new())),
-    ]);
+    ];
+    match known.messages.first() {
+        Some(root) if root.from == "system" => fields.extend([
+            ("preprompt", Node::plain(&*root.content)),
+            ("rootMessageId", Node::plain(&*root.id)),
+        ]),
+        _ => fields.push(("searches", Node::Object(Vec::new()))),
+    }
+    let data = Node::Object(fields);
     let (origin, base_path) = (exchange.origin(), &exchange.config.base_path);
     let dependency = format!("{origin}{base_path}/conversation/conversation");
     let uses = format!(r#"{{"dependencies":["{dependency}"],"params":["id"]}}"#);

@@ -14,12 +14,16 @@ use std::time::Duration;
 
 mod accept;
 mod answer;
+mod api;
 mod classic;
 mod connection;
+mod current;
+mod dialect;
 mod exchange;
 pub mod frame;
 mod generation;
 mod history;
+mod lines;
 mod listing;
 mod named;
 mod packed;
@@ -30,6 +34,7 @@ mod state;
 mod transcript;
 mod voice;
 
+pub use dialect::Dialect;
 pub use named::NAMED;
 pub use plan::{Act, Failure, Last, Plan};
 pub use request::Request;
@@ -65,13 +70,17 @@ pub struct Builder {
 
 type Intercept = dyn Fn(&Request) -> Option<Reaction> + Send + Sync;
 
+#[allow(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 struct Config {
+    dialect: Dialect,
     plan: Box<dyn Fn(&str) -> Plan + Send + Sync>,
     intercept: Box<Intercept>,
     base_path: String,
     cookie_name: String,
     https_referer: bool,
     requires_login: bool,
+    welcome_modal: bool,
+    api_disabled: bool,
     idle: Duration,
     stop_delay: Duration,
     ignores_second_stop: bool,
@@ -79,6 +88,13 @@ struct Config {
 }
 
 impl Builder {
+    /// The server's generation. Defaults to [`Dialect::Classic`].
+    #[must_use]
+    pub fn dialect(mut self, dialect: Dialect) -> Self {
+        self.config.dialect = dialect;
+        self
+    }
+
     /// What becomes of a prompt. Defaults to [`Plan::for_prompt`].
     #[must_use]
     pub fn plan(mut self, plan: impl Fn(&str) -> Plan + Send + Sync + 'static) -> Self {
@@ -121,6 +137,20 @@ impl Builder {
     #[must_use]
     pub fn requires_login(mut self) -> Self {
         self.config.requires_login = true;
+        self
+    }
+
+    /// A current server shows the modal that a classic one always shows; the newest have none.
+    #[must_use]
+    pub fn welcome_modal(mut self) -> Self {
+        self.config.welcome_modal = true;
+        self
+    }
+
+    /// Conversations are told of on their pages only.
+    #[must_use]
+    pub fn api_disabled(mut self) -> Self {
+        self.config.api_disabled = true;
         self
     }
 
@@ -209,12 +239,15 @@ impl StandIn {
         Builder {
             port: 0,
             config: Config {
+                dialect: Dialect::Classic,
                 plan: Box::new(Plan::for_prompt),
                 intercept: Box::new(|_| None),
                 base_path: String::new(),
                 cookie_name: "hf-chat".to_string(),
                 https_referer: false,
                 requires_login: false,
+                welcome_modal: false,
+                api_disabled: false,
                 idle: Duration::from_secs(5),
                 stop_delay: Duration::ZERO,
                 ignores_second_stop: false,

@@ -87,13 +87,21 @@ impl Client {
                 let count = rest.lines().next().unwrap().parse().unwrap();
                 answer += &self.exactly(count);
             }
-            None => {
-                while !answer.ends_with("\r\n0\r\n\r\n") {
-                    answer += &self.chunk();
-                }
-            }
+            None => answer += &self.chunks(),
         }
         answer
+    }
+
+    /// The chunks that are left, the last one included.
+    pub fn chunks(&mut self) -> String {
+        let mut chunks = String::new();
+        loop {
+            let chunk = self.chunk();
+            chunks += &chunk;
+            if chunk == "0\r\n\r\n" {
+                return chunks;
+            }
+        }
     }
 
     /// What is left until the server ends the connection.

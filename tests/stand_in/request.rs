@@ -4,9 +4,6 @@ use std::io::{self, BufRead, Read};
 
 use serde_json::Value;
 
-/// The longest body that is taken.
-pub const BODY_LIMIT: u64 = 512 * 1024;
-
 /// A request as it came.
 #[derive(Clone, Debug)]
 pub struct Request {
@@ -45,6 +42,32 @@ impl Request {
             .collect()
     }
 
+    /// The fields of a form of any kind, or none if it is no form.
+    pub fn any_form(&self) -> Option<Vec<(String, String)>> {
+        let content_type = self.header("content-type").unwrap_or_default();
+        let (media, boundary) = content_type
+            .split_once("; boundary=")
+            .unwrap_or((content_type, ""));
+        match media {
+            "application/x-www-form-urlencoded" => Some(self.form()),
+            "multipart/form-data" if !boundary.is_empty() => Some(self.multipart(boundary)),
+            _ => None,
+        }
+    }
+
+    fn multipart(&self, boundary: &str) -> Vec<(String, String)> {
+        let body = String::from_utf8_lossy(&self.body);
+        let (body, delimiter) = (format!("\r\n{body}"), format!("\r\n--{boundary}"));
+        let parts = body.split(&delimiter).skip(1);
+        let fields = parts.filter_map(|part| {
+            let (head, content) = part.strip_prefix("\r\n")?.split_once("\r\n\r\n")?;
+            let (_, name) = head.split_once("form-data; name=\"")?;
+            let (name, _) = name.split_once('"')?;
+            Some((name.to_string(), content.to_string()))
+        });
+        fields.collect()
+    }
+
     pub fn wants_close(&self) -> bool {
         self.header("connection")
             .is_some_and(|value| value.eq_ignore_ascii_case("close"))
@@ -73,8 +96,13 @@ fn form_decoded(text: &[u8]) -> String {
     String::from_utf8_lossy(&decoded).into_owned()
 }
 
-/// Reads one request. `InvalidData` is worth an answer, any other error is the connection's end.
-pub fn read_request(reader: &mut impl BufRead, connection: usize) -> io::Result<Request> {
+/// Reads one request, without a body that is longer than the limit. `InvalidData` is worth an
+/// answer, any other error is the connection's end.
+pub fn read_request(
+    reader: &mut impl BufRead,
+    connection: usize,
+    body_limit: u64,
+) -> io::Result<Request> {
     let line = read_line(reader)?;
     let mut words = line.split(' ');
     let (Some(method), Some(path), Some("HTTP/1.1"), None) =
@@ -94,7 +122,7 @@ pub fn read_request(reader: &mut impl BufRead, connection: usize) -> io::Result<
         return Err(malformed());
     }
     let length = request.content_length()?;
-    if length > BODY_LIMIT {
+    if length > body_limit {
         io::copy(&mut reader.take(length), &mut io::sink())?;
     } else {
         reader.take(length).read_to_end(&mut request.body)?;

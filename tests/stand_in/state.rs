@@ -44,6 +44,8 @@ pub(super) struct Inner {
     pub generations_ever: usize,
     /// Conversation → when it was last asked to stop.
     stops: HashMap<String, Instant>,
+    /// Conversation → when it was asked to stop although nothing ran.
+    idle_stops: HashMap<String, Instant>,
     sockets: HashMap<usize, TcpStream>,
     pub closed: bool,
 }
@@ -174,21 +176,23 @@ impl State {
     }
 
     /// A new conversation's id.
-    pub fn create(&self, session: &str, model: &str) -> String {
+    pub fn create(&self, conversation: Conversation) -> String {
         const FIRST: u128 = 0x6b04_84a3_877c_3227_c1a4_6464;
         self.change(|inner| {
             let id = format!("{:024x}", FIRST + inner.counts.created as u128);
             inner.counts.created += 1;
-            let number = inner.conversations_of(session).count() + 1;
-            let conversation = Conversation {
-                session: session.to_string(),
-                title: format!("Untitled {number}"),
-                model: model.to_string(),
-                messages: Vec::new(),
-            };
             inner.conversations.insert(id.clone(), conversation);
             id
         })
+    }
+
+    /// What is known before the reply has come to its end.
+    pub fn remember(&self, conversation: &str, messages: Vec<Message>) {
+        self.change(|inner| {
+            if let Some(conversation) = inner.conversations.get_mut(conversation) {
+                conversation.messages = messages;
+            }
+        });
     }
 
     pub fn owns(&self, session: &str, conversation: &str) -> bool {
@@ -248,6 +252,23 @@ impl State {
             drop(state.wait_while(delay, |inner| !inner.closed));
             state.end(&running);
         });
+    }
+
+    /// A stop when nothing runs is for what comes next, if that comes soon.
+    pub fn stop_or_cut_next(self: &Arc<Self>, conversation: &str, delay: Duration) {
+        if self.running_in(conversation).is_empty() {
+            let now = Instant::now();
+            self.change(|inner| inner.idle_stops.insert(conversation.to_string(), now));
+        } else {
+            self.stop(conversation, delay);
+        }
+    }
+
+    /// Whether a stop came before its time.
+    pub fn is_cut(&self, conversation: &str) -> bool {
+        const REMEMBERED: Duration = Duration::from_secs(5);
+        let stop = self.change(|inner| inner.idle_stops.remove(conversation));
+        stop.is_some_and(|stop| stop.elapsed() < REMEMBERED)
     }
 
     fn running_in(&self, conversation: &str) -> Vec<usize> {
