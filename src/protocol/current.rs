@@ -1,5 +1,7 @@
 //! The current servers, chat-ui 0.8 up to today's: a reply is lines of JSON, and each message answers an earlier one.
 
+use std::time::Duration;
+
 use log::info;
 use serde_json::{Value, json};
 
@@ -11,7 +13,6 @@ use crate::error::{Error, ErrorKind, Result, Step};
 use crate::http::{Answer, Call, Session, Watch};
 use crate::request::{Message, Role};
 use crate::server::{Model, Summary};
-use std::time::Duration;
 
 /// The largest body that the servers take, in bytes.
 pub(super) const LARGEST_BODY: usize = 15 * 1024 * 1024;
@@ -37,19 +38,16 @@ impl BodyKind {
     }
 }
 
-/// The version before these, 0.7, answers the first step alike, but has no list of models.
-pub(super) fn refuse_old(server: &Server, watch: &Watch, error: Error) -> Result<()> {
-    if error.status() != Some(500) {
-        return Ok(());
-    }
-    let answer = server
-        .origin
-        .exchange(watch, &Call::get(Step::Models, MODELS))?;
-    let status = answer.status();
-    answer.skip(watch);
-    match status {
-        404 => Err(too_old().with_source(error)),
-        _ => Ok(()),
+/// The models of a server that answered the first step as these do, and as the version before them does: that one, 0.7,
+/// has no list.
+pub(super) fn models_unless_old(
+    server: &Server,
+    watch: &Watch,
+    first_answer: Error,
+) -> Result<Vec<Model>> {
+    match models(server, watch) {
+        Err(error) if error.status() == Some(404) => Err(too_old().with_source(first_answer)),
+        models => models,
     }
 }
 
@@ -60,8 +58,6 @@ fn too_old() -> Error {
         "this is a server of chat-ui 0.7, whose protocol is spoken neither before nor after it",
     )
 }
-
-const MODELS: &str = "/api/models";
 
 /// Accepts the terms of a server that asks for it; returns the session that this holds for.
 pub(super) fn post_settings(
@@ -318,7 +314,7 @@ pub(super) fn messages(server: &Server, watch: &Watch, place: &Place) -> Result<
 
 /// The models that the server offers.
 pub(super) fn models(server: &Server, watch: &Watch) -> Result<Vec<Model>> {
-    let list = list(server, watch, Step::Models, MODELS)?;
+    let list = list(server, watch, Step::Models, "/api/models")?;
     let model = |model: &Value| {
         let text = |name: &str| model[name].as_str().map(str::to_owned);
         let id = text("id").or_else(|| text("name"))?;

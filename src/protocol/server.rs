@@ -139,7 +139,10 @@ impl Server {
                 self.another_model(watch, &model, named.is_some(), error)
             }
             Posted::Foreign(error) => {
-                current::refuse_old(self, watch, error)?;
+                if error.status() == Some(500) {
+                    let models = current::models_unless_old(self, watch, error)?;
+                    self.adopt_first(&models);
+                }
                 self.is(Generation::Current);
                 self.set_up_current(watch, named)
             }
@@ -192,15 +195,24 @@ impl Server {
         }
         drop(default);
         let models = current::models(self, watch)?;
-        let first = models.into_iter().next().ok_or_else(|| {
-            Error::new(
+        self.adopt_first(&models);
+        match models.into_iter().next() {
+            Some(first) => Ok(first.id),
+            None => Err(Error::new(
                 ErrorKind::UnknownModel,
                 Step::Models,
                 "the server has no model to ask",
-            )
-        })?;
-        self.adopt(&first.id);
-        Ok(first.id)
+            )),
+        }
+    }
+
+    /// Takes the server's first model for the default one, unless the user has named another.
+    fn adopt_first(&self, models: &[Model]) {
+        let mut default = lock(&self.default_model);
+        if let Some(first) = models.first().filter(|_| !default.is_named) {
+            default.id.clone_from(&first.id);
+            default.is_known = true;
+        }
     }
 
     /// After the settings were refused for a model: the server's first model, unless the user wants this one.
@@ -227,16 +239,10 @@ impl Server {
                 info!("the server does not have {model}; asking its first model, {id}");
                 let session = self.post_settings(watch, &self.origin.session(), &first.id)?;
                 self.remember_set_up(session, &first.id);
-                self.adopt(&first.id);
+                self.adopt_first(&models);
                 Ok(first.id.clone())
             }
         }
-    }
-
-    fn adopt(&self, model: &str) {
-        let mut default = lock(&self.default_model);
-        model.clone_into(&mut default.id);
-        default.is_known = true;
     }
 
     fn is_set_up(&self, session: &Session, model: &str) -> bool {
