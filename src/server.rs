@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::http::one_line;
+
 /// A generation of servers, which have their protocol in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -66,13 +68,13 @@ impl fmt::Display for ServerInfo {
         write!(f, "{} is a {} chat-ui server.", self.url, self.generation)?;
         match self.models.as_slice() {
             [] => write!(f, " It does not list its models.")?,
-            [only] => write!(f, " It offers one model, {}.", only.id)?,
+            [only] => write!(f, " It offers one model, {}.", one_line(&only.id))?,
             models => {
-                let ids: Vec<&str> = models.iter().map(|model| model.id.as_str()).collect();
+                let ids: Vec<String> = models.iter().map(|model| one_line(&model.id)).collect();
                 write!(f, " It offers {} models: {}.", ids.len(), ids.join(", "))?;
             }
         }
-        write!(f, " This client asks {}.", self.model)?;
+        write!(f, " This client asks {}.", one_line(&self.model))?;
         if self.expects_https {
             write!(f, " It takes itself for an https server; requests say so.")?;
         }

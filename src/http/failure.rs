@@ -52,7 +52,7 @@ pub(super) fn unanswered(step: Step, error: ureq::Error) -> Error {
             format!("the answer is no HTTP: {error}"),
         ),
     };
-    Error::new(kind, step, message).with_source(cause_of(error))
+    Error::new(kind, step, one_line(&message)).with_source(cause_of(error))
 }
 
 /// No connection, so nothing was sent.
@@ -62,7 +62,7 @@ fn of_connecting(step: Step, error: ureq::Error) -> Error {
             ErrorKind::Timeout(Limit::Connect),
             "no connection within the connect limit".to_owned(),
         ),
-        ureq::Error::ConnectProxyFailed(why) => (ErrorKind::Proxy, one_line(why)),
+        ureq::Error::ConnectProxyFailed(why) => (ErrorKind::Proxy, why.clone()),
         ureq::Error::HostNotFound => (ErrorKind::Connect, "the host is unknown".to_owned()),
         ureq::Error::Io(cause) if cause.kind() == io::ErrorKind::InvalidData => {
             (ErrorKind::Tls, format!("no secure connection: {cause}"))
@@ -70,7 +70,8 @@ fn of_connecting(step: Step, error: ureq::Error) -> Error {
         ureq::Error::Io(cause) => (ErrorKind::Connect, format!("no connection: {cause}")),
         _ => (ErrorKind::Tls, format!("no secure connection: {error}")),
     };
-    Error::new(kind, step, message).with_source(cause_of(error))
+    // A certificate's names are the server's words, too.
+    Error::new(kind, step, one_line(&message)).with_source(cause_of(error))
 }
 
 fn is_end(cause: &io::Error) -> bool {
@@ -144,10 +145,12 @@ fn text_of_page(page: &str) -> String {
     text.collect::<Vec<_>>().join(" ")
 }
 
-/// Foreign words made fit for an error message: one line, nothing a terminal would obey, not too long.
+/// Foreign words made fit for an error message: one line, nothing a terminal would obey or a reader be fooled by,
+/// not too long.
 pub(crate) fn one_line(text: &str) -> String {
-    let printable = |c: char| if c.is_control() { ' ' } else { c };
-    let text: String = text.chars().map(printable).collect();
+    let is_unfit = |c: char| c.is_control() || is_unseen(c);
+    let fit = |c| if is_unfit(c) { ' ' } else { c };
+    let text: String = text.chars().map(fit).collect();
     let mut line = String::new();
     for word in text.split_whitespace() {
         if !line.is_empty() {
@@ -159,6 +162,15 @@ pub(crate) fn one_line(text: &str) -> String {
         Some((end, _)) => format!("{}…", &line[..end]),
         None => line,
     }
+}
+
+/// Whether a character is not seen itself, but turns the direction of others, ends their line, or hides among them.
+/// The joiners (U+200C, U+200D) are needed in scripts and emoji.
+fn is_unseen(c: char) -> bool {
+    matches!(
+        c,
+        '\u{61c}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+    ) || matches!(c, '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 #[cfg(test)]
@@ -181,6 +193,28 @@ mod tests {
         for (body, said) in forms {
             assert_eq!(words(body.as_bytes()), said);
         }
+    }
+
+    #[test]
+    fn what_a_reader_would_not_see_is_taken_out_of_foreign_words() {
+        let lines = "a\u{b}b\u{c}c\u{85}d\u{2028}e\u{2029}f";
+        let turned = "a\u{202e}b\u{2066}c\u{2069}d\u{61c}e\u{200f}f";
+        let hidden = "a\u{200b}b\u{feff}c\u{2060}d\u{e0041}e\u{fff9}f";
+        for words in [lines, turned, hidden] {
+            assert_eq!(one_line(words), "a b c d e f", "{words:?}");
+        }
+        let seen = "שלום نص 👨\u{200d}👩\u{200d}👧 क्\u{200d}ष";
+        assert_eq!(one_line(seen), seen);
+    }
+
+    #[test]
+    fn what_the_layers_below_say_is_on_one_line_too() {
+        let broken = io::Error::other("for a,\n\u{202e}b");
+        let error = unanswered(Step::Settings, broken.into());
+        assert!(error.to_string().ends_with(": for a, b"), "{error}");
+        let other_name = io::Error::new(io::ErrorKind::InvalidData, "only for a\u{1b}[2J\nb");
+        let error = of_connecting(Step::Settings, other_name.into());
+        assert!(error.to_string().ends_with(": only for a [2J b"), "{error}");
     }
 
     #[test]
