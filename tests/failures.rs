@@ -186,11 +186,16 @@ fn an_endless_answer_is_not_read_without_end() {
         .start();
     assert_eq!(error(&server, "hello").kind(), ErrorKind::TooLarge);
 
-    let answer = format!("HTTP/1.1 200 OK\r\nx-large: {}\r\n\r\n", "x".repeat(40_000)).into_bytes();
-    let server = StandIn::builder()
-        .intercept(move |_| Some(Reaction::AnswerAndClose(answer.clone())))
-        .start();
-    assert_eq!(error(&server, "hello").kind(), ErrorKind::TooLarge);
+    for headers in [
+        format!("x-large: {}\r\n", "x".repeat(40_000)),
+        "x: y\r\n".repeat(200),
+    ] {
+        let answer = format!("HTTP/1.1 200 OK\r\n{headers}\r\n").into_bytes();
+        let server = StandIn::builder()
+            .intercept(move |_| Some(Reaction::AnswerAndClose(answer.clone())))
+            .start();
+        assert_eq!(error(&server, "hello").kind(), ErrorKind::TooLarge);
+    }
 }
 
 #[test]

@@ -43,7 +43,7 @@ pub(super) fn unanswered(step: Step, error: ureq::Error) -> Error {
             ErrorKind::Truncated,
             format!("the connection broke: {cause}"),
         ),
-        ureq::Error::LargeResponseHeader(..) => (
+        error if is_large_head(error) => (
             ErrorKind::TooLarge,
             "the head of the answer is too large".to_owned(),
         ),
@@ -82,6 +82,15 @@ fn is_end(cause: &io::Error) -> bool {
             | io::ErrorKind::ConnectionAborted
             | io::ErrorKind::BrokenPipe
     )
+}
+
+fn is_large_head(error: &ureq::Error) -> bool {
+    match error {
+        ureq::Error::LargeResponseHeader(..) => true,
+        // More headers than ureq takes; it does not let the errors of its parser be named.
+        ureq::Error::Protocol(cause) => format!("{cause:?}") == "HttpParseTooManyHeaders",
+        _ => false,
+    }
 }
 
 /// `ureq::Error` keeps its cause to itself.
