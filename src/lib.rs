@@ -34,7 +34,8 @@
 //!   has gone, and after a deletion too. What could not be deleted is named in [`Error::undeleted`] or, where
 //!   there is no place for an error, logged.
 //! * **Limits that fit streams.** Silence, stall and deadline are separate; by default no healthy reply is cut,
-//!   however long. See [`ClientBuilder`]. A [`Stop`] ends a call from another thread.
+//!   however long it takes. See [`ClientBuilder`]. A [`Stop`] ends a call from another thread.
+//! * **Memory is bounded**, whatever a server sends; see [`ErrorKind::TooLarge`].
 //!
 //! # Pitfalls of tidying up on drop
 //!

@@ -14,6 +14,10 @@ use crate::error::{Error, ErrorKind, Result, Step};
 use crate::http::Watch;
 use crate::reply::{End, Event, Reply};
 
+/// The longest text that is gathered, in bytes: four million tokens, which no model says. A server that sends without
+/// end would fill the memory.
+const LONGEST_TEXT: usize = 16 << 20;
+
 /// The tokens of a reply, as they arrive.
 ///
 /// Made by [`Client::generate`](crate::Client::generate), and as a turn of a conversation by [`Conversation::send`].
@@ -154,7 +158,7 @@ impl Tokens<'_> {
         self.leave()
     }
 
-    /// The rest of the reply as one text.
+    /// The rest of the reply as one text, of 16 MiB at the most.
     ///
     /// # Errors
     /// As the iterator, with the text so far in [`Error::received`]. A failed deletion is no error here, since
@@ -169,8 +173,13 @@ impl Tokens<'_> {
     /// As [`text`](Tokens::text); and if the reply was read before to an end that was no good one.
     pub fn reply(mut self) -> Result<Reply> {
         let mut text = String::new();
-        for token in &mut self {
+        while let Some(token) = self.next() {
             match token {
+                Ok(token) if text.len() + token.len() > LONGEST_TEXT => {
+                    let message = format!("the text is longer than {LONGEST_TEXT} bytes");
+                    let error = Error::new(ErrorKind::TooLarge, Step::Reply, message);
+                    return Err(self.fail(error).with_received(text));
+                }
                 Ok(token) => text.push_str(&token),
                 Err(error) if error.step() == Step::Delete => warn!("{error}"),
                 Err(error) => return Err(error.with_received(text)),
