@@ -148,35 +148,28 @@ pub(super) fn ask(server: &Server, watch: &Watch, place: &Place, turn: &Turn) ->
 pub(super) fn models(server: &Server, watch: &Watch) -> Result<Vec<Model>> {
     let page = page(server, watch, &Call::get(Step::Models, "/__data.json"))?;
     let models = found(&page, "models", Step::Models)?;
-    let model = |packed: Packed| {
-        let text = |name| Some(packed.field(name)?.text()?.to_owned());
+    models.list(Step::Models, |text| {
         let id = text("id").or_else(|| text("name"))?;
         Some(Model {
             name: text("displayName").unwrap_or_else(|| id.clone()),
             description: text("description"),
             id,
         })
-    };
-    Ok(models.items().filter_map(model).collect())
+    })
 }
 
 /// The conversations of the session.
 pub(super) fn conversations(server: &Server, watch: &Watch) -> Result<Vec<Summary>> {
-    let page = page(
-        server,
-        watch,
-        &Call::get(Step::Conversations, "/__data.json"),
-    )?;
+    let call = Call::get(Step::Conversations, "/__data.json");
+    let page = page(server, watch, &call)?;
     let conversations = found(&page, "conversations", Step::Conversations)?;
-    let summary = |packed: Packed| {
-        let text = |name| Some(packed.field(name)?.text()?.to_owned());
+    conversations.list(Step::Conversations, |text| {
         Some(Summary {
             id: text("id").filter(|id| is_id(id))?,
             title: text("title").unwrap_or_default(),
             model: text("model"),
         })
-    };
-    Ok(conversations.items().filter_map(summary).collect())
+    })
 }
 
 /// What has been said in a conversation.
@@ -185,15 +178,13 @@ pub(super) fn messages(server: &Server, watch: &Watch, place: &Place) -> Result<
     let call = Call::get(Step::History, &path).session(&place.session);
     let page = page(server, watch, &call)?;
     let messages = found(&page, "messages", Step::History)?;
-    let entry = |packed: Packed| {
-        let text = |name| packed.field(name)?.text();
-        let role = Role::by_name(text("from")?)?;
+    messages.list(Step::History, |text| {
+        let role = Role::by_name(&text("from")?)?;
         Some(Entry {
-            id: text("id").unwrap_or_default().to_owned(),
+            id: text("id").unwrap_or_default(),
             message: Message::new(role, text("content")?),
         })
-    };
-    Ok(messages.items().filter_map(entry).collect())
+    })
 }
 
 /// What a page is made of.

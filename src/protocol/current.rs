@@ -247,14 +247,14 @@ impl History {
         let page: Value = serde_json::from_slice(page).unwrap_or_default();
         let root = Packed::find(&page, "rootMessageId");
         let root = root.and_then(|root| root.text().map(str::to_owned));
-        let text = |packed: Packed, name| packed.field(name)?.text().map(str::to_owned);
         let messages = Packed::find(&page, "messages");
-        let mut history = History::new(messages.iter().flat_map(|messages| messages.items()).map(
-            |message| {
-                let text = |name| text(message, name);
-                (text("id"), text("from"), text("content"))
-            },
-        ));
+        let messages = messages.map(|messages| {
+            messages.list(Step::History, |text| {
+                Some((text("id"), text("from"), text("content")))
+            })
+        });
+        let messages = messages.transpose()?.unwrap_or_default();
+        let mut history = History::new(messages.into_iter());
         history.last = history.last.or(root);
         match history.last {
             Some(_) => Ok(history),

@@ -1,8 +1,16 @@
 //! The packing of a chat-ui page's `__data.json` ("devalue"): one array in which values refer to each other by their
 //! place. Nothing is unpacked; values are looked up as they are asked for, so that no packing, however it refers
-//! to itself, takes more time or memory than its text.
+//! to itself, takes more time or memory than its text. Texts are counted
+//! as they are copied: many may be the same one.
+
+use std::cell::Cell;
 
 use serde_json::Value;
+
+use crate::error::{Error, ErrorKind, Result, Step};
+
+/// The most text that a list may have, in bytes.
+const LARGEST_LIST: usize = 16 << 20;
 
 /// One value of a packed array.
 #[derive(Clone, Copy)]
@@ -28,8 +36,31 @@ impl<'a> Packed<'a> {
         self.at(self.value.get(name)?)
     }
 
+    /// A list made of the objects in an array, each out of the texts of its fields. What cannot be made is left out.
+    pub(super) fn list<T>(
+        self,
+        step: Step,
+        make: impl Fn(&dyn Fn(&str) -> Option<String>) -> Option<T>,
+    ) -> Result<Vec<T>> {
+        let room = Cell::new(LARGEST_LIST);
+        let mut list = Vec::new();
+        for object in self.items() {
+            let text = |name: &str| {
+                let text = object.field(name)?.text()?;
+                room.set(room.get().saturating_sub(text.len()));
+                (room.get() > 0).then(|| text.to_owned())
+            };
+            list.extend(make(&text));
+            if room.get() == 0 {
+                let message = format!("the list is larger than {LARGEST_LIST} bytes");
+                return Err(Error::new(ErrorKind::TooLarge, step, message));
+            }
+        }
+        Ok(list)
+    }
+
     /// The items of an array.
-    pub(super) fn items(self) -> impl Iterator<Item = Packed<'a>> {
+    fn items(self) -> impl Iterator<Item = Packed<'a>> {
         let items = self.value.as_array().map_or(&[][..], Vec::as_slice);
         items.iter().filter_map(move |place| self.at(place))
     }
