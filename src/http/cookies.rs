@@ -9,9 +9,11 @@ use ureq::http::header::SET_COOKIE;
 use super::date;
 use super::session::Session;
 
-/// How many cookies are kept besides the session, and how long one may be, in bytes.
+/// How many cookies are kept besides the session, how long one may be, and all of them, in bytes: they have to fit
+/// into the head of a request, together with what the user puts there.
 const MOST: usize = 16;
 const LONGEST: usize = 1024;
+const ROOM: usize = 4 * 1024;
 
 pub(super) struct Jar {
     session_name: String,
@@ -61,7 +63,7 @@ impl Jar {
             };
             if cookie.name == self.session_name {
                 let new = Session::from(cookie.value);
-                if new.judge().is_ok() {
+                if new.judge().is_ok() && cookie.length() <= LONGEST {
                     session = new;
                 }
             } else {
@@ -76,7 +78,12 @@ impl Jar {
 
     fn keep(&mut self, cookie: &Cookie) {
         self.others.retain(|(name, _)| name != cookie.name);
-        let fits = cookie.name.len() + cookie.value.len() <= LONGEST && self.others.len() < MOST;
+        let lengths = self
+            .others
+            .iter()
+            .map(|(name, value)| name.len() + value.len());
+        let room = ROOM - lengths.sum::<usize>();
+        let fits = cookie.length() <= LONGEST.min(room) && self.others.len() < MOST;
         if fits && !cookie.has_expired {
             let (name, value) = (cookie.name.to_owned(), cookie.value.to_owned());
             self.others.push((name, value));
@@ -92,6 +99,10 @@ struct Cookie<'a> {
 }
 
 impl<'a> Cookie<'a> {
+    fn length(&self) -> usize {
+        self.name.len() + self.value.len()
+    }
+
     fn parse(header: &'a str) -> Option<Cookie<'a>> {
         let mut parts = header.split(';').map(str::trim);
         let (name, value) = parts.next()?.split_once('=')?;
@@ -190,5 +201,21 @@ mod tests {
         let jar = jar_after(&set);
         assert_eq!(jar.others.len(), MOST);
         assert!(jar.header(jar.session(), None).len() < 400);
+
+        let long = |name: &str| format!("{name}={}", "x".repeat(1000));
+        let many: Vec<String> = (0..16).map(|n| long(&format!("c{n}"))).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        let jar = jar_after(&many);
+        assert_eq!(jar.others.len(), 4);
+        assert!(jar.header(jar.session(), None).len() < ROOM + 100);
+    }
+
+    #[test]
+    fn a_session_of_any_length_is_not_taken() {
+        for (length, taken) in [(1000, true), (1100, false)] {
+            let session = "x".repeat(length);
+            let jar = jar_after(&[&format!("hf-chat={session}")]);
+            assert_eq!(jar.session().as_str() == session, taken, "{length}");
+        }
     }
 }
