@@ -7,7 +7,7 @@ use ureq::http::StatusCode;
 
 use super::transport::Unconnected;
 use super::watch::Cut;
-use crate::error::{Error, ErrorKind, Limit, Step};
+use crate::error::{Error, ErrorKind, Step};
 
 /// How much of the server's words is kept, in characters.
 const LONGEST_WORDS: usize = 500;
@@ -58,10 +58,6 @@ pub(super) fn unanswered(step: Step, error: ureq::Error) -> Error {
 /// No connection, so nothing was sent.
 fn of_connecting(step: Step, error: ureq::Error) -> Error {
     let (kind, message) = match &error {
-        ureq::Error::Timeout(_) => (
-            ErrorKind::Timeout(Limit::Connect),
-            "no connection within the connect limit".to_owned(),
-        ),
         ureq::Error::ConnectProxyFailed(why) => (ErrorKind::Proxy, why.clone()),
         ureq::Error::HostNotFound => (ErrorKind::Connect, "the host is unknown".to_owned()),
         ureq::Error::Io(cause) if cause.kind() == io::ErrorKind::InvalidData => {

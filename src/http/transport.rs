@@ -13,7 +13,7 @@ use ureq::unversioned::transport::{
     TcpConnector, Transport,
 };
 
-use super::watch::{Cut, SLICE, heard, time_left};
+use super::watch::{Cut, SLICE, connecting, heard, nearest, time_left};
 
 /// A connector for plain and, with the feature `rustls`, secure connections whose waits are watched.
 ///
@@ -44,7 +44,18 @@ impl<T: Connector, S: Connector<Patient<T::Out>>> Connector for Watched<T, S> {
         details: &ConnectionDetails,
         _: Option<()>,
     ) -> Result<Option<S::Out>, ureq::Error> {
-        // Connecting is not cut into slices, only kept within the nearest bound.
+        let limit = details.config.timeouts().connect;
+        connecting(limit, || self.connect_within_bounds(details))
+    }
+}
+
+impl<T: Connector, S: Connector<Patient<T::Out>>> Watched<T, S> {
+    fn connect_within_bounds(
+        &self,
+        details: &ConnectionDetails,
+    ) -> Result<Option<S::Out>, ureq::Error> {
+        // The system makes the connection in one go, kept within the nearest bound.
+        let nearest = nearest()?;
         let details = ConnectionDetails {
             uri: details.uri,
             addrs: details.addrs.clone(),
@@ -52,7 +63,7 @@ impl<T: Connector, S: Connector<Patient<T::Out>>> Connector for Watched<T, S> {
             request_level: details.request_level,
             resolver: details.resolver,
             now: details.now,
-            timeout: at_most(details.timeout, time_left()?),
+            timeout: at_most(details.timeout, nearest.map(|(left, _)| left)),
             current_time: details.current_time.clone(),
             run_connector: details.run_connector.clone(),
             register_shutdown: details.register_shutdown.clone(),
@@ -60,7 +71,7 @@ impl<T: Connector, S: Connector<Patient<T::Out>>> Connector for Watched<T, S> {
         let tcp = self.tcp.connect(&details, None);
         tcp.map_err(|error| proxys_own(&details, error))
             .and_then(|tcp| self.secure.connect(&details, tcp.map(Patient)))
-            .map_err(|error| Unconnected::around(the_bound_behind(error)))
+            .map_err(|error| Unconnected::around(named(error, nearest)))
     }
 }
 
@@ -137,10 +148,11 @@ impl<T: Transport> Transport for Patient<T> {
 
     /// Sends in one go: what a cut would leave half sent could not be told.
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), ureq::Error> {
-        let timeout = at_most(timeout, time_left()?);
+        let nearest = nearest()?;
+        let timeout = at_most(timeout, nearest.map(|(left, _)| left));
         self.0
             .transmit_output(amount, timeout)
-            .map_err(the_bound_behind)?;
+            .map_err(|error| named(error, nearest))?;
         heard();
         Ok(())
     }
@@ -180,11 +192,14 @@ fn at_most(mut timeout: NextTimeout, left: Option<Duration>) -> NextTimeout {
     timeout
 }
 
-/// Names the bound that a timeout of ureq's stands for, if it is one of ours.
-fn the_bound_behind(error: ureq::Error) -> ureq::Error {
-    match error {
-        ureq::Error::Timeout(_) => time_left().map_or_else(ureq::Error::from, |_| error),
-        other => other,
+/// Names the bound that a timeout of ureq's stands for: the one that was nearest before, unless the call has been
+/// stopped meanwhile. The system may be early by less than a millisecond, so that none need be reached.
+fn named(error: ureq::Error, nearest: Option<(Duration, Cut)>) -> ureq::Error {
+    match (error, nearest) {
+        (ureq::Error::Timeout(_), Some((_, nearest))) => {
+            time_left().err().unwrap_or(nearest).into()
+        }
+        (error, _) => error,
     }
 }
 

@@ -132,6 +132,7 @@ impl Watch {
             silence: Bound::after(self.silence, Limit::Silence, Instant::now()),
             stall: Bound::after(self.stall, Limit::Stall, since),
             end: self.end,
+            connect: None,
             grace: self.grace,
             overtime: None,
         }
@@ -145,6 +146,10 @@ impl Bound {
         let at = start.checked_add(length)?;
         Some(Bound { at, limit, length })
     }
+
+    fn cut(&self) -> Cut {
+        Cut::Reached(self.limit, self.length)
+    }
 }
 
 /// The bounds of the call under way on this thread.
@@ -153,6 +158,8 @@ struct Bounds {
     silence: Option<Bound>,
     stall: Option<Bound>,
     end: Option<Bound>,
+    /// Only while a connection is being made.
+    connect: Option<Bound>,
     grace: Option<Duration>,
     /// When the grace ends, and why it began.
     overtime: Option<(Instant, Cut)>,
@@ -163,20 +170,27 @@ impl Bounds {
         silence: None,
         stall: None,
         end: None,
+        connect: None,
         grace: None,
         overtime: None,
     };
 
-    /// The time left to the nearest bound, if there is one, or the one that is reached.
-    fn time_left(&self, now: Instant) -> Result<Option<Duration>, Cut> {
+    /// The time left to the nearest bound and what that is, if there is one, or the one that is reached.
+    fn nearest(&self, now: Instant) -> Result<Option<(Duration, Cut)>, Cut> {
         if is_stopped() {
             return Err(Cut::Stopped);
         }
-        let set = [self.end, self.stall, self.silence].into_iter().flatten();
-        if let Some(reached) = set.clone().find(|bound| bound.at <= now) {
-            return Err(Cut::Reached(reached.limit, reached.length));
+        let mut nearest: Option<&Bound> = None;
+        let set = [&self.end, &self.stall, &self.silence, &self.connect];
+        for bound in set.into_iter().flatten() {
+            if bound.at <= now {
+                return Err(bound.cut());
+            }
+            if nearest.is_none_or(|nearest| bound.at < nearest.at) {
+                nearest = Some(bound);
+            }
         }
-        Ok(set.map(|bound| bound.at - now).min())
+        Ok(nearest.map(|bound| (bound.at - now, bound.cut())))
     }
 }
 
@@ -212,23 +226,45 @@ impl Drop for Scope {
 
 /// The time left to the call under way on this thread, if it is bounded, or why it has to end.
 pub(super) fn time_left() -> Result<Option<Duration>, Cut> {
+    Ok(nearest()?.map(|(left, _)| left))
+}
+
+/// The same, with what the call would have to end for.
+pub(super) fn nearest() -> Result<Option<(Duration, Cut)>, Cut> {
     let bounds = BOUNDS.get();
     let now = Instant::now();
     if let Some((end, cut)) = bounds.overtime {
         return if now < end {
-            Ok(Some(end - now))
+            Ok(Some((end - now, cut)))
         } else {
             Err(cut)
         };
     }
-    let left = bounds.time_left(now);
+    let nearest = bounds.nearest(now);
     let end = bounds.grace.and_then(|grace| now.checked_add(grace));
-    if let (Err(cut), Some(end)) = (left, end) {
+    if let (Err(cut), Some(end)) = (nearest, end) {
         let overtime = Some((end, cut));
         BOUNDS.set(Bounds { overtime, ..bounds });
-        return Ok(Some(end - now));
+        return Ok(Some((end - now, cut)));
     }
-    left
+    nearest
+}
+
+/// Makes a connection within this limit as well. There is no grace: nothing has been sent whose answer could be
+/// missed. The connection to a proxy is a part of the one through it.
+pub(super) fn connecting<R>(limit: Option<Duration>, call: impl FnOnce() -> R) -> R {
+    let before = BOUNDS.get();
+    let limit = || Bound::after(limit, Limit::Connect, Instant::now());
+    BOUNDS.set(Bounds {
+        connect: before.connect.or_else(limit),
+        grace: None,
+        ..before
+    });
+    let made = call();
+    // What was heard meanwhile has been heard.
+    let silence = BOUNDS.get().silence;
+    BOUNDS.set(Bounds { silence, ..before });
+    made
 }
 
 fn is_stopped() -> bool {
