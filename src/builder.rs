@@ -129,8 +129,8 @@ impl ClientBuilder {
         self
     }
 
-    /// How long a whole call may take, from its beginning to the last token. Tidying up comes after it.
-    /// Defaults to none: a long reply in good health is never cut.
+    /// How long a whole call may take, from its beginning to the last token. Tidying up comes after it, and the
+    /// lookup of a name is not interrupted by it. Defaults to none: a long reply in good health is never cut.
     pub fn deadline(mut self, limit: impl Into<Option<Duration>>) -> ClientBuilder {
         self.limits.deadline = limit.into();
         self

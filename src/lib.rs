@@ -53,10 +53,13 @@
 //!
 //! # Waiting
 //!
-//! While a call waits for the server's bytes it looks at its limits and its [`Stop`] every 0.1 seconds. The
-//! lookup of a name cannot be interrupted and has no limit but the system's. Connecting, and sending to a
-//! server that does not read, notice a stop only when the nearest limit is reached; and as what is sent ends
-//! a silence as well, a server that reads slowly can make sending a large prompt overrun a limit.
+//! While a call waits for the server's bytes it looks at its limits and its [`Stop`] every 0.1 seconds. An error names
+//! the limit that was reached, how long it is, and how much of the reply had come.
+//!
+//! No limit of this crate, the cleanup budget included, covers one thing: the lookup of a name, which only the
+//! system can end; a server given by its number needs none. Connecting, and sending to a server that does not read,
+//! notice a stop only when the nearest limit is reached; and as what is sent ends a silence as well, a server that
+//! reads slowly can make sending a large prompt overrun a limit.
 //!
 //! # Trying again
 //!
