@@ -71,7 +71,7 @@ pub enum ErrorKind {
     /// The answer is not what the protocol says: another service, a login page, a broken relay.
     Protocol,
     /// Something in the answer exceeds what this crate is willing to hold in memory: a line of a reply of more than
-    /// 1 MiB, or of 17 MiB if it is one that repeats the text; 16 MiB of text that is not iterated over but gathered; a
+    /// 1 MiB, or of 17 MiB if it is one that repeats the text; 8 MiB of text that is not iterated over but gathered; a
     /// head of more than 16 KiB; another answer of more than 1 MiB.
     TooLarge,
     /// A [`Stop`](crate::Stop) ended the call.

@@ -14,9 +14,9 @@ use crate::error::{Error, ErrorKind, Result, Step};
 use crate::http::Watch;
 use crate::reply::{End, Event, Reply};
 
-/// The longest text that is gathered, in bytes: four million tokens, which no model says. A server that sends without
+/// The longest text that is gathered, in bytes: two million tokens, which no model says. A server that sends without
 /// end would fill the memory.
-const LONGEST_TEXT: usize = 16 << 20;
+const LONGEST_TEXT: usize = 8 << 20;
 
 /// The tokens of a reply, as they arrive.
 ///
@@ -158,7 +158,7 @@ impl Tokens<'_> {
         self.leave()
     }
 
-    /// The rest of the reply as one text, of 16 MiB at the most.
+    /// The rest of the reply as one text, of 8 MiB at the most.
     ///
     /// # Errors
     /// As the iterator, with the text so far in [`Error::received`]. A failed deletion is no error here, since

@@ -200,14 +200,9 @@ fn an_endless_answer_is_not_read_without_end() {
 
 #[test]
 fn an_id_that_would_change_the_path_is_not_used() {
-    for id in [
-        "../../admin",
-        "",
-        "a/b",
-        "a?b",
-        "a b",
-        "x".repeat(65).as_str(),
-    ] {
+    let long = "x".repeat(65);
+    let ids = "../../admin|..|.|a.b|/|a/b|a\\/b|a\\\\b|?|a?b|a#b|a%2fb|%2e%2e| |a b|a\\nb|a\\u0000b|a;b|a:b|é|";
+    for id in ids.split('|').chain([long.as_str()]) {
         let body = format!("{{\"conversationId\":\"{id}\"}}");
         let answer = format!(
             "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}",

@@ -150,6 +150,12 @@ fn text_of_page(page: &str) -> String {
     text.collect::<Vec<_>>().join(" ")
 }
 
+/// The beginning of foreign bytes, made fit for an error message.
+pub(crate) fn glimpse(bytes: &[u8]) -> String {
+    let beginning = &bytes[..bytes.len().min(4 * LONGEST_WORDS)];
+    one_line(&String::from_utf8_lossy(beginning))
+}
+
 /// Foreign words made fit for an error message: one line, nothing a terminal would obey or a reader be fooled by,
 /// not too long.
 pub(crate) fn one_line(text: &str) -> String {

@@ -15,7 +15,7 @@ mod url;
 mod watch;
 
 pub(crate) use call::{Answer, Call};
-pub(crate) use failure::{one_line, unreadable, words};
+pub(crate) use failure::{glimpse, one_line, unreadable, words};
 pub(crate) use origin::{Config, Origin};
 pub use proxy::Proxy;
 pub(crate) use retry::Retries;

@@ -7,7 +7,7 @@ use serde_core::de::{Deserialize, Deserializer, Visitor};
 use super::Frame;
 use super::object::object;
 use crate::error::{Error, ErrorKind, Result, Step};
-use crate::http::one_line;
+use crate::http::{glimpse, one_line};
 use crate::reply::{End, Event, Token};
 
 /// What a line of the reply says; none if it says nothing, or something that is not known here.
@@ -122,7 +122,7 @@ fn text_token(mut text: String) -> Event {
 }
 
 fn foreign(line: &[u8]) -> Error {
-    let line = one_line(&String::from_utf8_lossy(line));
+    let line = glimpse(line);
     let message = format!("a line is not what such a server says: {line}");
     Error::new(ErrorKind::Protocol, Step::Reply, message)
 }

@@ -5,7 +5,7 @@ use serde_core::de::{Deserialize, Deserializer, Error as _};
 use super::Frame;
 use super::object::object;
 use crate::error::{Error, ErrorKind, Result, Step};
-use crate::http::one_line;
+use crate::http::{glimpse, one_line};
 use crate::reply::{Details, End, Event, Token};
 
 /// An event of the reply.
@@ -96,7 +96,7 @@ fn generation_failed(words: &str) -> Error {
 
 /// Of another protocol, or no JSON at all.
 fn foreign(event: &[u8]) -> Error {
-    let said = one_line(&String::from_utf8_lossy(event));
+    let said = glimpse(event);
     let message = format!("an event is not what such a server says: {said}");
     Error::new(ErrorKind::Protocol, Step::Reply, message)
 }

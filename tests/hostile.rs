@@ -1,0 +1,436 @@
+//! A hostile server costs a client no memory to speak of, fools nobody who reads what it said, and gets nothing into
+//! the client's requests.
+//!
+//! `cargo test --test hostile -- --nocapture` prints how much memory each case takes.
+
+use std::env;
+use std::fs;
+use std::iter;
+use std::process::{Command, Stdio};
+use std::sync::Mutex;
+use std::thread;
+use std::time::Duration;
+
+use h2o_chat::{Client, Error, Proxy};
+use serde_json::{Value, json};
+
+mod example;
+mod stand_in;
+
+use stand_in::{Act, Builder, Plan, Reaction, Request, StandIn, frame};
+
+/// What a server does, how a client that asks it something has to end, and how much more memory that may take than
+/// a short reply, in MiB.
+struct Case(&'static str, fn() -> Builder, &'static str, u64);
+
+#[rustfmt::skip]
+const CASES: &[Case] = &[
+    // The longest first, for they are walked by two.
+    Case("a million empty tokens", || replies(empty_tokens), "Reply", 2),
+    Case("100 MB of long comments", || replies(|| comments(10_000, 100)), "Reply", 2),
+    Case("3 MB of empty comments", || replies(|| comments(0, 3)), "Reply", 2),
+    Case("the longest reply", || StandIn::builder().plan(|_| Plan::tokens(text(8))), "Reply", 64),
+    Case("tokens without end", || plans(|| tokens(text(1).cycle())), "TooLarge at Reply", 16),
+    Case("tokens longer and longer", || plans(|| tokens(longer_and_longer())), "TooLarge at Reply", 96),
+    Case("a line without end", || plans(|| endless("x")), "TooLarge at Reply", 4),
+    Case("a line without end after text", || plans(|| tokens(text(7)).then(acts(endless("x")))), "TooLarge at Reply", 64),
+    Case("an event of lines without end", || plans(|| endless("data:x\n")), "TooLarge at Reply", 4),
+    Case("an event of small values", || plans(|| event(&list(MIB / 2 - 100))), "Protocol at Reply", 8),
+    Case("an event of small values after text", || plans(|| tokens(text(7)).then(acts(event(&list(8 * MIB))))), "Protocol at Reply", 96),
+    Case("an event of brackets", || plans(|| event(&"[".repeat(9_000))), "Protocol at Reply", 4),
+    Case("settings of small values", || answers("/settings", || whole(&list(MIB / 2 - 100))), "Protocol at Settings", 64),
+    Case("settings of 64 MB", || answers("/settings", || whole(&" ".repeat(64 * MIB))), "TooLarge at Settings", 4),
+    Case("one model ten thousand times", models, "Status at Settings", 48),
+    Case("a conversation of 64 MB", || answers("/conversation", || whole(&" ".repeat(64 * MIB))), "TooLarge at Conversation", 4),
+    Case("an error of 64 MB", || answers(A_MESSAGE, || refusal(&"x".repeat(64 * MIB))), "Status at Message", 8),
+    Case("an error of 64 MB to a deletion", || answers(A_DELETION, || refusal(&"x".repeat(64 * MIB))), "Reply", 8),
+    Case("a head of 10 MB", || answers(A_MESSAGE, || head(&header("x", 10 * MIB))), "TooLarge at Message", 2),
+    Case("10,000 headers", || answers(A_MESSAGE, || head(&header("x", 1).repeat(10_000))), "TooLarge at Message", 2),
+    Case("a cookie of 1 MB", || answers(A_MESSAGE, || head(&header("set-cookie: hf-chat=", MIB))), "TooLarge at Message", 2),
+    Case("a status of 10 MB", || answers(A_MESSAGE, || format!("HTTP/1.1 200 {}", "x".repeat(10 * MIB))), "TooLarge at Message", 2),
+    Case("interim heads without end", || answers(A_MESSAGE, || "HTTP/1.1 102 Processing\r\n\r\n".repeat(MIB)), "TooLarge at Message", 2),
+    Case("a gzip header on a plain body", || answers(A_MESSAGE, || stream("content-encoding: gzip\r\ncontent-length: ")), "Reply", 2),
+    Case("a chunk's size of 10 MB", || answers(A_MESSAGE, || head_of_chunks() + &"0".repeat(10 * MIB)), "Protocol at Reply", 2),
+    Case("trailers without end", || answers(A_MESSAGE, || chunked() + &header("x", 1).repeat(MIB)), "Reply", 2),
+    Case("a trailer of 10 MB", || answers(A_MESSAGE, || chunked() + &"x".repeat(10 * MIB)), "Reply", 2),
+];
+
+const MIB: usize = 1 << 20;
+
+fn plans(plan: fn() -> Plan) -> Builder {
+    StandIn::builder().plan(move |_| plan())
+}
+
+/// A reply that is good in the end.
+fn replies(before: fn() -> Plan) -> Builder {
+    StandIn::builder().plan(move |_| before().then(acts(Plan::tokens(["Hi"]))))
+}
+
+fn acts(plan: Plan) -> Box<dyn Iterator<Item = Act> + Send> {
+    match plan {
+        Plan::Acts(acts) => acts,
+        _ => unreachable!("no reply"),
+    }
+}
+
+/// Tokens, and no last event.
+fn tokens(texts: impl Iterator<Item = String> + Send + 'static) -> Plan {
+    Plan::acts(texts.map(|text| Act::Send(frame::token(0, &text))))
+}
+
+/// So many MiB of text.
+fn text(size: usize) -> impl Iterator<Item = String> + Clone + Send {
+    iter::repeat_n("x".repeat(MIB / 16), size * 16)
+}
+
+/// Each event is as long as the text before it allows.
+fn longer_and_longer() -> impl Iterator<Item = String> + Send {
+    (0..).map(|power| "x".repeat((MIB / 2).saturating_mul(3_usize.pow(power)).min(16 * MIB)))
+}
+
+fn endless(text: &'static str) -> Plan {
+    Plan::acts(iter::repeat_with(|| Act::Send(text.repeat(10_000).into())))
+}
+
+fn empty_tokens() -> Plan {
+    let thousand = || Act::Send(b"data:{\"token\":{\"text\":\"\"}}\n\n".repeat(1000));
+    Plan::acts(iter::repeat_with(thousand).take(1000))
+}
+
+fn comments(length: usize, megabytes: usize) -> Plan {
+    let comment = format!(":{}\n\n", "x".repeat(length));
+    let chunk = comment.repeat(1_000_000 / comment.len());
+    Plan::acts(iter::repeat_with(move || Act::Send(chunk.clone().into())).take(megabytes))
+}
+
+fn event(json: &str) -> Plan {
+    Plan::bytes(vec![format!("data:{json}\n\n").into()])
+}
+
+/// Two bytes each, but many more once they are read.
+fn list(length: usize) -> String {
+    format!("[{}0]", "0,".repeat(length))
+}
+
+/// Ways to find a request.
+const A_MESSAGE: &str = "POST /conversation/";
+const A_DELETION: &str = "DELETE /conversation/";
+
+/// A server with this answer to one kind of request.
+fn answers(wanted: &'static str, answer: fn() -> String) -> Builder {
+    StandIn::builder().intercept(move |request| {
+        let Request { method, path, .. } = request;
+        let is_it = match wanted {
+            A_MESSAGE | A_DELETION => format!("{method} {path}").starts_with(wanted),
+            wanted => path == wanted,
+        };
+        (is_it && !path.ends_with("/stop-generating"))
+            .then(|| Reaction::AnswerAndClose(answer().into()))
+    })
+}
+
+fn whole(body: &str) -> String {
+    sized("200 OK", body)
+}
+
+fn refusal(body: &str) -> String {
+    sized("500 Internal Server Error", body)
+}
+
+fn sized(status: &str, body: &str) -> String {
+    let length = body.len();
+    format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\n\r\n{body}")
+}
+
+fn head(headers: &str) -> String {
+    format!("HTTP/1.1 200 OK\r\n{headers}content-length: 0\r\n\r\n")
+}
+
+fn header(begin: &str, length: usize) -> String {
+    let colon = if begin.contains(':') { "" } else { ": " };
+    format!("{begin}{colon}{}\r\n", "x".repeat(length))
+}
+
+fn reply() -> String {
+    let events = [frame::token(0, "Hi"), frame::last(1, "", "Hi", None)].concat();
+    String::from_utf8(events).unwrap()
+}
+
+/// A good reply, under a head that ends in the name of its length.
+fn stream(headers: &str) -> String {
+    let (reply, begin) = (
+        reply(),
+        "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream",
+    );
+    format!("{begin}\r\n{headers}{}\r\n\r\n{reply}", reply.len())
+}
+
+fn head_of_chunks() -> String {
+    "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+        .to_owned()
+}
+
+/// A good reply up to its trailers.
+fn chunked() -> String {
+    let reply = reply();
+    format!("{}{:x}\r\n{reply}\r\n0\r\n", head_of_chunks(), reply.len())
+}
+
+/// A server that takes no settings, and whose only model has a long name.
+fn models() -> Builder {
+    StandIn::builder().intercept(|request| {
+        let answer = match request.path.as_str() {
+            "/settings" => refusal(r#"{"type":"error","error":{"message":"Internal Error"}}"#),
+            "/__data.json" => {
+                let data = json!([{"models": 1}, vec![2; 10_000], {"id": 3}, "x".repeat(MIB / 2)]);
+                whole(&json!({"nodes": [{"data": data}]}).to_string())
+            }
+            _ => return None,
+        };
+        Some(Reaction::Answer(answer.into()))
+    })
+}
+
+/// In the environment of a client's process: the server that it has to ask.
+const URL: &str = "H2O_CHAT_HOSTILE_URL";
+
+#[test]
+fn no_server_can_fill_the_memory() {
+    if let Ok(url) = env::var(URL) {
+        return be_a_client(&url);
+    }
+    let ordinary = run(&Case("a short reply", StandIn::builder, "Reply", 0));
+    println!("{ordinary:>8} KiB for a short reply, and more for");
+    let cases = Mutex::new(CASES.iter());
+    let next = || cases.lock().unwrap().next();
+    let walk = || {
+        while let Some(case) = next() {
+            let &Case(what, .., most) = case;
+            let more = run(case).saturating_sub(ordinary);
+            println!("{more:>8} KiB {what}");
+            assert!(more <= most * 1024, "{what}: {more} KiB more");
+        }
+    };
+    thread::scope(|scope| {
+        scope.spawn(walk);
+        walk();
+    });
+}
+
+/// Lets a client in a process of its own, so that the system's figure for its memory is that of this case alone,
+/// ask the server. Returns its peak in KiB, or 0 where the system does not tell.
+fn run(&Case(what, server, ends, _): &Case) -> u64 {
+    let server = server().start();
+    let output = Command::new(env::current_exe().unwrap())
+        .args(["no_server_can_fill_the_memory", "--exact", "--nocapture"])
+        .env(URL, server.url())
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let told = serde_json::from_slice::<Value>(&output.stderr);
+    let told = told.unwrap_or_else(|_| panic!("{what}: {output:?}"));
+    assert_eq!(told["ends"], ends, "{what}: {told}");
+    server.wait_for("nothing to be left but what is named", |counts| {
+        counts.running == 0 && counts.conversations == told["left"]
+    });
+    told["peak"].as_u64().unwrap_or_default()
+}
+
+/// Asks the server, and tells how that ended.
+fn be_a_client(url: &str) {
+    let builder = Client::builder(url).proxy(Proxy::none()).retries(0);
+    let client = builder.deadline(Duration::from_secs(300)).build().unwrap();
+    let (ends, message) = match client.ask("hello") {
+        Ok(_) => ("Reply".to_owned(), String::new()),
+        Err(error) => (ending(&error), error.to_string()),
+    };
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let peak = peak.and_then(|peak| peak.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+    let left = client.leftovers().len();
+    eprintln!(
+        "{}",
+        json!({"ends": ends, "message": message, "left": left, "peak": peak})
+    );
+}
+
+fn ending(error: &Error) -> String {
+    format!("{:?} at {:?}", error.kind(), error.step())
+}
+
+/// What turns the line of whoever reads it, moves a terminal's cursor, or hides.
+const WORDS: &str = "one\r\n two\u{1b}[2J\u{1b}]0;x\u{7}\u{9b}31m\u{8}\u{85}three\u{2028}four\u{2029}five\u{202e}six\u{2066}\
+                     seven\u{200f}\u{200b}\u{feff}\u{e0041}eight";
+
+/// The parts of it that may be shown.
+const SHOWN: [&str; 8] = [
+    "one", "two", "three", "four", "five", "six", "seven", "eight",
+];
+
+fn in_json(key: &str) -> String {
+    json!({ key: WORDS }).to_string()
+}
+
+#[test]
+fn what_a_server_says_is_shown_on_one_line_and_does_nothing_there() {
+    let page = || refusal(&format!("<html><title>{WORDS}</title></html>"));
+    let unknown = "the server does not have the model";
+    let cases: [(Builder, &[&str], &str); 8] = [
+        (
+            plans(|| Plan::bytes(vec![frame::error(WORDS, "generation")])),
+            &[],
+            "the server reported",
+        ),
+        (
+            plans(|| event(&in_json("nonsense"))),
+            &[],
+            "an event is not what",
+        ),
+        (
+            answers(A_MESSAGE, || refusal(&in_json("error"))),
+            &[],
+            "500",
+        ),
+        (answers(A_MESSAGE, || refusal(WORDS)), &[], "500"),
+        (answers("/conversation", page), &[], "500"),
+        (
+            answers("/conversation", || whole(&in_json("conversationId"))),
+            &[],
+            "unexpected answer",
+        ),
+        (
+            StandIn::builder().models(&[WORDS]),
+            &["--model", "my/model"],
+            unknown,
+        ),
+        (StandIn::builder().models(&[WORDS]), &["--check"], ""),
+    ];
+    for (builder, arguments, beginning) in cases {
+        let server = builder.start();
+        let output = example::command("ask")
+            .args(["--url", &server.url(), "--retries", "0"])
+            .args(arguments)
+            .args(["--", "hello"])
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let said = if beginning.is_empty() {
+            &output.stdout
+        } else {
+            &output.stderr
+        };
+        let said = std::str::from_utf8(said).unwrap();
+        let line = said.strip_suffix('\n').unwrap_or(said);
+        assert!(line.contains(beginning), "{line}");
+        assert!(SHOWN.iter().all(|word| line.contains(word)), "{line}");
+        let acts = |c: &char| c.is_control() || WORDS.contains(*c) && !c.is_ascii();
+        assert_eq!(line.chars().find(acts), None, "{line}");
+    }
+}
+
+/// Needs a command that makes a terminal.
+#[cfg(target_os = "linux")]
+#[test]
+fn tokens_are_pictures_on_a_terminal_and_as_they_came_elsewhere() {
+    const TEXT: &str = " \u{1b}[31mred\u{7}\u{9b}2J\u{202e}der";
+    let server = StandIn::builder().plan(|_| Plan::tokens([TEXT])).start();
+    let ask = example::command("ask");
+    let run = |mut command: Command| {
+        let command = command.env("H2O_CHAT_URL", server.url());
+        let output = command.stdin(Stdio::null()).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let mut terminal = Command::new("script");
+    terminal
+        .args(["--quiet", "--return", "--command"])
+        .arg(format!("'{}' hello", ask.get_program().display()))
+        .arg("/dev/null");
+    assert_eq!(run(terminal).trim_end(), " ␛[31mred␇\u{fffd}2J\u{fffd}der");
+    let mut elsewhere = ask;
+    elsewhere.arg("hello");
+    assert_eq!(run(elsewhere), format!("{TEXT}\n"));
+}
+
+#[test]
+fn a_set_cookie_gets_nothing_else_into_a_request() {
+    let long = |name: &str| header(&format!("set-cookie: {name}="), 1000);
+    let many: String = (0..15).map(|n| long(&format!("c{n}"))).collect();
+    let refused = Err("Protocol at Settings");
+    let too_large = Err("TooLarge at Settings");
+    // What is set together with the settings; then the cookies of the deletion, which ends a good reply: the
+    // session and, if there are some, others.
+    let cases = [
+        (
+            "set-cookie: hf-chat=a; Path=/\r\n".to_owned(),
+            Ok("hf-chat=a"),
+        ),
+        ("set-cookie: hf-chat=a\r\n b\r\n".to_owned(), refused),
+        ("set-cookie: hf-chat=a\r\n\tb\r\n".to_owned(), refused),
+        ("set-cookie: hf-chat=a\rx: b\r\n".to_owned(), refused),
+        ("set-cookie: hf-chat=a\0b\r\n".to_owned(), refused),
+        ("set-cookie: hf-chat=a\u{b}b\r\n".to_owned(), refused),
+        // This is how a header ends as well.
+        (
+            "set-cookie: hf-chat=a\nx: b\r\n".to_owned(),
+            Ok("hf-chat=a"),
+        ),
+        (
+            "set-cookie: hf-chat=a%0d%0ab\r\n".to_owned(),
+            Ok("hf-chat=a%0d%0ab"),
+        ),
+        (
+            "set-cookie: hf-chat=a, x=b\r\n".to_owned(),
+            Ok("hf-chat=own"),
+        ),
+        (
+            "set-cookie: hf-chat=a\u{2028}b\r\n".to_owned(),
+            Ok("hf-chat=own"),
+        ),
+        ("set-cookie: hf-chat=\r\n".to_owned(), Ok("hf-chat=own")),
+        ("set-cookie: lb=a\tb\r\n".to_owned(), Ok("hf-chat=own")),
+        (
+            "set-cookie: lb=a b\"; x\r\n".to_owned(),
+            Ok("hf-chat=own; lb=a b\""),
+        ),
+        (header("set-cookie: hf-chat=", 15_000), Ok("hf-chat=own")),
+        (many, Ok("hf-chat=own; c0=")),
+        (header("set-cookie: hf-chat=", MIB), too_large),
+        (header("set-cookie: lb=", MIB), too_large),
+    ];
+    for (set, expected) in cases {
+        let answer =
+            format!("HTTP/1.1 200 OK\r\n{set}content-length: 19\r\n\r\n{{\"type\":\"redirect\"}}");
+        // Once only: then the client has to post its settings again, under what the session is now.
+        let answer = Mutex::new(Some(answer));
+        let server = StandIn::builder()
+            .intercept(move |_| {
+                let answer = answer.lock().unwrap().take()?;
+                Some(Reaction::Answer(answer.into()))
+            })
+            .start();
+        let client = Client::builder(&server.url()).session("own").retries(0);
+        let ended = client.build().unwrap().ask("hello");
+        let requests = server.requests();
+        let last = requests.last().unwrap();
+        match expected {
+            Ok(cookies) => {
+                ended.unwrap();
+                let sent = last.header("cookie").unwrap();
+                assert!(
+                    sent.starts_with(cookies) && sent.len() < 5000,
+                    "{set:.40?}: {sent}"
+                );
+                assert!(
+                    cookies.contains("c0=") || sent == cookies,
+                    "{set:.40?}: {sent}"
+                );
+                assert_eq!((last.method.as_str(), last.header("x")), ("DELETE", None));
+            }
+            Err(kind) => {
+                assert_eq!(ending(&ended.unwrap_err()), kind, "{set:.40?}");
+                assert_eq!(requests.len(), 1);
+            }
+        }
+        assert_eq!(server.counts().conversations, 0);
+    }
+}
