@@ -10,6 +10,8 @@ mod conversations;
 mod current;
 #[path = "stand_in/strict_lines.rs"]
 mod lines;
+#[path = "stand_in/strict_older.rs"]
+mod older;
 #[path = "stand_in/raw_chat.rs"]
 mod raw_chat;
 #[path = "stand_in/raw_client.rs"]

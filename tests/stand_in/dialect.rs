@@ -24,6 +24,9 @@ impl Dialect {
         Self::Newest,
     ];
 
+    /// Those which a client can have a conversation with: v0.7 is only there to be refused.
+    pub const SPOKEN: [Self; 4] = [Self::Classic, Self::Json, Self::Form, Self::Newest];
+
     pub fn name(self) -> &'static str {
         match self {
             Self::Classic => "classic",
