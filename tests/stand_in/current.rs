@@ -122,11 +122,12 @@ fn api(exchange: &Exchange, path: &str) -> Result<Answer, Answer> {
 
 fn settings(exchange: &Exchange) -> Result<Answer, Answer> {
     let body = exchange.json()?;
-    let first = &exchange.config.models[0];
+    let model = body["activeModel"].as_str();
+    let model = model.or_else(|| exchange.config.models.first().map(String::as_str));
     let settings = Settings {
         accepted: body["ethicsModalAccepted"] == true,
         shares: body["shareConversationsWithModelAuthors"] != false,
-        active_model: body["activeModel"].as_str().unwrap_or(first).to_string(),
+        active_model: model.unwrap_or_default().to_string(),
     };
     exchange.state.save_settings(&exchange.session, settings);
     Ok(Answer::new(200))
@@ -153,12 +154,11 @@ fn create(exchange: &Exchange) -> Result<Answer, Answer> {
         messages,
     };
     let id = exchange.state.create(conversation.clone());
-    let packed = match dialect {
-        Dialect::Newest => {
-            let packed = Value::from(api::packed(&id, &conversation));
-            format!(r#","conversation":{packed}"#)
-        }
-        _ => String::new(),
+    let packed = if dialect == Dialect::Newest && !exchange.config.hides_root {
+        let packed = Value::from(api::packed(&id, &conversation));
+        format!(r#","conversation":{packed}"#)
+    } else {
+        String::new()
     };
     let answer = Answer::new(200).header("content-type", "application/json");
     Ok(answer.body(format!(r#"{{"conversationId":"{id}"{packed}}}"#)))

@@ -81,6 +81,7 @@ struct Config {
     requires_login: bool,
     welcome_modal: bool,
     api_disabled: bool,
+    hides_root: bool,
     idle: Duration,
     stop_delay: Duration,
     ignores_second_stop: bool,
@@ -151,6 +152,13 @@ impl Builder {
     #[must_use]
     pub fn api_disabled(mut self) -> Self {
         self.config.api_disabled = true;
+        self
+    }
+
+    /// The root of a conversation has to be asked for, as of the first of the newest servers.
+    #[must_use]
+    pub fn hides_root(mut self) -> Self {
+        self.config.hides_root = true;
         self
     }
 
@@ -248,6 +256,7 @@ impl StandIn {
                 requires_login: false,
                 welcome_modal: false,
                 api_disabled: false,
+                hides_root: false,
                 idle: Duration::from_secs(5),
                 stop_delay: Duration::ZERO,
                 ignores_second_stop: false,

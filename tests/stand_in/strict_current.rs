@@ -161,6 +161,21 @@ fn the_answer_is_there_before_it_is_complete() {
 }
 
 #[test]
+fn a_root_that_is_hidden_is_told_by_the_api() {
+    let server = StandIn::builder().dialect(Dialect::Newest).hides_root();
+    let server = server.start();
+    let mut client = Client::of(&server);
+    let created = client.ask(&create("other/model", ""));
+    let id = server.conversations()[0].clone();
+    let headers = format!("{VARY}content-type: application/json\r\n{COOKIE}");
+    let body = format!(r#"{{"conversationId":"{id}"}}"#);
+    assert_eq!(created, chunked("200 OK", &headers, &body));
+    let told = client.ask(&conversation(&id));
+    assert!(told.contains("access-control-allow-methods"), "{told}");
+    assert!(told.contains(r#""from":"system""#), "{told}");
+}
+
+#[test]
 fn a_page_tells_what_the_api_does_not() {
     let server = StandIn::builder()
         .dialect(Dialect::Newest)
