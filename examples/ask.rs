@@ -1,15 +1,20 @@
 //! Asks one question and prints the reply as it arrives.
 //!
 //! Without a URL it talks to a stand-in server that it starts itself. The text goes to standard output and
-//! everything else to standard error. Exits with 1 after an error, 2 if the command line cannot be used.
+//! everything else to standard error. Exits with 1 after an error, 2 if the command line cannot be used, and 130
+//! after Ctrl-C.
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Read, Write};
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use h2o_chat::{Client, ErrorKind, Message, Proxy, Request};
+use h2o_chat::{Client, ErrorKind, Message, Proxy, Request, Stop};
 use serde_json::Value;
+use signal_hook::consts::SIGINT;
+use signal_hook::flag;
 
 #[path = "../tests/stand_in/mod.rs"]
 mod stand_in;
@@ -17,7 +22,8 @@ mod stand_in;
 const HELP: &str = "\
 Usage: ask [OPTIONS] [PROMPT…]
 
-Standard input, if it is not a terminal, comes before the prompt.
+Standard input, if it is not a terminal, comes before the prompt. Ctrl-C stops the
+reply and deletes the conversation; a second one ends the program at once.
 
   --url URL          the server; without, a stand-in is started [H2O_CHAT_URL]
   --model M          the model to ask [H2O_CHAT_MODEL]
@@ -53,7 +59,11 @@ enum Failure {
     Check(h2o_chat::Error),
     Input(io::Error),
     Output(io::Error),
+    Signal(io::Error),
 }
+
+/// What a shell expects of a program that Ctrl-C has ended.
+const INTERRUPTED: u8 = 130;
 
 fn main() -> ExitCode {
     let options = match options() {
@@ -120,14 +130,29 @@ fn ask(client: &Client, options: &Options, screen: &mut Screen) -> Result<(), Fa
     for (name, value) in &options.params {
         request = request.param(name, value.clone());
     }
+    // Not before the prompt is there: whoever waits for that has nothing to tidy up.
+    let stop = stop_on_ctrl_c().map_err(Failure::Signal)?;
+    request = request.stop(&stop);
     screen.start = Instant::now();
     let answered = if options.stream {
         stream(client, request, screen)
     } else {
         whole(client, request, screen)
     };
-    let closed = screen.close(answered.is_ok());
+    // On a terminal the cursor stands behind a ^C.
+    let is_interrupted = answered.as_ref().is_err_and(Failure::is_interruption);
+    let closed = screen.close(answered.is_ok() || is_interrupted);
     answered.and(closed.map_err(Failure::Output))
+}
+
+/// A stop that Ctrl-C makes.
+fn stop_on_ctrl_c() -> io::Result<Stop> {
+    let interrupted = Arc::new(AtomicBool::new(false));
+    // First the second Ctrl-C, which finds the flag set: it ends the program at once.
+    let code = INTERRUPTED.into();
+    flag::register_conditional_shutdown(SIGINT, code, Arc::clone(&interrupted))?;
+    flag::register(SIGINT, Arc::clone(&interrupted))?;
+    Ok(Stop::from(interrupted))
 }
 
 fn stream(client: &Client, request: Request, screen: &mut Screen) -> Result<(), Failure> {
@@ -311,6 +336,13 @@ fn seconds(text: &str) -> Result<Duration, Failure> {
 
 fn report(failure: &Failure) -> ExitCode {
     let (message, code) = match failure {
+        Failure::Chat(error) if failure.is_interruption() => {
+            // As it was wished, unless something is left of it.
+            if error.undeleted().is_none() && !error.maybe_undeleted() {
+                return ExitCode::from(INTERRUPTED);
+            }
+            (error.to_string(), INTERRUPTED)
+        }
         Failure::Usage(message) => (format!("{message}; see --help"), 2),
         Failure::Chat(error) if error.kind() == ErrorKind::Input => (error.to_string(), 2),
         Failure::Chat(error) => (error.to_string(), 1),
@@ -320,6 +352,7 @@ fn report(failure: &Failure) -> ExitCode {
         }
         Failure::Input(error) => (format!("standard input: {error}"), 1),
         Failure::Output(error) => (format!("standard output: {error}"), 1),
+        Failure::Signal(error) => (format!("Ctrl-C: {error}"), 1),
     };
     let line = harmless(&message).replace('\n', " ");
     complain(writeln!(io::stderr(), "ask: {line}"));
@@ -329,6 +362,12 @@ fn report(failure: &Failure) -> ExitCode {
 /// When even standard error is gone there is nobody left to tell.
 fn complain(written: io::Result<()>) {
     drop(written);
+}
+
+impl Failure {
+    fn is_interruption(&self) -> bool {
+        matches!(self, Failure::Chat(error) if error.kind() == ErrorKind::Stopped)
+    }
 }
 
 impl From<h2o_chat::Error> for Failure {

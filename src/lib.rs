@@ -43,8 +43,8 @@
 //! [cleanup budget](ClientBuilder::cleanup_budget), 3 seconds by default, if the server does not answer.
 //!
 //! Destructors do not run, and the conversation stays on the server, when the process is ended by a signal
-//! (Ctrl-C included), [`std::process::exit`] or `panic = "abort"`, and after [`std::mem::forget`]. To find
-//! such conversations again, choose the [`Session`] yourself and keep it.
+//! (Ctrl-C too, [unless it is handled](#ending-cleanly-on-ctrl-c)), [`std::process::exit`] or `panic = "abort"`, and
+//! after [`std::mem::forget`]. To find such conversations again, choose the [`Session`] yourself and keep it.
 //!
 //! `let _ = client.generate(…)?` drops the reply at once: it is stopped and deleted before it is read.
 //!
@@ -60,6 +60,48 @@
 //! system can end; a server given by its number needs none. Connecting, and sending to a server that does not read,
 //! notice a stop only when the nearest limit is reached; and as what is sent ends a silence as well, a server that
 //! reads slowly can make sending a large prompt overrun a limit.
+//!
+//! # Ending cleanly on Ctrl-C
+//!
+//! Unhandled, Ctrl-C ends the process where it is, and the server goes on generating. Instead let it set a flag that is
+//! the call's [`Stop`]: wherever the call waits, for the first token as well, it then fails with
+//! [`ErrorKind::Stopped`] within 0.1 seconds, has the generation stopped and the conversation deleted, and the program
+//! ends as it would after any other error. With the crate [`signal-hook`](https://docs.rs/signal-hook) that takes
+//! neither a thread nor `unsafe`:
+//!
+//! ```no_run
+//! use std::process::ExitCode;
+//! use std::sync::Arc;
+//! use std::sync::atomic::AtomicBool;
+//!
+//! use h2o_chat::{Client, ErrorKind, Request, Stop};
+//! use signal_hook::consts::SIGINT;
+//! use signal_hook::flag;
+//!
+//! fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
+//!     let interrupted = Arc::new(AtomicBool::new(false));
+//!     // First the second Ctrl-C, which finds the flag set: it ends the program at once.
+//!     flag::register_conditional_shutdown(SIGINT, 130, Arc::clone(&interrupted))?;
+//!     flag::register(SIGINT, Arc::clone(&interrupted))?;
+//!     let stop = Stop::from(interrupted);
+//!
+//!     let client = Client::new("http://127.0.0.1:3000")?;
+//!     match client.ask(Request::new("Why is the sky blue?").stop(&stop)) {
+//!         Ok(text) => println!("{text}"),
+//!         Err(error) if error.kind() == ErrorKind::Stopped => {
+//!             println!("{}", error.received());
+//!             // What a shell expects of a program that Ctrl-C has ended.
+//!             return Ok(ExitCode::from(130));
+//!         }
+//!         Err(error) => return Err(error.into()),
+//!     }
+//!     Ok(ExitCode::SUCCESS)
+//! }
+//! ```
+//!
+//! The example `ctrl_c` does it token by token. `SIGTERM` can be given the same flag. A stop does not interrupt a
+//! connection that is being made, nor the tidying up after it, which takes at most the
+//! [cleanup budget](ClientBuilder::cleanup_budget): that is what the second Ctrl-C is for.
 //!
 //! # Trying again
 //!

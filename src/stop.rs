@@ -26,6 +26,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// }
 /// # Ok::<(), h2o_chat::Error>(())
 /// ```
+/// A flag that is there already can be the stop's, one that a signal sets for example: see
+/// [Ending cleanly on Ctrl-C](crate#ending-cleanly-on-ctrl-c).
 #[derive(Clone, Debug, Default)]
 pub struct Stop(Arc<AtomicBool>);
 
@@ -35,9 +37,16 @@ impl Stop {
         self.0.store(true, Ordering::Release);
     }
 
-    /// Whether [`stop`](Stop::stop) was called.
+    /// Whether [`stop`](Stop::stop) was called, or the flag set that this was made of.
     #[must_use]
     pub fn is_stopped(&self) -> bool {
         self.0.load(Ordering::Acquire)
+    }
+}
+
+/// A stop that is made by whoever sets this flag.
+impl From<Arc<AtomicBool>> for Stop {
+    fn from(flag: Arc<AtomicBool>) -> Stop {
+        Stop(flag)
     }
 }
