@@ -234,6 +234,8 @@ fn an_environment_that_cannot_be_read_is_not_passed_over() {
 fn options_and_standard_input_reach_the_server() {
     let server = StandIn::start();
     let arguments = [
+        "--session",
+        "a-session",
         "--model",
         "other/model",
         "--param",
@@ -261,6 +263,7 @@ fn options_and_standard_input_reach_the_server() {
     );
 
     let requests = server.requests();
+    assert_eq!(requests[0].header("cookie"), Some("hf-chat=a-session"));
     assert_eq!(requests[1].json()["model"], "other/model");
     let message = requests[2].json();
     assert_eq!(message["inputs"], "a text\nof lines\nSummarise this.");

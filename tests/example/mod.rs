@@ -13,9 +13,9 @@ pub fn command(name: &str) -> Command {
         command.env_remove(variable);
         command.env_remove(variable.to_lowercase());
     }
-    command
-        .env_remove("H2O_CHAT_URL")
-        .env_remove("H2O_CHAT_MODEL");
+    for variable in ["H2O_CHAT_URL", "H2O_CHAT_MODEL", "H2O_CHAT_SESSION"] {
+        command.env_remove(variable);
+    }
     command
 }
 
