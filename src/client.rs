@@ -140,13 +140,14 @@ impl Client {
         self.shared.server.conversations(&watch)
     }
 
-    /// Deletes a conversation of the client's [session](Client::session) by its id. One that is gone already is no error.
+    /// Deletes a conversation of the client's [session](Client::session) by its id; what may still be generated in it is
+    /// stopped first. One that is gone already is no error.
     ///
     /// # Errors
     /// If that cannot be an id, or the server cannot be reached within the
     /// [cleanup budget](ClientBuilder::cleanup_budget), or refuses.
     pub fn delete(&self, id: &str) -> Result<()> {
-        self.shared.remove(&self.place(id)?, false)
+        self.shared.remove(&self.place(id)?, true)
     }
 
     fn place(&self, id: &str) -> Result<Place> {

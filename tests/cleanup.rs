@@ -1,6 +1,7 @@
 //! Nothing stays behind: a conversation is deleted, and a generation stopped, on every path.
 
 use std::io;
+use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, mpsc};
 use std::thread;
@@ -143,6 +144,20 @@ fn keep_leaves_the_conversation_and_stops_the_generation() {
 
     client.generate(ENDLESS).unwrap().keep().delete().unwrap();
     assert_eq!(server.conversations().len(), 1);
+}
+
+#[test]
+fn deleting_by_id_stops_what_a_killed_process_left_running() {
+    let server = StandIn::start();
+    let killed = client(&server);
+    let tokens = killed.generate(ENDLESS).unwrap();
+    let id = tokens.conversation_id().to_owned();
+    // As little of it runs as after a signal.
+    mem::forget(tokens);
+
+    let later = Client::builder(&server.url()).session(killed.session());
+    later.build().unwrap().delete(&id).unwrap();
+    assert_stopped_then_deleted(&server);
 }
 
 #[test]
