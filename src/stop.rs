@@ -26,6 +26,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// }
 /// # Ok::<(), h2o_chat::Error>(())
 /// ```
+///
 /// A flag that is there already can be the stop's, one that a signal sets for example: see
 /// [Ending cleanly on Ctrl-C](crate#ending-cleanly-on-ctrl-c).
 #[derive(Clone, Debug, Default)]

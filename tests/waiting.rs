@@ -1,5 +1,7 @@
 //! Limits and stops, wherever a call waits.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use h2o_chat::{Client, ClientBuilder, Error, ErrorKind, Limit, Request, Step, Stop};
@@ -78,6 +80,20 @@ fn a_stop_acts_while_the_head_is_awaited() {
     assert_eq!(error.step(), Step::Message);
     assert_nothing_left(&server);
     assert_goes_on(&client);
+}
+
+#[test]
+fn a_flag_that_something_else_sets_is_a_stop() {
+    let server = StandIn::start();
+    let client = builder(&server).build().unwrap();
+    let flag = Arc::new(AtomicBool::new(false));
+    let request = Request::new("/slow").stop(&Stop::from(Arc::clone(&flag)));
+    let mut tokens = client.generate(request).unwrap();
+    tokens.next().unwrap().unwrap();
+    flag.store(true, Ordering::SeqCst);
+    let error = tokens.find_map(Result::err).unwrap();
+    assert_eq!(error.kind(), ErrorKind::Stopped);
+    assert_nothing_left(&server);
 }
 
 #[test]
