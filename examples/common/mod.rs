@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use h2o_chat::{Client, ClientBuilder, ErrorKind, Proxy};
 
+pub mod lines;
 pub mod signals;
 #[path = "../../tests/stand_in/mod.rs"]
 pub mod stand_in;
