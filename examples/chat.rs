@@ -6,7 +6,7 @@
 
 use std::process::ExitCode;
 
-use h2o_chat::{Client, Conversation, Error, ErrorKind, Request, Role, Tokens};
+use h2o_chat::{Client, Conversation, Error, Request, Role, Tokens};
 
 mod common;
 
@@ -236,10 +236,10 @@ impl Chat {
         let shown = show(tokens, &mut self.screen, self.is_terminal);
         self.screen.close(shown.is_ok())?;
         match shown {
-            Err(Failure::Chat(error)) if error.kind() == ErrorKind::Stopped => self.ended(),
+            Ok(()) => self.part(),
+            Err(failure) if failure.is_interruption() => self.ended(),
             Err(Failure::Chat(error)) => self.complain(&error),
             Err(failure) => Err(failure),
-            Ok(()) => self.part(),
         }
     }
 

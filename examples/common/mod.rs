@@ -23,6 +23,8 @@ pub enum Failure {
     Input(io::Error),
     Output(io::Error),
     Signals(io::Error),
+    /// By a signal, as it was wished.
+    Interrupted,
     /// It has been told of already.
     Told,
 }
@@ -207,6 +209,7 @@ pub fn finish(program: &str, outcome: &Result<(), Failure>) -> ExitCode {
         return ExitCode::SUCCESS;
     };
     let (message, code) = match failure {
+        Failure::Interrupted => return ExitCode::from(INTERRUPTED),
         Failure::Chat(error) if failure.is_interruption() => {
             // As it was wished, unless something is left of it.
             if error.undeleted().is_none() && !error.maybe_undeleted() {
