@@ -141,6 +141,33 @@ fn what_the_models_server_judges_is_left_to_it() {
 }
 
 #[test]
+fn a_password_in_a_url_that_cannot_be_read_is_not_shown() {
+    for url in [
+        "http://user:sec/ret@host",
+        "http://user:secret#x@host",
+        "http://user:secret?x@host",
+        "http://secret:1234/ret@host",
+        "http:/user:secret@host",
+        "http:///user:secret@host",
+        "https//user:secret@host",
+        "ftp://user:sec@ret@host",
+    ] {
+        let by_proxy = Client::builder(URL).proxy(Proxy::url(url));
+        let errors = [Client::builder(url).build(), by_proxy.build()].map(Result::unwrap_err);
+        let shown = format!(
+            "{errors:?} {} {} {:?}",
+            errors[0],
+            errors[1],
+            Proxy::url(url)
+        );
+        for part in ["secret", "sec/", "ret@", "sec@"] {
+            assert!(!shown.contains(part), "{shown}");
+        }
+        errors.iter().for_each(assert_refused);
+    }
+}
+
+#[test]
 fn debug_shows_no_secret_and_no_prompt() {
     let builder = Client::builder("http://user:secret@127.0.0.1:9")
         .session("secret-session")

@@ -45,35 +45,48 @@ impl Proxy {
 
     /// The proxy as ureq knows it, for a server of this address.
     pub(crate) fn judged(&self, server: &BaseUrl) -> Result<Option<ureq::Proxy>> {
-        let proxy = match &self.0 {
-            Choice::None => None,
-            Choice::Env if server.is_loopback() => None,
-            Choice::Env => ureq::Proxy::try_from_env(),
+        match &self.0 {
+            Choice::None => Ok(None),
+            Choice::Env if server.is_loopback() => Ok(None),
+            Choice::Env => ureq::Proxy::try_from_env()
+                .map(|proxy| judge(proxy, "of the environment"))
+                .transpose(),
             Choice::Url(url) => {
-                let unfit = || Error::input(format!("{:?} is no proxy's URL", without_user(url)));
-                Some(ureq::Proxy::new(url.trim()).map_err(|error| unfit().with_source(error))?)
+                let shown = format!("{:?}", without_user(url));
+                let unfit = |why| Error::input(format!("{shown} is no proxy's URL{why}"));
+                if has_more_than_a_host(url.trim()) {
+                    return Err(unfit(": it has more than a host and a port"));
+                }
+                let proxy = ureq::Proxy::new(url.trim());
+                let proxy = proxy.map_err(|error| unfit("").with_source(error))?;
+                judge(proxy, &shown).map(Some)
             }
-        };
-        proxy.map(judge).transpose()
+        }
     }
 }
 
+/// A path, a query or a fragment, which ureq would pass over, and a part of a password may have become.
+fn has_more_than_a_host(url: &str) -> bool {
+    let after_scheme = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = after_scheme.strip_suffix('/').unwrap_or(after_scheme);
+    authority.contains(['/', '?', '#'])
+}
+
 /// Refuses what ureq would take and then do something else with.
-fn judge(proxy: ureq::Proxy) -> Result<ureq::Proxy> {
+fn judge(proxy: ureq::Proxy, shown: &str) -> Result<ureq::Proxy> {
     let authority = proxy
         .uri()
         .authority()
         .map_or("", |authority| authority.as_str());
-    let shown = without_user(&proxy.uri().to_string());
     if proxy.host().is_empty() || has_bad_port(authority) {
         return Err(Error::input(format!(
-            "the proxy {shown:?} has no host, or a port that is not a number from 1 to 65535"
+            "the proxy {shown} has no host, or a port that is not a number from 1 to 65535"
         )));
     }
     match proxy.protocol() {
         ProxyProtocol::Http | ProxyProtocol::Socks5 | ProxyProtocol::Socks5h => Ok(proxy),
         other => Err(Error::input(format!(
-            "the proxy {shown:?} speaks {other}; http, socks5 and socks5h are supported"
+            "the proxy {shown} speaks {other}; http, socks5 and socks5h are supported"
         ))),
     }
 }

@@ -45,6 +45,11 @@ impl BaseUrl {
         if url.contains(['?', '#']) {
             return Err(unfit("has a query or a fragment, which have no place here"));
         }
+        if uri.path().contains('@') {
+            return Err(unfit(
+                "has an @ after its host; in a user or password, / ? # are written %2F %3F %23",
+            ));
+        }
         let path = uri.path().trim_end_matches('/');
         let host_and_port = authority.as_str().rsplit('@').next().unwrap_or_default();
         Ok(BaseUrl {
@@ -88,16 +93,19 @@ impl fmt::Debug for BaseUrl {
     }
 }
 
-/// The URL as it may be shown; it need not be a good one.
+/// The URL as it may be shown; it need not be a good one. In a bad one a password can be anywhere before an `@`.
 pub(super) fn without_user(url: &str) -> String {
     let (scheme, rest) = match url.split_once("://") {
-        Some((scheme, rest)) => (format!("{scheme}://"), rest),
-        None => (String::new(), url),
+        Some((scheme, rest)) if is_scheme(scheme) => (format!("{scheme}://"), rest),
+        _ => (String::new(), url),
     };
-    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-    let (authority, path) = rest.split_at(end);
-    let host = authority.rsplit('@').next().unwrap_or_default();
-    format!("{scheme}{host}{path}")
+    let shown = rest.rsplit('@').next().unwrap_or_default();
+    format!("{scheme}{shown}")
+}
+
+fn is_scheme(text: &str) -> bool {
+    let of_a_scheme = |c: char| c.is_ascii_alphanumeric() || "+-.".contains(c);
+    text.starts_with(|c: char| c.is_ascii_alphabetic()) && text.chars().all(of_a_scheme)
 }
 
 /// `http::Uri` takes any digits for a port, and a port out of range for none.
@@ -155,11 +163,26 @@ mod tests {
             "http://user:secret@host/?a=b",
             "http://user:secret@host/#a",
             "http://user:secret@ho st",
+            "http://user:sec/ret@host",
+            "http://user:secret/x@host",
+            "http://secret:1234/ret@host",
+            "http://user:secret#x@host",
+            "http://user:secret?x@host",
+            "http://user:secret@x@ho st",
+            "http:/user:secret@host",
+            "http:///user:secret@host",
+            "https//user:secret@host",
+            "user:secret@host",
+            "user:secret://x@host",
         ];
         for url in bad {
             let error = BaseUrl::parse(url).expect_err(url);
             assert_eq!(error.kind(), crate::ErrorKind::Input);
-            assert!(!format!("{error} {error:?}").contains("secret"), "{error}");
+            let shown = format!("{error} {error:?}");
+            assert!(
+                !shown.contains("secret") && !shown.contains("ret@"),
+                "{error}"
+            );
         }
     }
 
