@@ -72,7 +72,7 @@ const ROWS: &[Row] = &[
     row(Step::Settings, "200 OK", JSON, "", Protocol, "not JSON"),
     row(Step::Settings, "200 OK", JSON, r#"{"type":"failure","status":400}"#, Protocol, "failure"),
     row(Step::Settings, "204 No Content", "", "", Protocol, "not JSON"),
-    with("location: /settings/\r\n", row(Step::Settings, "308 Permanent Redirect", "", "", Status, "pointing to /settings/;")),
+    with("location: /settings/\r\n", row(Step::Settings, "308 Permanent Redirect", "", "", Status, "/settings/; redirects")),
     with("location: https://chat.example.org/settings\r\n", row(Step::Settings, "301 Moved Permanently", "", "", Status, "pointing to https://chat.example.org;")),
     with("location: https://chat.example.org/login?next=%2F\r\n", row(Step::Settings, "302 Found", "", "", Login, "log in")),
     with("location: /login\r\n", row(Step::Settings, "303 See Other", "", "", Login, "log in")),

@@ -7,10 +7,10 @@ use ureq::http::header::{CONTENT_TYPE, HeaderMap, HeaderName, LOCATION, RETRY_AF
 use ureq::http::{Method, StatusCode};
 use ureq::{Body, BodyReader};
 
-use super::failure::{one_line, refused, unreadable, words};
+use super::failure::{refused, unreadable, words};
+use super::redirect::{LOG_IN, Redirect};
 use super::retry::retry_after;
 use super::session::Session;
-use super::url::without_user;
 use super::watch::Watch;
 use crate::error::{Error, ErrorKind, Result, Step};
 
@@ -105,10 +105,10 @@ impl<'a> Call<'a> {
 /// An answer whose body has not been read yet.
 pub(crate) struct Answer {
     pub(super) step: Step,
-    pub(super) path: String,
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     pub(super) body: Body,
+    pub(super) redirect: Option<Redirect>,
     /// The session after the answer.
     pub(crate) session: Session,
 }
@@ -126,7 +126,7 @@ impl Answer {
         self.header_text(&CONTENT_TYPE)
     }
 
-    /// Where it points to.
+    /// Where it points to, in the server's words.
     pub(crate) fn location(&self) -> Option<&str> {
         self.header_text(&LOCATION)
     }
@@ -152,14 +152,9 @@ impl Answer {
     pub(crate) fn refusal_and_body(self, watch: &Watch) -> (Error, Vec<u8>) {
         let (step, status) = (self.step, self.status);
         let retry_after = self.retry_after();
-        let right_url = self.right_url();
-        let (kind, remark) = match &right_url {
+        let (kind, remark) = match &self.redirect {
             _ if status == StatusCode::UNAUTHORIZED => (ErrorKind::Login, LOG_IN.to_owned()),
-            Some(url) if is_login(url) => (ErrorKind::Login, LOG_IN.to_owned()),
-            Some(url) => (
-                ErrorKind::Status,
-                format!("pointing to {url}; redirects are not followed"),
-            ),
+            Some(redirect) => (redirect.kind(), redirect.remark()),
             None => (ErrorKind::Status, String::new()),
         };
         let (body, _) = read_bounded(watch, self.body);
@@ -199,26 +194,6 @@ impl Answer {
     fn header_text(&self, name: &HeaderName) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
-
-    /// Where a redirect points to, as the base URL that it asks for.
-    fn right_url(&self) -> Option<String> {
-        if !self.status.is_redirection() {
-            return None;
-        }
-        let location = without_user(self.location()?);
-        let base = location.strip_suffix(&self.path).unwrap_or(&location);
-        Some(one_line(base))
-    }
-}
-
-const LOG_IN: &str = "its users have to log in";
-
-/// Whether a redirect leads to where users log in.
-fn is_login(location: &str) -> bool {
-    let location = location.to_lowercase();
-    ["login", "signin", "sign-in", "oauth", "authorize"]
-        .iter()
-        .any(|word| location.contains(word))
 }
 
 /// Reads to the end, but not much more than the largest body.

@@ -8,6 +8,7 @@ mod date;
 mod failure;
 mod origin;
 mod proxy;
+mod redirect;
 mod retry;
 mod session;
 mod transport;

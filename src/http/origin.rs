@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 use log::info;
 use ureq::Agent;
 use ureq::http::Request;
-use ureq::http::header::{CONTENT_TYPE, COOKIE, HeaderMap, HeaderValue, ORIGIN, REFERER};
+use ureq::http::header::{CONTENT_TYPE, COOKIE, HeaderMap, HeaderValue, LOCATION, ORIGIN, REFERER};
 
 use super::call::{Answer, Call};
 use super::cookies::Jar;
 use super::failure::unanswered;
+use super::redirect::Redirect;
 use super::retry::{Retries, Tries};
 use super::session::Session;
 use super::transport::{SameThread, connector};
@@ -140,9 +141,14 @@ impl Origin {
         let (head, body) = response
             .map_err(|error| unanswered(call.step, error))?
             .into_parts();
+        let location = head
+            .headers
+            .get(LOCATION)
+            .filter(|_| head.status.is_redirection());
+        let location = location.and_then(|location| location.to_str().ok());
         Ok(Answer {
             step: call.step,
-            path: call.path.to_owned(),
+            redirect: location.map(|location| Redirect::new(&self.base, call.path, location)),
             status: head.status,
             session: self.cookies().take(&head.headers, &used),
             headers: head.headers,

@@ -75,6 +75,36 @@ impl BaseUrl {
         &self.shown[..self.origin_length]
     }
 
+    /// The base URL that a redirect of this path asks for; if that is this one, the whole address.
+    pub(crate) fn redirected(&self, path: &str, location: &str) -> String {
+        let end = location.find(['?', '#']).unwrap_or(location.len());
+        let target = self.resolve(path, &location[..end]);
+        let base = target.trim_end_matches('/');
+        match base.strip_suffix(path).unwrap_or(base) {
+            base if base == self.shown => target,
+            base => base.to_owned(),
+        }
+    }
+
+    /// The address that a location means in an answer to this path, without user and password.
+    fn resolve(&self, path: &str, location: &str) -> String {
+        let (scheme, _) = self.shown.split_once("://").unwrap_or_default();
+        let whole = match location.split_once("://") {
+            Some((other, _)) if is_scheme(other) => location.to_owned(),
+            _ if location.starts_with("//") => format!("{scheme}:{location}"),
+            _ if location.starts_with('/') => return self.origin().to_owned() + location,
+            _ => {
+                let from = self.shown.clone() + path;
+                let folder = from.rsplit_once('/').map_or("", |(folder, _)| folder);
+                return format!("{folder}/{location}");
+            }
+        };
+        match whole.parse::<Uri>() {
+            Ok(uri) => shown(&uri).unwrap_or_else(|| without_user(&whole)),
+            Err(_) => without_user(&whole),
+        }
+    }
+
     pub(crate) fn is_loopback(&self) -> bool {
         self.loopback
     }
@@ -91,6 +121,16 @@ impl fmt::Debug for BaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.shown)
     }
+}
+
+/// A good URL as it may be shown.
+fn shown(uri: &Uri) -> Option<String> {
+    let host_and_port = uri.authority()?.as_str().rsplit('@').next()?;
+    Some(format!(
+        "{}://{host_and_port}{}",
+        uri.scheme_str()?,
+        uri.path()
+    ))
 }
 
 /// The URL as it may be shown; it need not be a good one. In a bad one a password can be anywhere before an `@`.
@@ -182,6 +222,38 @@ mod tests {
             assert!(
                 !shown.contains("secret") && !shown.contains("ret@"),
                 "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_redirect_is_named_as_the_base_url_that_it_asks_for() {
+        let cases = [
+            ("http://h:1", "https://h/settings", "https://h"),
+            (
+                "http://h:1",
+                "https://h:2/chat/settings?x=1#y",
+                "https://h:2/chat",
+            ),
+            ("http://h:1", "https://user:secret@h/settings", "https://h"),
+            ("http://h:1", "//other/settings", "http://other"),
+            ("http://h:1", "/chat/settings", "http://h:1/chat"),
+            ("http://h:1", "/chat/settings/", "http://h:1/chat"),
+            ("http://h:1/chat", "/settings", "http://h:1"),
+            ("http://h:1/chat", "home", "http://h:1/chat/home"),
+            ("http://user:secret@h:1", "/ui/settings", "http://h:1/ui"),
+            ("http://h:1", "https://h/", "https://h"),
+            // Only the slash is new.
+            ("http://h:1", "/settings/", "http://h:1/settings/"),
+            ("http://h:1", "/settings", "http://h:1/settings"),
+            ("http://h:1", "", "http://h:1/"),
+        ];
+        for (base, location, right) in cases {
+            let base = BaseUrl::parse(base).unwrap();
+            assert_eq!(
+                base.redirected("/settings", location),
+                right,
+                "{base} {location}"
             );
         }
     }
