@@ -2,6 +2,8 @@
 //!
 //! Everything below and above may use this module; it uses none of them.
 
+pub(crate) mod hint;
+
 use std::error::Error as StdError;
 use std::fmt;
 use std::time::Duration;
@@ -38,7 +40,9 @@ struct Inner {
     retry_after: Option<Duration>,
     received: String,
     undeleted: Option<String>,
-    maybe_undeleted: bool,
+    /// Not known before it is asked.
+    maybe_undeleted: Option<bool>,
+    hint: Option<&'static str>,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
@@ -72,7 +76,7 @@ pub enum ErrorKind {
     Protocol,
     /// Something in the answer exceeds what this crate is willing to hold in memory: a line of a reply of more than
     /// 1 MiB, or of 17 MiB if it is one that repeats the text; 8 MiB of text that is not iterated over but gathered; a
-    /// head of more than 16 KiB; another answer of more than 1 MiB.
+    /// head of more than 16 KiB; a list of more than 16 MiB; another answer of more than 1 MiB.
     TooLarge,
     /// A [`Stop`](crate::Stop) ended the call.
     Stopped,
@@ -146,7 +150,8 @@ impl Error {
             retry_after: None,
             received: String::new(),
             undeleted: None,
-            maybe_undeleted: false,
+            maybe_undeleted: None,
+            hint: None,
             source: None,
         }))
     }
@@ -188,7 +193,7 @@ impl Error {
 
     /// Of asking for a conversation: unless it was refused, or never asked for, there may be one.
     pub(crate) fn with_maybe_undeleted(mut self) -> Error {
-        self.0.maybe_undeleted = match self.0.kind {
+        let maybe = match self.0.kind {
             ErrorKind::Timeout(limit) => limit != Limit::Connect,
             ErrorKind::Status => self.0.status.is_some_and(|status| status > 500),
             ErrorKind::Truncated
@@ -197,6 +202,13 @@ impl Error {
             | ErrorKind::Stopped => true,
             _ => false,
         };
+        self.0.maybe_undeleted.get_or_insert(maybe);
+        self
+    }
+
+    /// Of a call that was given up between its requests: none of them is under way.
+    pub(crate) fn with_nothing_under_way(mut self) -> Error {
+        self.0.maybe_undeleted = Some(false);
         self
     }
 
@@ -260,44 +272,6 @@ impl Error {
         passing && self.0.step != Step::Delete
     }
 
-    /// What can be done about it, in a plain sentence, where there is something to say.
-    #[must_use]
-    pub fn hint(&self) -> Option<&'static str> {
-        // What a chat-ui server says to a path that it does not know.
-        let is_chat_elsewhere = self
-            .server_message()
-            .is_some_and(|said| said.contains("welcome modal"));
-        Some(match (self.0.kind, self.0.status) {
-            (ErrorKind::Connect, _) => {
-                "Nobody answers there: is the server running, and are its host and port right?"
-            }
-            (ErrorKind::Tls, _) => {
-                "The system does not trust this server's certificate, or the server does not speak https. A \
-                 certificate of one's own can be named in SSL_CERT_FILE."
-            }
-            (ErrorKind::Proxy, _) => "The proxy is the matter, not the server behind it.",
-            (ErrorKind::Login, _) => {
-                "Log in with a browser, and give its cookie to the client as the session or a Cookie header."
-            }
-            (ErrorKind::Status, Some(300..=399)) => {
-                "The server is to be found under another URL: give that to the client."
-            }
-            (ErrorKind::Status, Some(403)) if self.0.step == Step::Settings => {
-                "The server knows itself under another address: use the one that its users see in a browser."
-            }
-            (ErrorKind::Status, Some(404)) if self.0.step == Step::Settings => NO_SUCH_PATH,
-            (ErrorKind::Status, Some(405))
-                if self.0.step == Step::Settings && is_chat_elsewhere =>
-            {
-                NO_SUCH_PATH
-            }
-            (ErrorKind::Status | ErrorKind::Protocol, _) if self.0.step == Step::Settings => {
-                "This does not look like a classic chat-ui server."
-            }
-            _ => return None,
-        })
-    }
-
     /// The text that [`Client::ask`](crate::Client::ask), [`Tokens::text`](crate::Tokens::text) or
     /// [`Tokens::reply`](crate::Tokens::reply) had gathered. Empty for an error out of the iterator
     /// and of `write_to`, which have handed each token out before.
@@ -317,7 +291,7 @@ impl Error {
     /// lost. It belongs to the client's [session](crate::Client::session).
     #[must_use]
     pub fn maybe_undeleted(&self) -> bool {
-        self.0.maybe_undeleted
+        self.0.maybe_undeleted == Some(true)
     }
 
     /// Whether nothing is being generated after it: the server itself said so, or nothing had reached it. A gateway
@@ -340,9 +314,6 @@ impl Error {
         matches!(self.0.kind, ErrorKind::Stopped | ErrorKind::Timeout(_))
     }
 }
-
-const NO_SUCH_PATH: &str =
-    "There is no chat at this path: a base path may be missing in the URL, or be too much.";
 
 impl Step {
     /// The words that go before a message.
@@ -371,7 +342,7 @@ impl fmt::Display for Error {
         if let Some(id) = &self.0.undeleted {
             write!(f, " (conversation {id} could not be deleted)")?;
         }
-        if self.0.maybe_undeleted {
+        if self.maybe_undeleted() {
             f.write_str(" (a conversation may be left in the session)")?;
         }
         Ok(())
@@ -388,7 +359,7 @@ impl fmt::Debug for Error {
             .field("retry_after", &self.0.retry_after)
             .field("received", &format_args!("{} bytes", self.0.received.len()))
             .field("undeleted", &self.0.undeleted)
-            .field("maybe_undeleted", &self.0.maybe_undeleted)
+            .field("maybe_undeleted", &self.maybe_undeleted())
             .finish_non_exhaustive()
     }
 }

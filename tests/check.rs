@@ -1,8 +1,10 @@
 //! What a server offers, what it expects, and what is wrong with it.
 
-use std::net::TcpListener;
+use std::sync::Barrier;
+use std::thread;
+use std::time::Duration;
 
-use h2o_chat::{Client, DEFAULT_MODEL, Error, ErrorKind, Request, Step};
+use h2o_chat::{Client, DEFAULT_MODEL, ErrorKind, Limit, Request, Step, Stop};
 
 mod stand_in;
 
@@ -219,75 +221,152 @@ fn a_good_server_is_told_in_plain_sentences() {
     );
 }
 
-/// What checking a server that answers everything like this says.
-fn check(answer: &'static str) -> Error {
-    let server = StandIn::builder()
-        .intercept(move |_| Some(Reaction::Answer(answer.into())))
-        .start();
-    client(&server).check().unwrap_err()
+#[test]
+fn a_check_relies_on_nothing_that_was_so_before() {
+    let server = StandIn::start();
+    let client = client(&server);
+    client.ask("/count 1").unwrap();
+    client.check().unwrap();
+    assert_eq!(
+        server
+            .requests()
+            .iter()
+            .filter(|request| request.path == "/settings")
+            .count(),
+        2
+    );
+    drop(server);
+    assert_eq!(client.check().unwrap_err().kind(), ErrorKind::Connect);
+}
+
+/// A server that reacts like this when its models are listed.
+fn listing(models: &[&str], reaction: impl Fn() -> Reaction + Send + Sync + 'static) -> StandIn {
+    StandIn::builder()
+        .models(models)
+        .intercept(move |request| (request.path == "/__data.json").then(&reaction))
+        .start()
+}
+
+fn answer(status: &str, body: &str) -> Reaction {
+    let length = body.len();
+    let head = format!(
+        "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n"
+    );
+    Reaction::Answer((head + body).into())
 }
 
 #[test]
-fn what_is_wrong_with_a_server_is_told_with_a_remedy() {
-    let nobody = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
-    let nobody = Client::builder(&format!("http://{nobody}"))
-        .retries(0)
-        .build()
-        .unwrap();
-    let login = StandIn::builder().requires_login().start();
-    let base_path = StandIn::builder().base_path("/chat").start();
-    let no_path = base_path.url().replace("/chat", "");
-    let too_much = format!("{}/ui", base_path.url());
-    let cases = [
-        (
-            nobody.check().unwrap_err(),
-            ErrorKind::Connect,
-            "Nobody answers there",
-        ),
-        (
-            client(&login).check().unwrap_err(),
-            ErrorKind::Login,
-            "Log in with a browser",
-        ),
-        (
-            Client::new(&no_path).unwrap().check().unwrap_err(),
-            ErrorKind::Status,
-            "There is no chat at this path",
-        ),
-        (
-            Client::new(&too_much).unwrap().check().unwrap_err(),
-            ErrorKind::Status,
-            "There is no chat at this path",
-        ),
-        (
-            check(
-                "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 13\r\n\r\n<p>It works!\n",
-            ),
-            ErrorKind::Protocol,
-            "does not look like",
-        ),
-        (
-            check("HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n"),
-            ErrorKind::Status,
-            "under another address",
-        ),
-        (
-            check(
-                "HTTP/1.1 301 Moved\r\nlocation: https://chat.example.org/settings\r\ncontent-length: 0\r\n\r\n",
-            ),
-            ErrorKind::Status,
-            "under another URL",
-        ),
-    ];
-    for (error, kind, hint) in cases {
-        assert_eq!(error.kind(), kind, "{error}");
+fn a_server_that_only_does_not_list_its_models_is_a_good_one() {
+    for (status, body) in [
+        ("404 Not Found", ""),
+        ("200 OK", "{}"),
+        ("200 OK", "no JSON"),
+    ] {
+        let server = listing(&[DEFAULT_MODEL], move || answer(status, body));
+        let info = client(&server).check().unwrap();
         assert!(
-            error.hint().unwrap().contains(hint),
-            "{error}: {:?}",
-            error.hint()
+            info.to_string().contains("It does not list its models."),
+            "{info}"
         );
+    }
+}
+
+#[test]
+fn a_list_that_fails_otherwise_is_what_is_wrong_with_the_server() {
+    let cases: [(fn() -> Reaction, ErrorKind); 5] = [
+        (
+            || answer("500 Internal Server Error", ""),
+            ErrorKind::Status,
+        ),
+        (|| answer("401 Unauthorized", ""), ErrorKind::Login),
+        (
+            || answer("200 OK", r#"{"type":"redirect","location":"/login"}"#),
+            ErrorKind::Login,
+        ),
+        (|| Reaction::Close, ErrorKind::Truncated),
+        (|| Reaction::Silence, ErrorKind::Timeout(Limit::Silence)),
+    ];
+    for (reaction, kind) in cases {
+        let server = listing(&[DEFAULT_MODEL], reaction);
+        let client = Client::builder(&server.url())
+            .retries(0)
+            .silence_timeout(Duration::from_millis(300))
+            .build()
+            .unwrap();
+        let error = client.check().unwrap_err();
+        assert_eq!(
+            (error.kind(), error.step()),
+            (kind, Step::Models),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn a_call_that_ends_while_the_models_are_listed_says_so() {
+    let server = listing(&["first/model"], || Reaction::Silence);
+    let stop = Stop::default();
+    let error = thread::scope(|scope| {
+        let request = Request::new("hello").stop(&stop);
+        let call = scope.spawn(|| client(&server).ask(request).unwrap_err());
+        server.wait_for("the listing", |counts| counts.requests == 2);
+        stop.stop();
+        call.join().unwrap()
+    });
+    assert_eq!(
+        (error.kind(), error.step()),
+        (ErrorKind::Stopped, Step::Models)
+    );
+    let request = Request::new("hello").deadline(Duration::from_millis(300));
+    let error = client(&server).ask(request).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Timeout(Limit::Deadline));
+}
+
+#[test]
+fn a_list_may_be_long_and_what_it_says_is_no_part_of_an_error() {
+    let model = |text: &str| format!(r#"[{{"models":1}},[2],{{"id":3}},"m","{text}"]"#);
+    let page = format!(
+        r#"{{"nodes":[{{"data":{}}}]}}"#,
+        model(&"x".repeat(2 << 20))
+    );
+    let server = listing(&["m"], move || answer("200 OK", &page));
+    assert_eq!(client(&server).models().unwrap()[0].id, "m");
+
+    for body in [
+        r#"{"nodes":[{"data":[{"titles":1},["secret"]]}]}"#,
+        r#"["secret""#,
+    ] {
+        let server = listing(&["m"], move || answer("200 OK", body));
+        let error = client(&server).conversations().unwrap_err();
+        assert!(!format!("{error} {error:?}").contains("secret"), "{error}");
+        assert_eq!(error.server_message(), None);
+    }
+}
+
+#[test]
+fn a_models_name_cannot_break_the_line() {
+    let server = StandIn::builder().models(&["evil\n\u{1b}[2Jmodel"]).start();
+    let info = client(&server).check().unwrap().to_string();
+    assert!(info.contains("evil [2Jmodel"), "{info}");
+    assert!(!info.contains(char::is_control), "{info}");
+}
+
+#[test]
+fn threads_that_find_out_together_what_the_server_takes_itself_for_all_succeed() {
+    const THREADS: usize = 8;
+    for _ in 0..10 {
+        let server = StandIn::builder().https_referer().start();
+        let client = client(&server);
+        let begin = Barrier::new(THREADS);
+        thread::scope(|scope| {
+            let ask = || {
+                begin.wait();
+                client.ask("/count 1").unwrap()
+            };
+            let calls: Vec<_> = (0..THREADS).map(|_| scope.spawn(ask)).collect();
+            for call in calls {
+                assert_eq!(call.join().unwrap(), "0 ");
+            }
+        });
     }
 }

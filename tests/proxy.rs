@@ -160,8 +160,30 @@ fn a_proxy_that_refuses_says_so() {
         (error.kind(), error.step()),
         (ErrorKind::Proxy, Step::Settings)
     );
-    assert!(error.to_string().contains("407"), "{error}");
+    let told = format!(
+        "to the proxy http://{}: it answered 407 (Proxy",
+        proxy.address
+    );
+    assert!(error.to_string().contains(&told), "{error}");
     assert_eq!(server.counts().connections, 0);
+}
+
+#[test]
+fn a_proxy_that_is_not_there_is_named_without_its_password() {
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr();
+    let nobody = nobody.unwrap().to_string();
+    for scheme in ["http", "socks5", "socks5h"] {
+        let client = Client::builder("http://127.0.0.1:9")
+            .proxy(Proxy::url(format!("{scheme}://me:secret@{nobody}")))
+            .retries(0)
+            .build()
+            .unwrap();
+        let error = client.ask("hello").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Connect, "{error}");
+        let told = format!("no connection to the proxy {scheme}://{nobody}: ");
+        assert!(error.to_string().contains(&told), "{error}");
+        assert!(error.hint().unwrap().contains("at the proxy"), "{error}");
+    }
 }
 
 #[test]
@@ -224,11 +246,17 @@ fn a_proxy_that_says_nothing_is_waited_for_within_the_limits() {
         ErrorKind::Timeout(Limit::Deadline)
     );
 
+    // Each once: a limit that is reached is not waited for again.
+    let _held = [proxy.accept().unwrap(), proxy.accept().unwrap()];
+    proxy.set_nonblocking(true).unwrap();
+    assert!(proxy.accept().is_err(), "tried again");
+    proxy.set_nonblocking(false).unwrap();
+
     let (client, stop) = (builder().build().unwrap(), Stop::default());
     let stopped = thread::scope(|scope| {
         let call = scope.spawn(|| client.ask(Request::new("hello").stop(&stop)).unwrap_err());
-        // The first two are those of the calls before. Held, because dropping would close them.
-        let _held: Vec<_> = (0..3).map(|_| proxy.accept().unwrap()).collect();
+        // Held, because dropping would close it.
+        let _held = proxy.accept().unwrap();
         let start = Instant::now();
         stop.stop();
         let error = call.join().unwrap();

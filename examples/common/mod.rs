@@ -221,8 +221,8 @@ pub fn finish(program: &str, outcome: &Result<(), Failure>) -> ExitCode {
         Failure::Chat(error) if error.kind() == ErrorKind::Input => (error.to_string(), 2),
         Failure::Chat(error) => (error.to_string(), 1),
         Failure::Server(error) => {
-            let hint = error.hint().unwrap_or("Nothing more is known about it.");
-            (format!("{error}. {hint}"), 1)
+            let hint = error.hint().map(|hint| format!(". {hint}"));
+            (format!("{error}{}", hint.unwrap_or_default()), 1)
         }
         Failure::Input(error) => (format!("standard input: {error}"), 1),
         // Whoever reads the output has had enough: what was asked for is done.

@@ -14,8 +14,11 @@ use super::session::Session;
 use super::watch::Watch;
 use crate::error::{Error, ErrorKind, Result, Step};
 
-/// The largest body that is read whole, in bytes: an id, a list, a page that says what went wrong.
+/// The largest body that is read whole, in bytes: an id, a page that says what went wrong.
 const LARGEST_BODY: usize = 1024 * 1024;
+
+/// The same of a list: of the conversations of years, of all that was said in one.
+const LARGEST_LIST: usize = 16 * 1024 * 1024;
 
 /// A request, as the protocol has it.
 pub(crate) struct Call<'a> {
@@ -29,6 +32,8 @@ pub(crate) struct Call<'a> {
     repeatable: bool,
     /// Says as a browser would where it comes from.
     pub(super) has_origin: bool,
+    pub(super) largest: usize,
+    pub(super) https_referer: Option<bool>,
 }
 
 impl<'a> Call<'a> {
@@ -43,6 +48,8 @@ impl<'a> Call<'a> {
             body: Some(b""),
             repeatable: false,
             has_origin: false,
+            largest: LARGEST_BODY,
+            https_referer: None,
         }
     }
 
@@ -50,6 +57,7 @@ impl<'a> Call<'a> {
         Call {
             method: Method::GET,
             body: None,
+            largest: LARGEST_LIST,
             repeatable: true,
             ..Call::post(step, path)
         }
@@ -64,8 +72,14 @@ impl<'a> Call<'a> {
         }
     }
 
-    pub(crate) fn step(&self) -> Step {
-        self.step
+    pub(crate) fn path(&self) -> &str {
+        self.path
+    }
+
+    /// Says whether it comes from an https page, whatever is known of the server.
+    pub(crate) fn with_https_referer(mut self, https: bool) -> Call<'a> {
+        self.https_referer = Some(https);
+        self
     }
 
     pub(crate) fn session(mut self, session: &'a Session) -> Call<'a> {
@@ -109,13 +123,20 @@ pub(crate) struct Answer {
     pub(super) headers: HeaderMap,
     pub(super) body: Body,
     pub(super) redirect: Option<Redirect>,
+    pub(super) largest: usize,
     /// The session after the answer.
     pub(crate) session: Session,
+    /// What the request gave as the page that it comes from.
+    pub(crate) referer: String,
 }
 
 impl Answer {
     pub(crate) fn is_success(&self) -> bool {
         self.status.is_success()
+    }
+
+    pub(crate) fn step(&self) -> Step {
+        self.step
     }
 
     pub(crate) fn status(&self) -> u16 {
@@ -157,7 +178,7 @@ impl Answer {
             Some(redirect) => (redirect.kind(), redirect.remark()),
             None => (ErrorKind::Status, String::new()),
         };
-        let (body, _) = read_bounded(watch, self.body);
+        let (body, _) = read_bounded(watch, self.body, LARGEST_BODY);
         let error = refused(step, status, kind, &remark, words(&body));
         (error.with_retry_after(retry_after), body)
     }
@@ -169,13 +190,13 @@ impl Answer {
 
     /// The whole body.
     pub(crate) fn bytes(self, watch: &Watch) -> Result<Vec<u8>> {
-        let step = self.step;
-        match read_bounded(watch, self.body) {
-            (body, Ok(())) if body.len() <= LARGEST_BODY => Ok(body),
+        let (step, largest) = (self.step, self.largest);
+        match read_bounded(watch, self.body, largest) {
+            (body, Ok(())) if body.len() <= largest => Ok(body),
             (_, Ok(())) => Err(Error::new(
                 ErrorKind::TooLarge,
                 step,
-                format!("the answer is larger than {LARGEST_BODY} bytes"),
+                format!("the answer is larger than {largest} bytes"),
             )),
             (_, Err(error)) => Err(unreadable(step, error)),
         }
@@ -184,7 +205,7 @@ impl Answer {
     /// Reads a body that has nothing to say, so that the connection can be used again.
     pub(crate) fn skip(self, watch: &Watch) {
         // Without success the connection is closed, and that is all.
-        let _ = read_bounded(watch, self.body);
+        let _ = read_bounded(watch, self.body, LARGEST_BODY);
     }
 
     pub(crate) fn into_reader(self) -> BodyReader<'static> {
@@ -196,10 +217,10 @@ impl Answer {
     }
 }
 
-/// Reads to the end, but not much more than the largest body.
-fn read_bounded(watch: &Watch, body: Body) -> (Vec<u8>, io::Result<()>) {
+/// Reads to the end, but not much more than so many bytes.
+fn read_bounded(watch: &Watch, body: Body, most: usize) -> (Vec<u8>, io::Result<()>) {
     let mut bytes = Vec::new();
-    let mut bounded = body.into_reader().take(LARGEST_BODY as u64 + 1);
+    let mut bounded = body.into_reader().take(most as u64 + 1);
     let read = watch.run(Instant::now(), || bounded.read_to_end(&mut bytes));
     (bytes, read.map(drop))
 }

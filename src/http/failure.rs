@@ -7,7 +7,7 @@ use ureq::http::StatusCode;
 
 use super::transport::Unconnected;
 use super::watch::Cut;
-use crate::error::{Error, ErrorKind, Step};
+use crate::error::{Error, ErrorKind, Step, hint};
 
 /// How much of the server's words is kept, in characters.
 const LONGEST_WORDS: usize = 500;
@@ -28,7 +28,7 @@ pub(super) fn unanswered(step: Step, error: ureq::Error) -> Error {
         ureq::Error::Other(inner) => match inner.downcast::<Cut>() {
             Ok(cut) => return cut.at(step),
             Err(inner) => match inner.downcast::<Unconnected>() {
-                Ok(unconnected) => return of_connecting(step, unconnected.0),
+                Ok(unconnected) => return of_connecting(step, *unconnected),
                 Err(inner) => ureq::Error::Other(inner),
             },
         },
@@ -56,18 +56,47 @@ pub(super) fn unanswered(step: Step, error: ureq::Error) -> Error {
 }
 
 /// No connection, so nothing was sent.
-fn of_connecting(step: Step, error: ureq::Error) -> Error {
-    let (kind, message) = match &error {
-        ureq::Error::ConnectProxyFailed(why) => (ErrorKind::Proxy, why.clone()),
-        ureq::Error::HostNotFound => (ErrorKind::Connect, "the host is unknown".to_owned()),
+fn of_connecting(step: Step, unconnected: Unconnected) -> Error {
+    let Unconnected { cause, proxy } = unconnected;
+    let proxied = proxy.is_some();
+    let proxy = proxy.map_or_else(String::new, |proxy| format!(" to the proxy {proxy}"));
+    let (kind, message) = match &cause {
+        ureq::Error::ConnectProxyFailed(why) => (
+            ErrorKind::Proxy,
+            format!("no connection{proxy}: {}", proxys_words(why)),
+        ),
+        ureq::Error::HostNotFound => (
+            ErrorKind::Connect,
+            format!("no connection{proxy}: the host is unknown"),
+        ),
         ureq::Error::Io(cause) if cause.kind() == io::ErrorKind::InvalidData => {
             (ErrorKind::Tls, format!("no secure connection: {cause}"))
         }
-        ureq::Error::Io(cause) => (ErrorKind::Connect, format!("no connection: {cause}")),
-        _ => (ErrorKind::Tls, format!("no secure connection: {error}")),
+        ureq::Error::Io(cause) => (ErrorKind::Connect, format!("no connection{proxy}: {cause}")),
+        _ => (ErrorKind::Tls, format!("no secure connection: {cause}")),
     };
     // A certificate's names are the server's words, too.
-    Error::new(kind, step, one_line(&message)).with_source(cause_of(error))
+    let error = Error::new(kind, step, one_line(&message)).with_source(cause_of(cause));
+    if proxied && kind == ErrorKind::Connect {
+        return error.with_hint(hint::DEAD_PROXY);
+    }
+    error
+}
+
+/// ureq tells a refusal as `proxy server responded 407/407`.
+fn proxys_words(why: &str) -> String {
+    let status = why.strip_prefix("proxy server responded ");
+    let status = status.and_then(|status| status.split('/').next()?.parse::<StatusCode>().ok());
+    match status {
+        Some(status) => format!("it answered {}", told(status)),
+        None => why.to_owned(),
+    }
+}
+
+/// A status with its name.
+fn told(status: StatusCode) -> String {
+    let name = status.canonical_reason().unwrap_or("no known status");
+    format!("{} ({name})", status.as_u16())
 }
 
 fn is_end(cause: &io::Error) -> bool {
@@ -111,8 +140,7 @@ pub(super) fn refused(
     remark: &str,
     words: String,
 ) -> Error {
-    let reason = status.canonical_reason().unwrap_or("no known status");
-    let mut message = format!("the server answered {} ({reason})", status.as_u16());
+    let mut message = format!("the server answered {}", told(status));
     if !remark.is_empty() {
         message = format!("{message}, {remark}");
     }
@@ -139,13 +167,10 @@ pub(crate) fn words(body: &[u8]) -> String {
 
 /// The title of an HTML page; of one without, its text.
 fn text_of_page(page: &str) -> String {
-    let title = page
-        .split_once("<title>")
-        .and_then(|(_, rest)| rest.split_once("</title>"));
-    let pieces = match title {
-        Some((title, _)) => return title.to_owned(),
-        None => page.split('<'),
-    };
+    if let Some(title) = title_of(page) {
+        return title.to_owned();
+    }
+    let pieces = page.split('<');
     let text = pieces.map(|piece| piece.split_once('>').map_or(piece, |(_, text)| text));
     text.collect::<Vec<_>>().join(" ")
 }
@@ -154,6 +179,15 @@ fn text_of_page(page: &str) -> String {
 pub(crate) fn glimpse(bytes: &[u8]) -> String {
     let beginning = &bytes[..bytes.len().min(4 * LONGEST_WORDS)];
     one_line(&String::from_utf8_lossy(beginning))
+}
+
+/// The title of an HTML page.
+pub(crate) fn title_of(page: &str) -> Option<&str> {
+    let lower = page.to_ascii_lowercase();
+    let tag = lower.find("<title")?;
+    let start = tag + lower[tag..].find('>')? + 1;
+    let end = start + lower[start..].find("</title")?;
+    Some(&page[start..end])
 }
 
 /// Foreign words made fit for an error message: one line, nothing a terminal would obey or a reader be fooled by,
@@ -198,6 +232,7 @@ mod tests {
             ("a\r\n b\u{1b}[31m", "a b [31m"),
             ("<html><body>bad gateway</body></html>", "bad gateway"),
             ("<html><title>a b</title><style>x</style></html>", "a b"),
+            ("<HTML><TITLE lang=en>a b</TITLE></HTML>", "a b"),
             (r#"{"detail":1}"#, r#"{"detail":1}"#),
             ("", ""),
         ];
@@ -224,7 +259,13 @@ mod tests {
         let error = unanswered(Step::Settings, broken.into());
         assert!(error.to_string().ends_with(": for a, b"), "{error}");
         let other_name = io::Error::new(io::ErrorKind::InvalidData, "only for a\u{1b}[2J\nb");
-        let error = of_connecting(Step::Settings, other_name.into());
+        let error = of_connecting(
+            Step::Settings,
+            Unconnected {
+                cause: other_name.into(),
+                proxy: None,
+            },
+        );
         assert!(error.to_string().ends_with(": only for a [2J b"), "{error}");
     }
 

@@ -16,9 +16,10 @@ mod url;
 mod watch;
 
 pub(crate) use call::{Answer, Call};
-pub(crate) use failure::{glimpse, one_line, unreadable, words};
+pub(crate) use failure::{glimpse, one_line, title_of, unreadable, words};
 pub(crate) use origin::{Config, Origin};
 pub use proxy::Proxy;
+pub(crate) use redirect::Redirect;
 pub(crate) use retry::Retries;
 pub use session::Session;
 pub(crate) use session::judge_cookie_name;

@@ -18,7 +18,7 @@ use super::retry::{Retries, Tries};
 use super::session::Session;
 use super::transport::{SameThread, connector};
 use super::url::BaseUrl;
-use super::watch::Watch;
+use super::watch::{Cut, Watch};
 use crate::error::{Error, ErrorKind, Result};
 
 /// The server closes a connection that was idle for 5 s.
@@ -98,15 +98,19 @@ impl Origin {
 
     /// What requests give as the page that they come from.
     pub(crate) fn referer(&self) -> String {
+        self.referer_from(self.https_referer.load(Ordering::Relaxed))
+    }
+
+    fn referer_from(&self, https: bool) -> String {
         let referer = self.base.referer();
         match referer.strip_prefix("http://") {
-            Some(rest) if self.https_referer.load(Ordering::Relaxed) => format!("https://{rest}"),
+            Some(rest) if https => format!("https://{rest}"),
             _ => referer,
         }
     }
 
     /// Whether from now on requests come from an https page, to a server that is spoken to over http.
-    pub(crate) fn set_https_referer(&self, https: bool) {
+    pub(crate) fn remember_https(&self, https: bool) {
         self.https_referer.store(https, Ordering::Relaxed);
     }
 
@@ -115,6 +119,8 @@ impl Origin {
     pub(crate) fn exchange(&self, watch: &Watch, call: &Call) -> Result<Answer> {
         let mut tries = Tries::new(self.retries, call);
         loop {
+            // Once it is to end, no attempt is begun: only one that is under way may be given a grace.
+            watch.check().map_err(|cut| between(call, cut))?;
             let outcome = self.attempt(watch, call);
             let Some(wait) = tries
                 .wait(&outcome)
@@ -127,13 +133,16 @@ impl Origin {
                 Err(error) => error,
             };
             info!("{why}; trying again after {wait:?}");
-            watch.pause(wait).map_err(|cut| cut.at(call.step))?;
+            watch.pause(wait).map_err(|cut| between(call, cut))?;
         }
     }
 
     fn attempt(&self, watch: &Watch, call: &Call) -> Result<Answer> {
         let used = call.session_or(self.session());
-        let request = self.request(call, &used)?;
+        let referer = call
+            .https_referer
+            .map_or_else(|| self.referer(), |https| self.referer_from(https));
+        let request = self.request(call, &used, &referer)?;
         let response = watch.run(Instant::now(), || match call.body {
             Some(body) => self.agent.run(request.map(|()| body)),
             None => self.agent.run(request),
@@ -153,10 +162,12 @@ impl Origin {
             session: self.cookies().take(&head.headers, &used),
             headers: head.headers,
             body,
+            largest: call.largest,
+            referer,
         })
     }
 
-    fn request(&self, call: &Call, session: &Session) -> Result<Request<()>> {
+    fn request(&self, call: &Call, session: &Session, referer: &str) -> Result<Request<()>> {
         let mut request = Request::builder()
             .method(call.method.clone())
             .uri(self.base.join(call.path))
@@ -167,7 +178,7 @@ impl Origin {
             })?;
         let headers = request.headers_mut();
         headers.clone_from(&self.headers);
-        headers.insert(REFERER, header(&self.referer()));
+        headers.insert(REFERER, header(referer));
         if call.has_origin {
             headers.insert(ORIGIN, header(self.base.origin()));
         }
@@ -185,6 +196,11 @@ impl Origin {
     fn cookies(&self) -> MutexGuard<'_, Jar> {
         self.cookies.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// A cut while no attempt is under way.
+fn between(call: &Call, cut: Cut) -> Error {
+    cut.at(call.step).with_nothing_under_way()
 }
 
 /// Of text that was judged when the client was built.

@@ -65,6 +65,12 @@ impl Proxy {
     }
 }
 
+/// The proxy as it may be shown.
+pub(super) fn name_of(proxy: &ureq::Proxy) -> String {
+    let shown = without_user(&proxy.uri().to_string());
+    shown.trim_end_matches('/').to_owned()
+}
+
 /// A path, a query or a fragment, which ureq would pass over, and a part of a password may have become.
 fn has_more_than_a_host(url: &str) -> bool {
     let after_scheme = url.split_once("://").map_or(url, |(_, rest)| rest);

@@ -2,20 +2,20 @@
 
 use super::failure::one_line;
 use super::url::BaseUrl;
-use crate::error::ErrorKind;
+use crate::error::{Error, ErrorKind, Step};
 
 /// What an error says of a server that wants its users to log in.
 pub(super) const LOG_IN: &str = "its users have to log in";
 
 /// A redirect of a path of a server's.
-pub(super) struct Redirect {
+pub(crate) struct Redirect {
     /// The base URL that is asked for.
     url: String,
     is_login: bool,
 }
 
 impl Redirect {
-    pub(super) fn new(base: &BaseUrl, path: &str, location: &str) -> Redirect {
+    pub(crate) fn new(base: &BaseUrl, path: &str, location: &str) -> Redirect {
         Redirect {
             url: one_line(&base.redirected(path, location)),
             is_login: is_login(location),
@@ -23,17 +23,25 @@ impl Redirect {
     }
 
     pub(super) fn kind(&self) -> ErrorKind {
-        match self.is_login {
-            true => ErrorKind::Login,
-            false => ErrorKind::Status,
+        if self.is_login {
+            ErrorKind::Login
+        } else {
+            ErrorKind::Status
         }
     }
 
     pub(super) fn remark(&self) -> String {
-        match self.is_login {
-            true => LOG_IN.to_owned(),
-            false => format!("pointing to {}; redirects are not followed", self.url),
+        if self.is_login {
+            LOG_IN.to_owned()
+        } else {
+            format!("pointing to {}; redirects are not followed", self.url)
         }
+    }
+
+    /// The error that it is inside an answer that is called a success.
+    pub(crate) fn inside(&self, step: Step, status: u16) -> Error {
+        let message = format!("the server answered a redirect, {}", self.remark());
+        Error::new(self.kind(), step, message).with_status(status)
     }
 }
 

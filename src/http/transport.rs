@@ -13,6 +13,7 @@ use ureq::unversioned::transport::{
     TcpConnector, Transport,
 };
 
+use super::proxy::name_of;
 use super::watch::{Cut, SLICE, connecting, heard, nearest, time_left};
 
 /// A connector for plain and, with the feature `rustls`, secure connections whose waits are watched.
@@ -69,7 +70,7 @@ impl<T: Connector, S: Connector<Patient<T::Out>>> Watched<T, S> {
             register_shutdown: details.register_shutdown.clone(),
         };
         let tcp = self.tcp.connect(&details, None);
-        tcp.map_err(|error| proxys_own(&details, error))
+        tcp.map_err(|error| at_the_proxy(&details, named(error, nearest)))
             .and_then(|tcp| self.secure.connect(&details, tcp.map(Patient)))
             .map_err(|error| Unconnected::around(named(error, nearest)))
     }
@@ -77,39 +78,55 @@ impl<T: Connector, S: Connector<Patient<T::Out>>> Watched<T, S> {
 
 /// Why there is no connection: with this, nothing was sent.
 #[derive(Debug)]
-pub(super) struct Unconnected(pub(super) ureq::Error);
+pub(super) struct Unconnected {
+    pub(super) cause: ureq::Error,
+    /// The proxy to which, or through which, there is none.
+    pub(super) proxy: Option<String>,
+}
 
 impl Unconnected {
     fn around(error: ureq::Error) -> ureq::Error {
         match error {
             // A cut, or what an inner connection to a proxy has been told already.
             ureq::Error::Other(inner) => ureq::Error::Other(inner),
-            other => ureq::Error::Other(Box::new(Unconnected(other))),
+            cause => ureq::Error::Other(Box::new(Unconnected { cause, proxy: None })),
         }
+    }
+
+    fn at(proxy: &ureq::Proxy, error: ureq::Error) -> ureq::Error {
+        let ureq::Error::Other(mut inner) = Unconnected::around(error) else {
+            unreachable!("around makes no other")
+        };
+        if let Some(unconnected) = inner.downcast_mut::<Unconnected>() {
+            unconnected.proxy = Some(name_of(proxy));
+        }
+        ureq::Error::Other(inner)
     }
 }
 
 impl fmt::Display for Unconnected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        self.cause.fmt(f)
     }
 }
 
 impl std::error::Error for Unconnected {}
 
-/// What goes wrong after a proxy has been reached, and before there is a tunnel through it, is its doing.
-fn proxys_own(details: &ConnectionDetails, error: ureq::Error) -> ureq::Error {
+/// If there is a proxy, says of an error that it came up on the way to it or through it. What goes wrong after it has
+/// been reached, and before there is a tunnel, is its doing.
+fn at_the_proxy(details: &ConnectionDetails, error: ureq::Error) -> ureq::Error {
     let proxy = details.config.proxy();
-    if proxy.is_none_or(|proxy| proxy.is_no_proxy(details.uri)) {
+    let Some(proxy) = proxy.filter(|proxy| !proxy.is_no_proxy(details.uri)) else {
         return error;
-    }
-    match error {
+    };
+    let error = match error {
         ureq::Error::Io(cause) if !is_of_the_system(&cause) => {
             ureq::Error::ConnectProxyFailed(cause.to_string())
         }
         ureq::Error::Protocol(cause) => ureq::Error::ConnectProxyFailed(cause.to_string()),
         other => other,
-    }
+    };
+    Unconnected::at(proxy, error)
 }
 
 /// Whether the system says so, of a connection that could not be made.

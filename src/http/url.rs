@@ -105,6 +105,10 @@ impl BaseUrl {
         }
     }
 
+    pub(crate) fn is_https(&self) -> bool {
+        self.shown.starts_with("https://")
+    }
+
     pub(crate) fn is_loopback(&self) -> bool {
         self.loopback
     }

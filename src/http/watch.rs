@@ -76,6 +76,14 @@ impl Watch {
         }
     }
 
+    /// The same, but for what is not worth that.
+    pub(crate) fn without_grace(&self) -> Watch {
+        Watch {
+            grace: None,
+            ..self.clone()
+        }
+    }
+
     /// The same, but for a wait of so much at the most, after which the cleanup limit is reached.
     pub(crate) fn within(&self, length: Duration) -> Watch {
         let sooner = Bound::after(Some(length), Limit::Cleanup, Instant::now());

@@ -4,12 +4,14 @@ use serde_json::{Value, json};
 
 use super::packed::Packed;
 use super::server::{FORM, JSON, Server, form_encoded};
-use super::success::{json_of, no_stream, refused_inside, unexpected};
+use super::success::{Json, no_stream, refused_inside};
 use super::{Entry, Opened, Place, Stream, Turn, is_id};
 use crate::error::{Error, Result, Step};
-use crate::http::{Answer, Call, Session, Watch};
+use crate::http::{Answer, Call, Redirect, Session, Watch};
 use crate::request::{Message, Role};
 use crate::server::{Model, Summary};
+
+const SETTINGS: &str = "/settings";
 
 /// The largest body that the servers take, in bytes.
 pub(super) const LARGEST_BODY: usize = 512 * 1024;
@@ -32,33 +34,47 @@ pub(super) fn post_settings(
     model: &str,
 ) -> Result<Posted> {
     let form = settings(server, model);
-    let call = Call::post(Step::Settings, "/settings")
+    let call = Call::post(Step::Settings, SETTINGS)
         .session(session)
         .body(FORM, form.as_bytes())
         .repeatable();
-    let mut answer = server.origin.exchange(watch, &call)?;
-    if answer.status() == 403 && server.origin.referer().starts_with("http://") {
-        let (refusal, body) = answer.refusal_and_body(watch);
-        if is_foreign(403, &body) {
-            return Ok(Posted::Foreign(refusal));
-        }
-        // A server that was not told its own address takes itself for an https one.
-        server.origin.set_https_referer(true);
-        answer = match server.origin.exchange(watch, &call) {
-            Ok(answer) if answer.status() != 403 => answer,
-            second => {
-                server.origin.set_https_referer(false);
-                return Err(second.err().unwrap_or(refusal));
-            }
-        };
+    let answer = server.origin.exchange(watch, &call)?;
+    if answer.status() == 403 && !server.base().is_https() {
+        return post_from_elsewhere(server, watch, call, answer);
     }
+    accepted(server, watch, answer)
+}
+
+/// A server that was not told its own address takes itself for an https one, and refuses a form from a http page: posts
+/// as if from the other kind of page, and remembers if that was it.
+fn post_from_elsewhere(
+    server: &Server,
+    watch: &Watch,
+    call: Call,
+    refused: Answer,
+) -> Result<Posted> {
+    // What was sent, since another thread may have found it out meanwhile.
+    let https = refused.referer.starts_with("http://");
+    let (refusal, body) = refused.refusal_and_body(watch);
+    if is_foreign(403, &body) {
+        return Ok(Posted::Foreign(refusal));
+    }
+    let answer = server
+        .origin
+        .exchange(watch, &call.with_https_referer(https))?;
+    if answer.status() == 403 {
+        answer.skip(watch);
+        return Err(refusal);
+    }
+    server.origin.remember_https(https);
     accepted(server, watch, answer)
 }
 
 fn accepted(server: &Server, watch: &Watch, answer: Answer) -> Result<Posted> {
     let (session, status) = (answer.session.clone(), answer.status());
+    let referer = answer.referer.clone();
     // To a browser the same success is a redirect back to the page that it gave.
-    if status == 303 && answer.location() == Some(&server.origin.referer()) {
+    if status == 303 && answer.location() == Some(&referer) {
         answer.skip(watch);
         return Ok(Posted::Accepted(session));
     }
@@ -70,10 +86,13 @@ fn accepted(server: &Server, watch: &Watch, answer: Answer) -> Result<Posted> {
             () => Err(refusal),
         };
     }
-    let answer = json_of(answer.accepted(watch)?, watch, Step::Settings)?;
-    match answer["type"].as_str() {
-        Some("redirect" | "success") => Ok(Posted::Accepted(session)),
-        _ => Err(unexpected(Step::Settings, &answer)),
+    let answer = Json::of(answer.accepted(watch)?, watch)?;
+    match (answer["type"].as_str(), answer["location"].as_str()) {
+        (Some("redirect"), Some(location)) if location != referer => {
+            Err(answer.redirect(&Redirect::new(server.base(), SETTINGS, location)))
+        }
+        (Some("redirect" | "success"), _) => Ok(Posted::Accepted(session)),
+        _ => Err(answer.unexpected()),
     }
 }
 
@@ -116,7 +135,7 @@ pub(super) fn open(
     let call = Call::post(Step::Conversation, "/conversation").body(JSON, body.as_bytes());
     let answer = server.exchange(watch, model, &call)?.accepted(watch)?;
     let session = answer.session.clone();
-    let answer = json_of(answer, watch, Step::Conversation)?;
+    let answer = Json::of(answer, watch)?;
     match answer["conversationId"].as_str() {
         Some(id) if is_id(id) => Ok(Opened {
             place: Place {
@@ -127,7 +146,7 @@ pub(super) fn open(
             preamble: system.map(str::to_owned),
             parent: None,
         }),
-        _ => Err(unexpected(Step::Conversation, &answer)),
+        _ => Err(answer.unexpected()),
     }
 }
 
@@ -147,7 +166,7 @@ pub(super) fn ask(server: &Server, watch: &Watch, place: &Place, turn: &Turn) ->
 /// The models that the server offers.
 pub(super) fn models(server: &Server, watch: &Watch) -> Result<Vec<Model>> {
     let page = page(server, watch, &Call::get(Step::Models, "/__data.json"))?;
-    let models = found(&page, "models", Step::Models)?;
+    let models = found(&page, "models")?;
     models.list(Step::Models, |text| {
         let id = text("id").or_else(|| text("name"))?;
         Some(Model {
@@ -162,7 +181,7 @@ pub(super) fn models(server: &Server, watch: &Watch) -> Result<Vec<Model>> {
 pub(super) fn conversations(server: &Server, watch: &Watch) -> Result<Vec<Summary>> {
     let call = Call::get(Step::Conversations, "/__data.json");
     let page = page(server, watch, &call)?;
-    let conversations = found(&page, "conversations", Step::Conversations)?;
+    let conversations = found(&page, "conversations")?;
     conversations.list(Step::Conversations, |text| {
         Some(Summary {
             id: text("id").filter(|id| is_id(id))?,
@@ -177,7 +196,7 @@ pub(super) fn messages(server: &Server, watch: &Watch, place: &Place) -> Result<
     let path = format!("{}/__data.json", place.path());
     let call = Call::get(Step::History, &path).session(&place.session);
     let page = page(server, watch, &call)?;
-    let messages = found(&page, "messages", Step::History)?;
+    let messages = found(&page, "messages")?;
     messages.list(Step::History, |text| {
         let role = Role::by_name(&text("from")?)?;
         Some(Entry {
@@ -188,13 +207,19 @@ pub(super) fn messages(server: &Server, watch: &Watch, place: &Place) -> Result<
 }
 
 /// What a page is made of.
-fn page(server: &Server, watch: &Watch, call: &Call) -> Result<Value> {
+fn page(server: &Server, watch: &Watch, call: &Call) -> Result<Json> {
     let answer = server.origin.exchange(watch, call)?.accepted(watch)?;
-    json_of(answer, watch, call.step())
+    let page = Json::of(answer, watch)?;
+    match (page["type"].as_str(), page["location"].as_str()) {
+        (Some("redirect"), Some(location)) => {
+            Err(page.redirect(&Redirect::new(server.base(), call.path(), location)))
+        }
+        _ => Ok(page),
+    }
 }
 
 /// A value of a page, or the error that the page is instead.
-fn found<'a>(page: &'a Value, field: &str, step: Step) -> Result<Packed<'a>> {
+fn found<'a>(page: &'a Json, field: &str) -> Result<Packed<'a>> {
     if let Some(found) = Packed::find(page, field) {
         return Ok(found);
     }
@@ -202,8 +227,8 @@ fn found<'a>(page: &'a Value, field: &str, step: Step) -> Result<Packed<'a>> {
     let nodes = page["nodes"].as_array().map_or(&[][..], Vec::as_slice);
     let error = nodes.iter().find(|node| node["type"] == "error");
     Err(error.map_or_else(
-        || unexpected(step, page),
-        |error| refused_inside(step, error),
+        || page.unexpected(),
+        |error| refused_inside(page.step(), error),
     ))
 }
 

@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 
 use super::packed::Packed;
 use super::server::{FORM, JSON, Server, form_encoded, unknown_model};
-use super::success::{json_of, no_stream, unexpected};
+use super::success::{Json, no_stream, unexpected};
 use super::{Entry, Opened, Place, Stream, Turn, is_id};
-use crate::error::{Error, ErrorKind, Result, Step};
+use crate::error::{Error, ErrorKind, Result, Step, hint};
 use crate::http::{Answer, Call, Session, Watch};
 use crate::request::{Message, Role};
 use crate::server::{Model, Summary};
@@ -57,6 +57,7 @@ fn too_old() -> Error {
         Step::Settings,
         "this is a server of chat-ui 0.7, whose protocol is spoken neither before nor after it",
     )
+    .with_hint(hint::OTHER_VERSION)
 }
 
 /// Accepts the terms of a server that asks for it; returns the session that this holds for.
@@ -101,9 +102,9 @@ pub(super) fn open(
     }
     let answer = answer.accepted(watch)?;
     let session = answer.session.clone();
-    let answer = json_of(answer, watch, Step::Conversation)?;
+    let answer = Json::of(answer, watch)?;
     let Some(id) = answer["conversationId"].as_str().filter(|id| is_id(id)) else {
-        return Err(unexpected(Step::Conversation, &answer));
+        return Err(answer.unexpected());
     };
     // The newest servers say at once what the first message answers to, and take it as a form.
     let parent = answer["conversation"].as_str().and_then(root_of);
@@ -220,9 +221,9 @@ impl History {
             return History::of_page(server, watch, place);
         }
         let names_methods = answer.has_header("access-control-allow-methods");
-        let answer = json_of(answer.accepted(watch)?, watch, Step::History)?;
+        let answer = Json::of(answer.accepted(watch)?, watch)?;
         let messages = answer["messages"].as_array();
-        let messages = messages.ok_or_else(|| unexpected(Step::History, &answer))?;
+        let messages = messages.ok_or_else(|| answer.unexpected())?;
         let kind = if names_methods || answer.get("modelTools").is_some() {
             BodyKind::Form
         } else {
@@ -343,8 +344,5 @@ pub(super) fn conversations(server: &Server, watch: &Watch) -> Result<Vec<Summar
 
 fn list(server: &Server, watch: &Watch, step: Step, path: &str) -> Result<Vec<Value>> {
     let answer = server.origin.exchange(watch, &Call::get(step, path))?;
-    match json_of(answer.accepted(watch)?, watch, step)? {
-        Value::Array(list) => Ok(list),
-        other => Err(unexpected(step, &other)),
-    }
+    Json::of(answer.accepted(watch)?, watch)?.into_list()
 }

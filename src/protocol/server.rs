@@ -9,7 +9,7 @@ use log::info;
 use super::classic::Posted;
 use super::current::BodyKind;
 use super::{Entry, Opened, Place, Stream, Turn, classic, current};
-use crate::error::{Error, ErrorKind, Result, Step};
+use crate::error::{Error, ErrorKind, Result, Step, hint};
 use crate::http::{Answer, BaseUrl, Call, Origin, Session, Watch, one_line};
 use crate::server::{Generation, Model, ServerInfo, Summary};
 
@@ -156,19 +156,20 @@ impl Server {
 
     fn set_up_classic(&self, watch: &Watch, named: Option<&str>) -> Result<String> {
         let model = named.map_or_else(|| self.default_model(), str::to_owned);
-        let session = self.origin.session();
-        if self.is_set_up(&session, &model) {
+        if self.is_set_up(&self.origin.session(), &model) {
             return Ok(model);
         }
+        self.set_up_classic_anew(watch, model, named.is_some())
+    }
+
+    fn set_up_classic_anew(&self, watch: &Watch, model: String, is_named: bool) -> Result<String> {
         // Not locked while waiting: two threads may both post, which does no harm.
-        match classic::post_settings(self, watch, &session, &model)? {
+        match classic::post_settings(self, watch, &self.origin.session(), &model)? {
             Posted::Accepted(session) => {
                 self.remember_set_up(session, &model);
                 Ok(model)
             }
-            Posted::UnknownModel(error) => {
-                self.another_model(watch, &model, named.is_some(), error)
-            }
+            Posted::UnknownModel(error) => self.another_model(watch, &model, is_named, error),
             Posted::Foreign(error) => Err(error),
         }
     }
@@ -227,11 +228,11 @@ impl Server {
             Ok(models) => models,
             // The server says only that something is wrong with it; without a list that is all there is to say.
             Err(second) if second.is_cut() => return Err(second),
-            Err(_) => return Err(error),
+            Err(_) => return Err(error.with_hint(hint::MODEL_IN_DOUBT)),
         };
         let is_named = is_named || lock(&self.default_model).is_named;
         match models.first() {
-            None => Err(error),
+            None => Err(error.with_hint(hint::MODEL_IN_DOUBT)),
             Some(_) if models.iter().any(|known| known.id == model) => Err(error),
             Some(_) if is_named => Err(unknown_model(model, &models, error)),
             Some(first) => {
@@ -282,7 +283,8 @@ impl Server {
         let why = answer.refusal(watch);
         info!("{why}; posting the settings again");
         let session = call.session_or(self.origin.session());
-        let posted = self.post_settings(watch, &session, model);
+        // Unlike that of the call, its answer is not worth more time than the user gives.
+        let posted = self.post_settings(&watch.without_grace(), &session, model);
         posted.map_err(|error| error.at(why.step()))?;
         self.origin.exchange(watch, call)
     }
@@ -356,6 +358,18 @@ impl Server {
         }
     }
 
+    /// The same, of a server that need not have a list to be one to talk to.
+    fn models_if_listed(&self, watch: &Watch) -> Result<Vec<Model>> {
+        let unlisted = |error: &Error| {
+            let unreadable = [ErrorKind::Protocol, ErrorKind::TooLarge].contains(&error.kind());
+            unreadable || error.status() == Some(404)
+        };
+        match self.models(watch) {
+            Err(error) if unlisted(&error) => Ok(Vec::new()),
+            models => models,
+        }
+    }
+
     /// The conversations of the session.
     pub(crate) fn conversations(&self, watch: &Watch) -> Result<Vec<Summary>> {
         match self.generation(watch)? {
@@ -372,13 +386,18 @@ impl Server {
         }
     }
 
-    /// Looks whether this is a server to talk to, and what it offers.
+    /// Looks whether this is a server to talk to, and what it offers. What was so before is not relied on.
     pub(crate) fn check(&self, watch: &Watch) -> Result<ServerInfo> {
-        let model = self.set_up(watch, None)?;
+        let model = match self.generation.get() {
+            Some(Generation::Classic) => {
+                self.set_up_classic_anew(watch, self.default_model(), false)?
+            }
+            _ => self.set_up(watch, None)?,
+        };
         Ok(ServerInfo {
             url: self.origin.base().to_string(),
             generation: self.generation(watch)?,
-            models: self.models(watch).unwrap_or_default(),
+            models: self.models_if_listed(watch)?,
             model,
             expects_https: self.origin.referer() != self.origin.base().referer(),
         })

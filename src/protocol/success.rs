@@ -1,27 +1,71 @@
 //! Whether an answer that the server calls a success is what was asked for.
 
+use std::ops::Deref;
+
 use serde_json::Value;
 
 use crate::error::{Error, ErrorKind, Result, Step};
-use crate::http::{Answer, Watch, one_line, words};
+use crate::http::{Answer, Redirect, Watch, one_line, title_of, words};
 
-/// The JSON that was asked for.
-pub(super) fn json_of(answer: Answer, watch: &Watch, step: Step) -> Result<Value> {
-    let status = answer.status();
-    let content_type = answer.content_type().map(one_line);
-    let body = answer.bytes(watch)?;
-    serde_json::from_slice(&body).map_err(|error| {
-        foreign(step, status, content_type.as_deref(), &body, "JSON").with_source(error)
-    })
+/// The JSON that a server answered.
+pub(super) struct Json {
+    step: Step,
+    status: u16,
+    value: Value,
+}
+
+impl Json {
+    pub(super) fn of(answer: Answer, watch: &Watch) -> Result<Json> {
+        let (step, status) = (answer.step(), answer.status());
+        let content_type = answer.content_type().map(one_line);
+        let body = answer.bytes(watch)?;
+        let value = serde_json::from_slice(&body).map_err(|error| {
+            foreign(step, status, content_type.as_deref(), &body, "JSON").with_source(error)
+        })?;
+        Ok(Json {
+            step,
+            status,
+            value,
+        })
+    }
+
+    pub(super) fn step(&self) -> Step {
+        self.step
+    }
+
+    /// Not what this protocol has in this place.
+    pub(super) fn unexpected(&self) -> Error {
+        unexpected(self.step, &self.value).with_status(self.status)
+    }
+
+    pub(super) fn into_list(self) -> Result<Vec<Value>> {
+        match self.value {
+            Value::Array(list) => Ok(list),
+            other => Err(unexpected(self.step, &other).with_status(self.status)),
+        }
+    }
+
+    /// A redirect in the place of what was asked for.
+    pub(super) fn redirect(&self, redirect: &Redirect) -> Error {
+        redirect.inside(self.step, self.status)
+    }
+}
+
+impl Deref for Json {
+    type Target = Value;
+
+    fn deref(&self) -> &Value {
+        &self.value
+    }
 }
 
 /// A success that is no reply.
 pub(super) fn no_stream(answer: Answer, watch: &Watch) -> Error {
-    let status = answer.status();
+    let (step, status) = (answer.step(), answer.status());
     let content_type = answer.content_type().map(one_line);
     match answer.bytes(watch) {
         Ok(body) => foreign(
-            Step::Message,
+            step,
             status,
             content_type.as_deref(),
             &body,
@@ -46,30 +90,42 @@ fn foreign(
         Some(kind) => (ErrorKind::Protocol, kind),
         None => (ErrorKind::Protocol, "something"),
     };
-    let said = words(body);
-    Error::new(
-        kind,
-        step,
-        format!("the answer is {what}, not {wanted}: {said}"),
-    )
-    .with_status(status)
-    .with_server_message(said)
+    let said = if is_private(step) {
+        title_of(&String::from_utf8_lossy(body)).map_or_else(String::new, one_line)
+    } else {
+        words(body)
+    };
+    let mut message = format!("the answer is {what}, not {wanted}");
+    if !said.is_empty() {
+        message = format!("{message}: {said}");
+    }
+    Error::new(kind, step, message)
+        .with_status(status)
+        .with_server_message(said)
 }
 
+/// Whether it has a password to be filled in, or calls itself one. A link to one is on many pages.
 fn is_login_page(page: &[u8]) -> bool {
     let page = String::from_utf8_lossy(page).to_lowercase();
-    let signs = ["type=\"password\"", "log in", "login", "sign in"];
-    signs.iter().any(|sign| page.contains(sign))
+    let field = ["type=\"password\"", "type='password'", "type=password"];
+    let title = title_of(&page).unwrap_or_default();
+    let names = ["log in", "log-in", "login", "sign in", "sign-in", "signin"];
+    field.iter().any(|sign| page.contains(sign)) || names.iter().any(|name| title.contains(name))
 }
 
 /// JSON, but not that of this protocol.
 pub(super) fn unexpected(step: Step, answer: &Value) -> Error {
-    let answer = one_line(&answer.to_string());
-    Error::new(
-        ErrorKind::Protocol,
-        step,
-        format!("unexpected answer {answer}"),
-    )
+    let message = if is_private(step) {
+        "the answer is JSON, but not the list that was asked for".to_owned()
+    } else {
+        format!("unexpected answer {}", one_line(&answer.to_string()))
+    };
+    Error::new(ErrorKind::Protocol, step, message)
+}
+
+/// Whether the answer may hold titles and messages, which no error is to show.
+fn is_private(step: Step) -> bool {
+    matches!(step, Step::Models | Step::Conversations | Step::History)
 }
 
 /// A refusal that comes inside a page with a status of 200.
