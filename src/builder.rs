@@ -145,7 +145,8 @@ impl ClientBuilder {
 
     /// How often a request is tried again, each time logged, before a reply has begun: when no connection could be
     /// made, and when the server answers 429 or 503. It is waited for as long as the server asks in
-    /// `Retry-After`, else 0.5 seconds, doubled each time, less up to half of it at random.
+    /// `Retry-After`, else 0.5 seconds, doubled each time, less up to half of it at random. A limit that was reached,
+    /// that of connecting included, is not waited for again.
     ///
     /// With one or more, a request that does no harm when it is done twice is also repeated, once, if its
     /// connection ends without an answer: posting the settings, listing, stopping, deleting. Opening a
@@ -155,8 +156,8 @@ impl ClientBuilder {
         self
     }
 
-    /// How long may be waited before a retry; if the server asks for more, its answer is the error, with
-    /// [`Error::retry_after`]. Defaults to 10 seconds.
+    /// How long may be waited before a retry: no own wait is longer, and if the server asks for more, its answer is
+    /// the error, with [`Error::retry_after`]. Defaults to 10 seconds.
     pub fn longest_retry_wait(mut self, wait: Duration) -> ClientBuilder {
         self.retries.longest_wait = wait;
         self

@@ -1,64 +1,24 @@
 //! A call is tried again only where nothing can be lost or done twice.
 
-use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
-use h2o_chat::{Client, ClientBuilder, ErrorKind, Limit, Request, Step, Stop};
+use h2o_chat::{Client, ClientBuilder, ErrorKind, Step};
 
+mod at_first;
 mod stand_in;
 
+use at_first::{
+    KINDS, Kind, at_first, busy, is_delete, is_message, is_opening, is_settings, is_stop,
+};
 use stand_in::{Reaction, StandIn};
 
 fn builder(server: &StandIn) -> ClientBuilder {
     Client::builder(&server.url())
 }
-
-/// Which requests are meant.
-type Kind = fn(&stand_in::Request) -> bool;
-
-/// Reacts like this to the first so many requests of this kind.
-fn at_first(
-    times: usize,
-    is_meant: Kind,
-    reaction: impl Fn() -> Reaction + Send + Sync + 'static,
-) -> StandIn {
-    let seen = AtomicUsize::new(0);
-    let react = move |request: &stand_in::Request| {
-        let react = is_meant(request) && seen.fetch_add(1, Ordering::Relaxed) < times;
-        react.then(&reaction)
-    };
-    StandIn::builder().intercept(react).start()
-}
-
-fn busy(status: &str, headers: &str) -> Reaction {
-    Reaction::Answer(format!("HTTP/1.1 {status}\r\n{headers}content-length: 4\r\n\r\nbusy").into())
-}
-
-fn is_settings(request: &stand_in::Request) -> bool {
-    request.path == "/settings"
-}
-
-fn is_opening(request: &stand_in::Request) -> bool {
-    request.path == "/conversation"
-}
-
-fn is_message(request: &stand_in::Request) -> bool {
-    request.body.starts_with(b"{\"inputs\"")
-}
-
-fn is_stop(request: &stand_in::Request) -> bool {
-    request.path.ends_with("/stop-generating")
-}
-
-fn is_delete(request: &stand_in::Request) -> bool {
-    request.method == "DELETE"
-}
-
-const KINDS: [Kind; 3] = [is_settings, is_opening, is_message];
 
 #[test]
 fn a_busy_server_is_asked_again_at_every_step_before_the_reply() {
@@ -98,97 +58,6 @@ fn the_number_of_retries_is_the_users() {
         assert_eq!(error.retry_after(), Some(Duration::ZERO));
         assert_eq!(server.counts().requests, 2 + times as usize);
     }
-}
-
-#[test]
-fn it_is_waited_for_as_long_as_the_server_asks_but_no_longer_than_the_user_allows() {
-    let server = at_first(1, is_message, || {
-        busy("429 Too Many Requests", "retry-after: 1\r\n")
-    });
-    let start = Instant::now();
-    builder(&server).build().unwrap().ask("/count 1").unwrap();
-    assert!(start.elapsed() >= Duration::from_secs(1));
-
-    let in_an_hour = SystemTime::now() + Duration::from_secs(3600);
-    let header = format!("retry-after: {}\r\n", http_date(in_an_hour));
-    let server = at_first(1, is_message, move || {
-        busy("429 Too Many Requests", &header)
-    });
-    let error = builder(&server).build().unwrap().ask("hello").unwrap_err();
-    let asked = error.retry_after().unwrap();
-    assert!(
-        (Duration::from_secs(3500)..=Duration::from_secs(3600)).contains(&asked),
-        "{asked:?}"
-    );
-    assert!(error.is_retryable());
-    assert_eq!(server.counts().conversations, 0);
-}
-
-/// As servers write it.
-fn http_date(at: SystemTime) -> String {
-    let days_in = |year: u64| {
-        if year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400)) {
-            366
-        } else {
-            365
-        }
-    };
-    let seconds = at.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
-    let (mut days, time) = (seconds / 86400, seconds % 86400);
-    let mut year = 1970;
-    while days >= days_in(year) {
-        days -= days_in(year);
-        year += 1;
-    }
-    let february = days_in(year) - 337;
-    let months = [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
-    let names = [
-        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
-    ];
-    let mut month = 0;
-    while days >= months[month] {
-        days -= months[month];
-        month += 1;
-    }
-    let (hour, minute, second) = (time / 3600, time / 60 % 60, time % 60);
-    format!(
-        "Mon, {:02} {} {year} {hour:02}:{minute:02}:{second:02} GMT",
-        days + 1,
-        names[month]
-    )
-}
-
-#[test]
-fn a_wait_that_the_deadline_has_no_time_for_is_not_begun() {
-    let server = at_first(1, is_message, || {
-        busy("429 Too Many Requests", "retry-after: 5\r\n")
-    });
-    let client = builder(&server)
-        .deadline(Duration::from_secs(2))
-        .build()
-        .unwrap();
-    let start = Instant::now();
-    assert_eq!(client.ask("hello").unwrap_err().status(), Some(429));
-    assert!(start.elapsed() < Duration::from_secs(1));
-}
-
-#[test]
-fn a_stop_ends_the_wait_for_a_retry() {
-    let server = at_first(1, is_message, || {
-        busy("429 Too Many Requests", "retry-after: 9\r\n")
-    });
-    let (client, stop) = (builder(&server).build().unwrap(), Stop::default());
-    let request = Request::new("hello").stop(&stop);
-    let (error, took) = thread::scope(|scope| {
-        let call = scope.spawn(|| client.ask(request).unwrap_err());
-        server.wait_for("the refusal", |counts| counts.requests == 3);
-        let start = Instant::now();
-        stop.stop();
-        (call.join().unwrap(), start.elapsed())
-    });
-    assert_eq!(error.kind(), ErrorKind::Stopped);
-    assert!(took < Duration::from_millis(250), "{took:?}");
-    assert_eq!(server.counts().conversations, 0);
 }
 
 #[test]
@@ -376,47 +245,4 @@ fn other_cookies_are_kept_and_sent_back_to_this_server_only() {
         other.accept().is_err(),
         "a redirect was followed to another server"
     );
-}
-
-#[test]
-fn a_server_that_never_answers_the_retry_is_given_up_within_the_deadline() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let client = Client::builder(&format!("http://{}", listener.local_addr().unwrap()))
-        .deadline(Duration::from_millis(800))
-        .build()
-        .unwrap();
-    let error = thread::scope(|scope| {
-        let call = scope.spawn(|| client.ask("hello").unwrap_err());
-        let (mut first, _) = listener.accept().unwrap();
-        let _ = first.read(&mut [0; 4096]).unwrap();
-        first
-            .write_all(b"HTTP/1.1 503 Busy\r\nretry-after: 0\r\ncontent-length: 0\r\n\r\n")
-            .unwrap();
-        call.join().unwrap()
-    });
-    assert_eq!(error.kind(), ErrorKind::Timeout(Limit::Deadline));
-}
-
-#[test]
-fn numbers_beyond_all_measure_do_no_harm() {
-    let server = at_first(1, is_settings, || {
-        busy(
-            "503 Service Unavailable",
-            "retry-after: 18446744073709551615\r\n",
-        )
-    });
-    let client = builder(&server)
-        .retries(u32::MAX)
-        .longest_retry_wait(Duration::MAX)
-        .build()
-        .unwrap();
-    let (stop, request) = (Stop::default(), Request::new("hello"));
-    let request = request.stop(&stop);
-    let error = thread::scope(|scope| {
-        let call = scope.spawn(|| client.ask(request).unwrap_err());
-        server.wait_for("the refusal", |counts| counts.requests == 1);
-        stop.stop();
-        call.join().unwrap()
-    });
-    assert_eq!(error.kind(), ErrorKind::Stopped);
 }

@@ -48,6 +48,7 @@ impl Tries {
         }
         let asked = match outcome {
             Ok(answer) if matches!(answer.status(), 429 | 503) => answer.retry_after(),
+            // Not when the connect limit was reached: whoever set it does not mean three times as long.
             Err(error) if error.kind() == ErrorKind::Connect => None,
             Err(error) if error.kind() == ErrorKind::Truncated && self.repeatable => {
                 let again = !self.repeated;
@@ -59,9 +60,11 @@ impl Tries {
         if self.made == self.retries.times {
             return None;
         }
-        let wait = asked.unwrap_or_else(|| jittered(FIRST_WAIT * 2_u32.saturating_pow(self.made)));
+        let longest = self.retries.longest_wait;
+        let own = || jittered(FIRST_WAIT * 2_u32.saturating_pow(self.made)).min(longest);
+        let wait = asked.unwrap_or_else(own);
         self.made += 1;
-        (wait <= self.retries.longest_wait).then_some(wait)
+        (wait <= longest).then_some(wait)
     }
 }
 
