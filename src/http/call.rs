@@ -17,8 +17,9 @@ use crate::error::{Error, ErrorKind, Result, Step};
 /// The largest body that is read whole, in bytes: an id, a page that says what went wrong.
 const LARGEST_BODY: usize = 1024 * 1024;
 
-/// The same of a list: of the conversations of years, of all that was said in one.
-const LARGEST_LIST: usize = 16 * 1024 * 1024;
+/// The same of a list: of the conversations of years, of all that was said in one. Small values take sixteen times their
+/// size in memory.
+const LARGEST_LIST: usize = 4 * 1024 * 1024;
 
 /// A request, as the protocol has it.
 pub(crate) struct Call<'a> {
