@@ -203,6 +203,96 @@ fn a_kill_or_a_terminal_that_is_gone_leaves_nothing() {
     }
 }
 
+/// In a terminal, for which a command that makes one is needed.
+#[cfg(target_os = "linux")]
+struct Terminal(Process);
+
+#[cfg(target_os = "linux")]
+impl Terminal {
+    fn start(server: &StandIn) -> Terminal {
+        let chat = example::command("chat");
+        let mut script = Command::new("script");
+        script
+            .args(["--quiet", "--return", "--command"])
+            .arg(format!("'{}'", chat.get_program().display()))
+            .arg("/dev/null")
+            .env("TERM", "xterm")
+            .env("H2O_CHAT_URL", server.url());
+        let mut terminal = Terminal(example::start(&mut script));
+        terminal.wait_for("> ");
+        terminal
+    }
+
+    /// Reads on until this has been shown.
+    fn wait_for(&mut self, text: &str) {
+        let mut shown = Vec::new();
+        while !shown.ends_with(text.as_bytes()) {
+            let mut byte = [0];
+            self.0.stdout().read_exact(&mut byte).unwrap();
+            shown.extend(byte);
+        }
+    }
+
+    /// Types this and waits until that is shown.
+    fn type_until(&mut self, keys: &str, text: &str) {
+        self.0.enter(keys);
+        self.wait_for(text);
+    }
+}
+
+#[cfg(target_os = "linux")]
+const CTRL_C: &str = "\u{3}";
+
+#[cfg(target_os = "linux")]
+#[test]
+fn in_a_terminal_lines_are_edited_and_found_again() {
+    const BACKSPACE: &str = "\u{7f}";
+    const UP: &str = "\u{1b}[A";
+    const CTRL_D: &str = "\u{4}";
+    let server = StandIn::start();
+    let mut terminal = Terminal::start(&server);
+    terminal.type_until(&format!("hellp{BACKSPACE}o\r"), "help?\r\n\r\n");
+    terminal.wait_for("> ");
+    terminal.type_until(&format!("{UP}\r"), "help?\r\n\r\n");
+    terminal.wait_for("> ");
+    terminal.0.enter(CTRL_D);
+    assert!(terminal.0.end().status.success());
+    let requests = server.requests();
+    let sent = requests
+        .iter()
+        .filter_map(|request| request.json()["inputs"].as_str().map(str::to_owned));
+    assert_eq!(sent.collect::<Vec<_>>(), ["hello", "hello"]);
+    assert_nothing_left(&server);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn in_a_terminal_an_interrupt_ends_the_reply_and_another_leaves() {
+    let server = StandIn::start();
+    let mut terminal = Terminal::start(&server);
+    terminal.type_until("/slow\r", "s0 s1");
+    terminal.type_until(CTRL_C, "the reply is ended");
+    terminal.wait_for("> ");
+    terminal.0.enter(CTRL_C);
+    assert!(terminal.0.end().status.success());
+    assert_nothing_left(&server);
+    assert_eq!(server.counts().stopped, 1);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn in_a_terminal_taking_back_two_lines_does_not_leave() {
+    let server = StandIn::start();
+    let mut terminal = Terminal::start(&server);
+    for line in ["one", "two"] {
+        terminal.type_until(line, line);
+        terminal.type_until(CTRL_C, "once more leaves");
+        terminal.wait_for("> ");
+    }
+    terminal.type_until("hello\r", "how can I help?");
+    assert_eq!(server.counts().created, 1);
+}
+
 #[test]
 fn a_closed_pipe_ends_quietly_and_leaves_nothing() {
     let server = StandIn::start();
