@@ -163,7 +163,7 @@ pub fn tell(program: &str, message: &str) {
     drop(writeln!(io::stderr(), "{program}: {line}"));
 }
 
-/// What a terminal would obey is shown as a picture of it.
+/// What a terminal would obey is shown as a picture of it; what would turn the direction of the rest, as missing.
 pub fn harmless(text: &str) -> String {
     let picture = |c: char| match c {
         '\n' | '\t' => c,
@@ -171,7 +171,9 @@ pub fn harmless(text: &str) -> String {
             char::from_u32(0x2400 + u32::from(c)).unwrap_or(char::REPLACEMENT_CHARACTER)
         }
         '\u{7f}' => '\u{2421}',
-        '\u{80}'..='\u{9f}' => char::REPLACEMENT_CHARACTER,
+        '\u{80}'..='\u{9f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
+            char::REPLACEMENT_CHARACTER
+        }
         _ => c,
     };
     text.chars().map(picture).collect()
