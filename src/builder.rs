@@ -7,7 +7,7 @@ use ureq::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use crate::client::{Client, DEFAULT_MODEL};
 use crate::error::{Error, Result};
-use crate::http::{BaseUrl, Config, Origin, Proxy, Retries, Session, judge_cookie_name};
+use crate::http::{BaseUrl, Config, Origin, Proxy, Retries, Session, judge_cookie_name, taken_out};
 use crate::protocol;
 use crate::protocol::Server;
 use crate::server::Generation;
@@ -89,7 +89,8 @@ impl ClientBuilder {
     }
 
     /// A header for every request, `Authorization` for example; one of the same name replaces it. A `Cookie`
-    /// is sent together with the session's. Defaults to none.
+    /// is sent together with the session's; if the session's own is in it, that is the [session](ClientBuilder::session).
+    /// Defaults to none.
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> ClientBuilder {
         self.headers.push((name.into(), value.into()));
         self
@@ -177,14 +178,14 @@ impl ClientBuilder {
                 "the user agent has characters that a header cannot hold",
             ));
         }
-        let session = self.session.clone().unwrap_or_else(Session::invent);
-        session.judge()?;
+        let mut headers = judged_headers(&self.headers)?;
+        let session = self.session_of(&mut headers)?;
         self.judge_size(&session)?;
         let origin = Origin::new(Config {
             proxy: self.proxy.judged(&base)?,
             base,
             user_agent: self.user_agent,
-            headers: judged_headers(&self.headers)?,
+            headers,
             cookie_name: self.cookie_name,
             session,
             connect_limit: self.limits.connect,
@@ -202,6 +203,33 @@ impl ClientBuilder {
 }
 
 impl ClientBuilder {
+    /// The session that was given, taken out of the Cookie header if it is there, or a new one.
+    fn session_of(&self, headers: &mut HeaderMap) -> Result<Session> {
+        let cookies = headers.remove(header::COOKIE);
+        let cookies = cookies.as_ref().and_then(|value| value.to_str().ok());
+        let (sessions, others) = taken_out(cookies.unwrap_or_default(), &self.cookie_name);
+        if let Some(mut others) = HeaderValue::from_str(&others)
+            .ok()
+            .filter(|v| !v.is_empty())
+        {
+            others.set_sensitive(true);
+            headers.insert(header::COOKIE, others);
+        }
+        let session = match (&self.session, sessions.as_slice()) {
+            (Some(given), []) => given.clone(),
+            (None, []) => Session::invent(),
+            (None, [cookie]) => Session::from(*cookie),
+            _ => {
+                return Err(Error::input(format!(
+                    "the session is given more than once: {} is in the Cookie header too",
+                    self.cookie_name
+                )));
+            }
+        };
+        session.judge()?;
+        Ok(session)
+    }
+
     /// What goes into the head of each request has to fit there.
     fn judge_size(&self, session: &Session) -> Result<()> {
         const ROOM: usize = 8 * 1024;

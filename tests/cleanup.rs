@@ -251,6 +251,8 @@ fn a_conversation_is_deleted_under_the_session_that_made_it() {
         delete.header("cookie"),
         Some(format!("hf-chat={}", session.as_str()).as_str())
     );
+    // The answers to that one name its session, which is not the client's any more.
+    assert_eq!(client.session().as_str(), "other");
 }
 
 #[test]

@@ -24,7 +24,7 @@ fn assert_refused(error: &Error) {
 
 #[test]
 fn build_refuses_what_cannot_be_used() {
-    let builders: [fn(ClientBuilder) -> ClientBuilder; 28] = [
+    let builders: [fn(ClientBuilder) -> ClientBuilder; 31] = [
         |b| b.model(""),
         |b| b.model(" \t"),
         |b| b.model("a\nb"),
@@ -42,6 +42,9 @@ fn build_refuses_what_cannot_be_used() {
         |b| b.header("content-length", "x"),
         |b| b.header("x-a", "x".repeat(9000)),
         |b| b.session("x".repeat(9000)),
+        |b| b.session("a").header("Cookie", "lb=1; hf-chat=secret"),
+        |b| b.header("Cookie", "hf-chat=secret; hf-chat=b"),
+        |b| b.header("Cookie", "hf-chat=\"secret\""),
         |b| b.user_agent("a\nb"),
         |b| b.connect_timeout(Duration::ZERO),
         |b| b.silence_timeout(Duration::ZERO),

@@ -211,6 +211,34 @@ fn terms_that_cannot_be_accepted_again_leave_the_conversation_named() {
 }
 
 #[test]
+fn a_session_in_the_users_own_cookies_is_the_session() {
+    let server = StandIn::start();
+    for (cookies, sent) in [
+        ("hf-chat=mine", "hf-chat=mine"),
+        ("a=1; hf-chat=mine;b=2", "hf-chat=mine; a=1; b=2"),
+    ] {
+        let client = builder(&server).header("Cookie", cookies).build().unwrap();
+        assert_eq!(client.session().as_str(), "mine");
+        client.ask("/count 1").unwrap();
+        let last = server.requests().pop().unwrap();
+        assert_eq!(last.header("cookie"), Some(sent));
+    }
+}
+
+#[test]
+fn a_connection_that_the_server_may_be_closing_is_not_used_again() {
+    let server = StandIn::builder().idle(Duration::from_secs(60)).start();
+    let client = builder(&server).build().unwrap();
+    client.ask("/count 1").unwrap();
+    client.ask("/count 1").unwrap();
+    assert_eq!(server.counts().connections, 1);
+    // Real servers close what was idle for 5 s; a prompt on its way then would be lost.
+    thread::sleep(Duration::from_millis(4100));
+    client.ask("/count 1").unwrap();
+    assert_eq!(server.counts().connections, 2);
+}
+
+#[test]
 fn other_cookies_are_kept_and_sent_back_to_this_server_only() {
     let other = TcpListener::bind("127.0.0.1:0").unwrap();
     let location = format!("http://{}/conversation", other.local_addr().unwrap());

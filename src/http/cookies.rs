@@ -134,6 +134,15 @@ impl<'a> Cookie<'a> {
     }
 }
 
+/// The values of one cookie in a `Cookie` header, and the header without them.
+pub(crate) fn taken_out<'a>(header: &'a str, name: &str) -> (Vec<&'a str>, String) {
+    let parts = header.split(';').map(str::trim);
+    let value = |part: &'a str| part.split_once('=').filter(|(theirs, _)| *theirs == name);
+    let values = parts.clone().filter_map(value).map(|(_, value)| value);
+    let others: Vec<_> = parts.filter(|part| value(part).is_none()).collect();
+    (values.collect(), others.join("; "))
+}
+
 /// The cookies of a `Cookie` header.
 fn named(header: &str) -> impl Iterator<Item = (&str, &str)> {
     header
@@ -208,6 +217,15 @@ mod tests {
         let jar = jar_after(&many);
         assert_eq!(jar.others.len(), 4);
         assert!(jar.header(jar.session(), None).len() < ROOM + 100);
+    }
+
+    #[test]
+    fn a_late_answer_does_not_bring_an_old_session_back() {
+        let mut jar = jar_after(&["hf-chat=new"]);
+        let mut headers = HeaderMap::new();
+        headers.append(SET_COOKIE, "hf-chat=s".parse().unwrap());
+        assert_eq!(jar.take(&headers, &Session::from("s")).as_str(), "s");
+        assert_eq!(jar.session().as_str(), "new");
     }
 
     #[test]

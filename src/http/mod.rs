@@ -16,6 +16,7 @@ mod url;
 mod watch;
 
 pub(crate) use call::{Answer, Call};
+pub(crate) use cookies::taken_out;
 pub(crate) use failure::{glimpse, one_line, title_of, unreadable, words};
 pub(crate) use origin::{Config, Origin};
 pub use proxy::Proxy;
