@@ -120,9 +120,15 @@
 //!   because the server does not have the default.
 //! * *debug*: what else went wrong while tidying up.
 //!
-//! No prompt, no text, no password, no cookie and no header value is logged, nor shown by `Debug` and `Display`; the
-//! server's own error messages are. The HTTP client underneath, ureq, logs requests at debug and trace level under
-//! its own target, with sensitive headers left out.
+//! No prompt, no text, no password, no cookie and no header value is logged under this target, nor shown by `Debug` and
+//! `Display`; the server's own error messages are. The HTTP client underneath logs under the targets `ureq` and
+//! `ureq_proto`: up to the debug level requests without the values of such headers, but **at the trace level of
+//! `ureq_proto` all that is sent and received, the password and the cookies included**. Keep that off where trace is
+//! wanted; with a logger that takes filters from the environment, for example:
+//!
+//! ```text
+//! RUST_LOG=trace,ureq_proto=debug
+//! ```
 //!
 //! # Features
 //!

@@ -142,7 +142,7 @@ fn limits_act_over_https_and_nothing_stays_behind() {
     let server = server();
     let url = relay_to(&server);
     for (prompt, stdout) in [("/silent", ""), ("/hang", " Hi there, how can\n")] {
-        let output = ask(&url, Some(AUTHORITY), &["--silence", "0.3", prompt]);
+        let output = ask(&url, Some(AUTHORITY), &["--silence", "2", prompt]);
         assert_eq!(
             (output.status.code(), text(&output.stdout)),
             (Some(1), stdout)

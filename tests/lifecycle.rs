@@ -367,6 +367,7 @@ fn both_spellings_of_an_event_and_every_line_ending_are_understood() {
         let server = StandIn::builder()
             .plan(move |_| {
                 let events = [
+                    "",
                     r#"{"token":{"id":1,"text":"a","logprob":null}}"#,
                     r#"{"index":2,"token":{"id":2,"text":"b","logprob":0,"special":false},"top_tokens":[]}"#,
                     r#"{"token":{"id":3,"text":"","logprob":0,"special":true},"generated_text":"ab"}"#,

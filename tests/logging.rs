@@ -9,30 +9,44 @@ mod stand_in;
 
 use stand_in::{Reaction, StandIn};
 
-/// Keeps what this crate logs.
-struct Lines(Mutex<Vec<(Level, String)>>);
+/// Keeps all that is logged, of other crates than this one up to the debug level.
+struct Lines {
+    own: Mutex<Vec<(Level, String)>>,
+    others: Mutex<Vec<String>>,
+}
 
-static LINES: Lines = Lines(Mutex::new(Vec::new()));
+static LINES: Lines = Lines {
+    own: Mutex::new(Vec::new()),
+    others: Mutex::new(Vec::new()),
+};
+
+fn is_own(metadata: &Metadata) -> bool {
+    metadata.target().starts_with("h2o_chat")
+}
 
 impl Log for Lines {
     fn enabled(&self, metadata: &Metadata) -> bool {
-        metadata.target().starts_with("h2o_chat")
+        is_own(metadata) || metadata.level() <= Level::Debug
     }
 
     fn log(&self, record: &Record) {
-        if self.enabled(record.metadata()) {
-            self.0
-                .lock()
-                .unwrap()
-                .push((record.level(), record.args().to_string()));
+        let line = record.args().to_string();
+        if is_own(record.metadata()) {
+            self.own.lock().unwrap().push((record.level(), line));
+        } else if self.enabled(record.metadata()) {
+            let line = format!("{} {line}", record.target());
+            self.others.lock().unwrap().push(line);
         }
     }
 
     fn flush(&self) {}
 }
 
+/// What this crate has logged since the last look.
 fn logged() -> Vec<(Level, String)> {
-    std::mem::take(&mut LINES.0.lock().unwrap())
+    let lines = std::mem::take(&mut *LINES.own.lock().unwrap());
+    assert!(!format!("{lines:?}").contains("secret"), "{lines:?}");
+    lines
 }
 
 /// In every place where something can be secret.
@@ -42,6 +56,7 @@ fn client(server: &StandIn) -> Client {
         .session("secret-session")
         .header("Authorization", "Bearer secret")
         .header("Cookie", "login=secret")
+        .header("X-Key", "secret")
         .proxy(Proxy::none())
         .build()
         .unwrap()
@@ -126,4 +141,10 @@ fn what_is_logged_says_what_happened_and_nothing_secret() {
         secret_request("secret")
     );
     assert!(!shown.contains("secret"), "{shown}");
+
+    let others = LINES.others.lock().unwrap();
+    let requests = others.iter().filter(|line| line.starts_with("ureq"));
+    assert!(requests.count() > 0, "nothing was captured");
+    let told = others.iter().find(|line| line.contains("secret"));
+    assert_eq!(told, None);
 }

@@ -262,6 +262,32 @@ fn a_deadline_that_has_passed_is_seen_before_a_token_that_is_here_already() {
 }
 
 #[test]
+fn a_reply_that_is_complete_does_not_become_too_late_by_the_callers_own_time() {
+    let server = StandIn::start();
+    let client = builder(&server).deadline(SHORT).build().unwrap();
+    let mut tokens = client.generate("/count 3").unwrap();
+    for n in 0..3 {
+        assert_eq!(tokens.next().unwrap().unwrap(), format!("{n} "));
+    }
+    server.wait_for("the end of the generation", |counts| counts.running == 0);
+    // The caller is busy until the deadline has passed.
+    std::thread::sleep(SHORT);
+    assert!(tokens.next().is_none());
+    assert!(tokens.end().is_some());
+    assert_nothing_left(&server);
+
+    let stop = Stop::default();
+    let mut tokens = client
+        .generate(Request::new("/count 1").stop(&stop))
+        .unwrap();
+    tokens.next().unwrap().unwrap();
+    server.wait_for("the end of the generation", |counts| counts.running == 0);
+    stop.stop();
+    let error = tokens.next().unwrap().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Stopped);
+}
+
+#[test]
 fn limits_beyond_the_clock_are_no_limits() {
     let server = StandIn::start();
     let client = builder(&server)

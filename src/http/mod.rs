@@ -25,4 +25,4 @@ pub(crate) use retry::Retries;
 pub use session::Session;
 pub(crate) use session::judge_cookie_name;
 pub(crate) use url::BaseUrl;
-pub(crate) use watch::Watch;
+pub(crate) use watch::{Cut, Watch};

@@ -7,8 +7,7 @@ use ureq::BodyReader;
 
 use super::{Frame, jsonl, tgi};
 use crate::error::{Result, Step};
-use crate::http::{Watch, unreadable};
-use crate::reply::Event;
+use crate::http::{Cut, Watch, unreadable};
 use crate::stream::{Events, Lines};
 
 /// The longest event of a reply that has no text yet, in bytes.
@@ -19,6 +18,9 @@ const LONGEST_ESCAPE: usize = 6;
 
 /// By how much the last event may be longer for the sake of the text, in bytes, whatever a server has sent before.
 const LONGEST_REPEAT: usize = 16 << 20;
+
+/// For how long it is looked whether a reply's end is here.
+const GLANCE: Duration = Duration::from_millis(1);
 
 pub(crate) struct Stream {
     decoder: Decoder,
@@ -85,11 +87,17 @@ impl Stream {
     /// `since`.
     pub(crate) fn next(&mut self, watch: &Watch, since: Instant) -> Result<Option<Frame>> {
         loop {
-            watch.check().map_err(|cut| cut.at(Step::Reply))?;
-            if let Some(frame) = self.decoder.next(self.longest_event)? {
-                let text = frame.event.as_ref().and_then(Event::text);
-                let longer = self.longest_event + text.map_or(0, str::len) * LONGEST_ESCAPE;
-                self.longest_event = longer.min(LONGEST_EVENT + LONGEST_REPEAT);
+            match watch.check() {
+                Ok(()) => {}
+                Err(Cut::Stopped) => return Err(Cut::Stopped.at(Step::Reply)),
+                Err(cut) => {
+                    return self
+                        .late_end()?
+                        .ok_or_else(|| cut.at(Step::Reply))
+                        .map(Some);
+                }
+            }
+            if let Some(frame) = self.received()? {
                 return Ok(Some(frame));
             }
             let read = watch.run(since, || self.decoder.fill(&mut self.body));
@@ -97,6 +105,32 @@ impl Stream {
                 return Ok(None);
             }
         }
+    }
+
+    /// The next frame, if all of it has been read.
+    fn received(&mut self) -> Result<Option<Frame>> {
+        let frame = self.decoder.next(self.longest_event)?;
+        if let Some(text) = frame
+            .as_ref()
+            .and_then(|frame| frame.event.as_ref()?.text())
+        {
+            let longer = self.longest_event + text.len() * LONGEST_ESCAPE;
+            self.longest_event = longer.min(LONGEST_EVENT + LONGEST_REPEAT);
+        }
+        Ok(frame)
+    }
+
+    /// The last frame, if there is nothing but that to come and it is here: a reply that is complete does not become
+    /// too late because the caller took his time.
+    fn late_end(&mut self) -> Result<Option<Frame>> {
+        let mut frame = self.received()?;
+        if frame.is_none() {
+            let glance = Watch::cleanup(GLANCE);
+            // Whatever goes wrong in it, the limit was reached before.
+            let _ = glance.run(Instant::now(), || self.decoder.fill(&mut self.body));
+            frame = self.received()?;
+        }
+        Ok(frame.filter(|frame| frame.end.is_some()))
     }
 
     /// Reads on, without a look at the text, until the generation has ended. Says whether it came to its end by itself.

@@ -49,7 +49,7 @@ object!(Details {
 
 /// What an event of the reply says; none if it says nothing.
 pub(super) fn frame(event: &[u8]) -> Result<Option<Frame>> {
-    if event == b"[DONE]" {
+    if event == b"[DONE]" || event.is_empty() {
         return Ok(None);
     }
     // Looked through once for what is no UTF-8, and not again for each of its strings.
