@@ -1,108 +1,162 @@
-//! Every answer that a server can give instead of the one that is hoped for, at every step where it can.
+//! Every answer that a server can give instead of the one that is hoped for, at every step where it can, and what the
+//! server has counted afterwards.
+
+use std::time::Duration;
 
 use h2o_chat::{Client, ErrorKind, Step};
 
 mod stand_in;
 
-use ErrorKind::{Login, Protocol, Status, TooLarge, Truncated};
-use stand_in::{Reaction, Request, StandIn};
+use ErrorKind::{Generation, Login, Protocol, Status, TooLarge, Truncated};
+use stand_in::{Answer, Counts, Reaction, Request, StandIn};
 
 /// An answer, and what has to become of it.
 #[derive(Clone, Copy)]
 struct Row {
     step: Step,
+    by: By,
     status: &'static str,
     content_type: &'static str,
-    /// Lines, each with its end.
-    headers: &'static str,
+    header: Option<(&'static str, &'static str)>,
     body: &'static str,
     kind: ErrorKind,
     /// In the server's words, or what the error says besides.
     words: &'static str,
+    /// How often the step was tried, all requests, and the stops among them.
+    counted: [usize; 3],
 }
+
+/// Who answers, which shows in how the answer is framed.
+#[derive(Clone, Copy)]
+enum By {
+    /// What stands before the routes of the server: no cookie, in chunks.
+    Hook,
+    /// A route of the server.
+    Route,
+    /// The server of the model, whose answer is relayed.
+    Model,
+    /// Something else.
+    Stranger,
+}
+
+use By::{Hook, Model, Route, Stranger};
 
 const JSON: &str = "application/json";
 const HTML: &str = "text/html; charset=utf-8";
 const TEXT: &str = "text/plain";
 
+/// What is said, and by whom.
+type Said = (By, &'static str, &'static str, &'static str);
+
 const fn row(
     step: Step,
-    status: &'static str,
-    content_type: &'static str,
-    body: &'static str,
+    (by, status, content_type, body): Said,
     kind: ErrorKind,
     words: &'static str,
+    counted: [usize; 3],
 ) -> Row {
     Row {
         step,
+        by,
         status,
         content_type,
-        headers: "",
+        header: None,
         body,
         kind,
         words,
+        counted,
     }
 }
 
-const fn with(headers: &'static str, row: Row) -> Row {
-    Row { headers, ..row }
+const fn with(name: &'static str, value: &'static str, row: Row) -> Row {
+    Row {
+        header: Some((name, value)),
+        ..row
+    }
 }
 
+const fn location(url: &'static str, row: Row) -> Row {
+    with("location", url, row)
+}
+
+const MODAL: &str = "You need to accept the welcome modal first";
+const MODAL_JSON: &str = r#"{"error":"You need to accept the welcome modal first"}"#;
+const NO_REFERER: &str = r#"{"error":"Non-JSON form requests need to have a referer"}"#;
+const INVALID_REFERER: &str = r#"{"error":"Invalid referer for POST request"}"#;
+const ACTION_ERROR: &str = r#"{"type":"error","error":{"message":"Internal Error"}}"#;
+const TO_LOGIN: &str = r#"{"type":"redirect","status":303,"location":"/login"}"#;
+const ELSEWHERE: &str = r#"{"type":"redirect","status":303,"location":"/chat/settings"}"#;
 const INTERNAL_ERROR: &str = r#"{"message":"Internal Error"}"#;
+const NOT_FOUND: &str = r#"{"message":"Conversation not found"}"#;
+const RATE_LIMIT: &str = r#"{"message":"You are sending too many messages. Try again later."}"#;
+const OVERLOADED: &str = r#"{"error":"Model is overloaded","error_type":"overloaded"}"#;
+const LOADING: &str =
+    r#"{"error":"Model h2oai/h2ogpt is currently loading","estimated_time":20.0}"#;
+const TOO_LONG: &str = r#"{"error":"Input validation error: `inputs` tokens + `max_new_tokens` must be <= 2048. Given: 3000 `inputs` tokens and 1024 `max_new_tokens`","error_type":"validation"}"#;
 const ERROR_PAGE: &str = "<!doctype html>\n<html><head><title>500</title></head><body><h1>Internal Error</h1></body></html>";
+const BAD_GATEWAY: &str = "<html><body>bad gateway</body></html>";
 const LOGIN_PAGE: &str =
     "<html><title>Sign in</title><form><input type=\"password\"></form></html>";
-const OTHER_PAGE: &str = "<html><title>Welcome to nginx!</title></html>";
-const TOO_LONG: &str = r#"{"error":"Input validation error: too long","error_type":"validation"}"#;
+const OTHER_PAGE: &str = "<html><title>Welcome to nginx!</title><a href=/login>Login</a></html>";
 
+/// Tried once more are 429 and 503 that ask for no long wait, the settings after a 403 with the other Referer, and
+/// what a 405 answers after the settings.
 #[rustfmt::skip]
 const ROWS: &[Row] = &[
-    row(Step::Settings, "403 Forbidden", TEXT, "Non-JSON form requests need to have a referer", Status, "need to have a referer"),
-    row(Step::Settings, "403 Forbidden", TEXT, "Invalid referer for POST request", Status, "Invalid referer"),
-    row(Step::Settings, "500 Internal Server Error", JSON, r#"{"type":"error","error":{"message":"Internal Error"}}"#, Status, "Internal Error"),
-    row(Step::Settings, "404 Not Found", HTML, "<html><title>404</title></html>", Status, "404"),
-    row(Step::Settings, "405 Method Not Allowed", TEXT, "POST method not allowed", Status, "not allowed"),
-    row(Step::Settings, "401 Unauthorized", TEXT, "who are you?", Login, "who are you?"),
-    row(Step::Settings, "413 Payload Too Large", TEXT, "Invalid request body", Status, "Invalid request body"),
-    row(Step::Settings, "429 Too Many Requests", JSON, r#"{"message":"Slow down"}"#, Status, "Slow down"),
-    row(Step::Settings, "502 Bad Gateway", HTML, "<html><body><h1>bad\n gateway</h1></body></html>", Status, "bad gateway"),
-    row(Step::Settings, "200 OK", HTML, LOGIN_PAGE, Login, "Sign in"),
-    row(Step::Settings, "200 OK", HTML, OTHER_PAGE, Protocol, "Welcome to nginx!"),
-    row(Step::Settings, "200 OK", TEXT, "It works!", Protocol, "It works!"),
-    row(Step::Settings, "200 OK", JSON, "", Protocol, "not JSON"),
-    row(Step::Settings, "200 OK", JSON, r#"{"type":"failure","status":400}"#, Protocol, "failure"),
-    row(Step::Settings, "204 No Content", "", "", Protocol, "not JSON"),
-    with("location: /settings/\r\n", row(Step::Settings, "308 Permanent Redirect", "", "", Status, "/settings/; redirects")),
-    with("location: https://chat.example.org/settings\r\n", row(Step::Settings, "301 Moved Permanently", "", "", Status, "pointing to https://chat.example.org;")),
-    with("location: https://chat.example.org/login?next=%2F\r\n", row(Step::Settings, "302 Found", "", "", Login, "log in")),
-    with("location: /login\r\n", row(Step::Settings, "303 See Other", "", "", Login, "log in")),
+    row(Step::Settings, (Hook, "403 Forbidden", JSON, NO_REFERER), Status, "need to have a referer", [2, 2, 0]),
+    row(Step::Settings, (Hook, "403 Forbidden", JSON, INVALID_REFERER), Status, "Invalid referer", [2, 2, 0]),
+    row(Step::Settings, (Route, "500 Internal Server Error", JSON, ACTION_ERROR), Status, "Internal Error", [1, 2, 0]),
+    row(Step::Settings, (Stranger, "404 Not Found", HTML, "<html><title>404</title></html>"), Status, "404", [1, 1, 0]),
+    row(Step::Settings, (Hook, "405 Method Not Allowed", JSON, MODAL_JSON), Status, "welcome modal", [1, 1, 0]),
+    row(Step::Settings, (Stranger, "405 Method Not Allowed", TEXT, "POST method not allowed"), Status, "not allowed", [1, 1, 0]),
+    row(Step::Settings, (Stranger, "401 Unauthorized", TEXT, "who are you?"), Login, "who are you?", [1, 1, 0]),
+    row(Step::Settings, (Stranger, "413 Payload Too Large", TEXT, "Invalid request body"), Status, "Invalid request body", [1, 1, 0]),
+    row(Step::Settings, (Stranger, "429 Too Many Requests", JSON, r#"{"message":"Slow down"}"#), Status, "Slow down", [2, 2, 0]),
+    row(Step::Settings, (Stranger, "502 Bad Gateway", HTML, "<html><body><h1>bad\n gateway</h1></body></html>"), Status, "bad gateway", [1, 1, 0]),
+    row(Step::Settings, (Stranger, "200 OK", HTML, LOGIN_PAGE), Login, "Sign in", [1, 1, 0]),
+    row(Step::Settings, (Stranger, "200 OK", HTML, OTHER_PAGE), Protocol, "Welcome to nginx!", [1, 1, 0]),
+    row(Step::Settings, (Stranger, "200 OK", TEXT, "It works!"), Protocol, "It works!", [1, 1, 0]),
+    row(Step::Settings, (Stranger, "200 OK", JSON, ""), Protocol, "not JSON", [1, 1, 0]),
+    row(Step::Settings, (Route, "200 OK", JSON, r#"{"type":"failure","status":400}"#), Protocol, "failure", [1, 1, 0]),
+    row(Step::Settings, (Route, "200 OK", JSON, TO_LOGIN), Login, "log in", [1, 1, 0]),
+    row(Step::Settings, (Route, "200 OK", JSON, ELSEWHERE), Status, "/chat; redirects", [1, 1, 0]),
+    row(Step::Settings, (Stranger, "204 No Content", "", ""), Protocol, "not JSON", [1, 1, 0]),
+    location("/settings/", row(Step::Settings, (Route, "308 Permanent Redirect", "", ""), Status, "/settings/; redirects", [1, 1, 0])),
+    location("/chat/settings?x=1", row(Step::Settings, (Stranger, "308 Permanent Redirect", "", ""), Status, "/chat; redirects", [1, 1, 0])),
+    location("https://chat.example.org/settings", row(Step::Settings, (Stranger, "301 Moved Permanently", "", ""), Status, "pointing to https://chat.example.org;", [1, 1, 0])),
+    location("https://chat.example.org/login?next=%2F", row(Step::Settings, (Stranger, "302 Found", "", ""), Login, "log in", [1, 1, 0])),
+    location("/login", row(Step::Settings, (Route, "303 See Other", "", ""), Login, "log in", [1, 1, 0])),
 
-    row(Step::Conversation, "500 Internal Server Error", JSON, INTERNAL_ERROR, Status, "Internal Error"),
-    row(Step::Conversation, "500 Internal Server Error", HTML, ERROR_PAGE, Status, "500"),
-    row(Step::Conversation, "405 Method Not Allowed", JSON, r#"{"error":"You need to accept the welcome modal first"}"#, Status, "welcome modal"),
-    row(Step::Conversation, "200 OK", JSON, r#"{"conversationId":7}"#, Protocol, "conversationId"),
-    row(Step::Conversation, "200 OK", JSON, "[]", Protocol, "[]"),
-    row(Step::Conversation, "200 OK", HTML, LOGIN_PAGE, Login, "Sign in"),
-    with("location: http://127.0.0.1/login\r\n", row(Step::Conversation, "302 Found", "", "", Login, "log in")),
-    with("retry-after: 7\r\n", row(Step::Conversation, "503 Service Unavailable", TEXT, "busy", Status, "busy")),
+    row(Step::Conversation, (Route, "500 Internal Server Error", JSON, INTERNAL_ERROR), Status, "Internal Error", [1, 2, 0]),
+    row(Step::Conversation, (Route, "500 Internal Server Error", HTML, ERROR_PAGE), Status, "500", [1, 2, 0]),
+    row(Step::Conversation, (Hook, "405 Method Not Allowed", JSON, MODAL_JSON), Status, "welcome modal", [2, 4, 0]),
+    row(Step::Conversation, (Route, "200 OK", JSON, r#"{"conversationId":7}"#), Protocol, "conversationId", [1, 2, 0]),
+    row(Step::Conversation, (Stranger, "200 OK", JSON, "[]"), Protocol, "[]", [1, 2, 0]),
+    row(Step::Conversation, (Stranger, "200 OK", HTML, LOGIN_PAGE), Login, "Sign in", [1, 2, 0]),
+    row(Step::Conversation, (Stranger, "503 Service Unavailable", TEXT, "busy"), Status, "busy", [2, 3, 0]),
+    location("http://127.0.0.1/login", row(Step::Conversation, (Route, "302 Found", "", ""), Login, "log in", [1, 2, 0])),
+    with("retry-after", "7", row(Step::Conversation, (Stranger, "503 Service Unavailable", TEXT, "busy"), Status, "busy", [1, 2, 0])),
 
-    row(Step::Message, "404 Not Found", JSON, r#"{"message":"Conversation not found"}"#, Status, "Conversation not found"),
-    row(Step::Message, "405 Method Not Allowed", TEXT, "You need to accept the welcome modal first", Status, "welcome modal"),
-    row(Step::Message, "413 Payload Too Large", TEXT, "Invalid request body", Status, "Invalid request body"),
-    row(Step::Message, "422 Unprocessable Entity", JSON, TOO_LONG, Status, "Input validation error: too long"),
-    row(Step::Message, "429 Too Many Requests", JSON, r#"{"error":"Model is overloaded","error_type":"overloaded"}"#, Status, "Model is overloaded"),
-    row(Step::Message, "500 Internal Server Error", JSON, INTERNAL_ERROR, Status, "Internal Error"),
-    row(Step::Message, "500 Internal Server Error", HTML, ERROR_PAGE, Status, "500"),
-    row(Step::Message, "503 Service Unavailable", JSON, r#"{"error":"loading","estimated_time":20.0}"#, Status, "loading"),
-    row(Step::Message, "504 Gateway Timeout", "", "", Status, "Gateway Timeout"),
-    row(Step::Message, "200 OK", HTML, LOGIN_PAGE, Login, "Sign in"),
-    row(Step::Message, "200 OK", HTML, OTHER_PAGE, Protocol, "Welcome to nginx!"),
-    row(Step::Message, "200 OK", JSON, r#"{"type":"stream","token":"x"}"#, Protocol, "application/json"),
+    row(Step::Message, (Route, "404 Not Found", JSON, NOT_FOUND), Status, "Conversation not found", [1, 4, 0]),
+    row(Step::Message, (Hook, "405 Method Not Allowed", JSON, MODAL_JSON), Status, "welcome modal", [2, 6, 0]),
+    row(Step::Message, (Stranger, "413 Payload Too Large", TEXT, "Invalid request body"), Status, "Invalid request body", [1, 4, 0]),
+    row(Step::Message, (Model, "422 Unprocessable Entity", JSON, TOO_LONG), Status, "Input validation error: `inputs` tokens", [1, 4, 0]),
+    row(Step::Message, (Route, "429 Too Many Requests", JSON, RATE_LIMIT), Status, "too many messages", [2, 5, 0]),
+    with("retry-after", "7", row(Step::Message, (Model, "429 Too Many Requests", JSON, OVERLOADED), Status, "Model is overloaded", [1, 4, 0])),
+    row(Step::Message, (Route, "500 Internal Server Error", JSON, INTERNAL_ERROR), Status, "Internal Error", [1, 4, 0]),
+    row(Step::Message, (Route, "500 Internal Server Error", HTML, ERROR_PAGE), Status, "500", [1, 4, 0]),
+    // A gateway does not know whether anything is being generated behind it.
+    row(Step::Message, (Model, "502 Bad Gateway", "text/html", BAD_GATEWAY), Status, "bad gateway", [1, 5, 1]),
+    row(Step::Message, (Model, "503 Service Unavailable", JSON, LOADING), Status, "currently loading", [2, 6, 1]),
+    row(Step::Message, (Stranger, "504 Gateway Timeout", "", ""), Status, "Gateway Timeout", [1, 5, 1]),
+    row(Step::Message, (Stranger, "200 OK", HTML, LOGIN_PAGE), Login, "Sign in", [1, 4, 0]),
+    row(Step::Message, (Stranger, "200 OK", HTML, OTHER_PAGE), Protocol, "Welcome to nginx!", [1, 4, 0]),
+    row(Step::Message, (Stranger, "200 OK", JSON, r#"{"type":"stream","token":"x"}"#), Protocol, "application/json", [1, 4, 0]),
 
-    row(Step::Delete, "405 Method Not Allowed", TEXT, "You need to accept the welcome modal first", Status, "welcome modal"),
-    row(Step::Delete, "500 Internal Server Error", JSON, INTERNAL_ERROR, Status, "Internal Error"),
-    row(Step::Delete, "403 Forbidden", TEXT, "no", Status, "no"),
-    with("location: /login\r\n", row(Step::Delete, "302 Found", "", "", Login, "log in")),
+    row(Step::Delete, (Hook, "405 Method Not Allowed", TEXT, MODAL), Status, "welcome modal", [2, 6, 0]),
+    row(Step::Delete, (Route, "500 Internal Server Error", JSON, INTERNAL_ERROR), Status, "Internal Error", [1, 4, 0]),
+    row(Step::Delete, (Stranger, "403 Forbidden", TEXT, "no"), Status, "no", [1, 4, 0]),
+    location("/login", row(Step::Delete, (Route, "302 Found", "", ""), Login, "log in", [1, 4, 0])),
 ];
 
 fn step_of(request: &Request) -> Step {
@@ -117,61 +171,114 @@ fn step_of(request: &Request) -> Step {
 }
 
 impl Row {
-    fn answer(&self) -> Vec<u8> {
-        let Row {
-            status,
-            content_type,
-            headers,
-            body,
-            ..
-        } = self;
-        let length = body.len();
-        format!("HTTP/1.1 {status}\r\ncontent-type: {content_type}\r\ncontent-length: {length}\r\n{headers}\r\n{body}").into()
+    /// In the framing of whoever gives it.
+    fn answer(&self, request: &Request) -> Vec<u8> {
+        let (code, reason) = self.status.split_once(' ').unwrap();
+        let mut answer = Answer::with_reason(code.parse().unwrap(), reason);
+        for (name, value) in [("content-type", self.content_type)]
+            .into_iter()
+            .chain(self.header)
+        {
+            if !value.is_empty() {
+                answer = answer.header(name, value);
+            }
+        }
+        if let Route | Model = self.by {
+            let session = request.header("cookie").unwrap_or_default();
+            let attributes =
+                "Path=/; Expires=Fri, 01 Jan 2100 00:00:00 GMT; HttpOnly; Secure; SameSite=None";
+            answer = answer.header("set-cookie", format!("{session}; {attributes}"));
+        }
+        let answer = match self.by {
+            Hook => answer.body(self.body),
+            Model => answer.relayed(Vec::new(), self.body.into()),
+            Route | Stranger => answer.sized(self.body),
+        };
+        answer.render(false)
     }
 
     fn server(&'static self) -> StandIn {
-        let answer = |request: &Request| {
-            (step_of(request) == self.step).then(|| Reaction::Answer(self.answer()))
+        let react = |request: &Request| {
+            (step_of(request) == self.step).then(|| Reaction::Answer(self.answer(request)))
         };
-        StandIn::builder().intercept(answer).start()
+        StandIn::builder().intercept(react).start()
     }
 
-    fn code(&self) -> Option<u16> {
-        self.status.split(' ').next()?.parse().ok()
+    fn code(&self) -> u16 {
+        self.status.split(' ').next().unwrap().parse().unwrap()
     }
+
+    /// Whether the same call may succeed later.
+    fn is_passing(&self) -> bool {
+        matches!(self.code(), 429 | 502..=504) && self.step != Step::Delete
+    }
+}
+
+/// Of a server on which nothing is left but what is meant to be.
+fn counted(server: &StandIn, step: Step, conversations: usize) -> [usize; 3] {
+    let is_quiet = |counts: &Counts| counts.running == 0 && counts.conversations == conversations;
+    server.wait_for("nothing to be left", is_quiet);
+    let requests = server.requests();
+    let of = |step| {
+        requests
+            .iter()
+            .filter(|request| step_of(request) == step)
+            .count()
+    };
+    [of(step), requests.len(), of(Step::Stop)]
 }
 
 #[test]
 fn every_answer_is_told_for_what_it_is_and_leaves_nothing_behind() {
     for row in ROWS {
         let server = row.server();
-        let client = Client::builder(&server.url()).retries(0).build().unwrap();
+        let client = Client::builder(&server.url())
+            .retries(1)
+            .longest_retry_wait(Duration::from_millis(1))
+            .build()
+            .unwrap();
         let error = match client.generate("/count 1") {
             Err(error) => error,
             Ok(tokens) => tokens.last().unwrap().unwrap_err(),
         };
         let context = format!("{:?} {} {:?}: {error}", row.step, row.status, row.body);
-        assert_eq!(
-            (error.kind(), error.step()),
-            (row.kind, row.step),
-            "{context}"
-        );
-        if row.kind == Status {
-            assert_eq!(error.status(), row.code(), "{context}");
-        }
+        let told = (error.kind(), error.step(), error.status());
+        assert_eq!(told, (row.kind, row.step, Some(row.code())), "{context}");
         assert!(error.to_string().contains(row.words), "{context}");
         assert!(!error.to_string().contains('\n'), "{context}");
-        let busy = matches!(row.code(), Some(429 | 502 | 503 | 504));
-        assert_eq!(
-            error.is_retryable(),
-            busy && row.step != Step::Delete,
-            "{context}"
-        );
+        assert_eq!(error.is_retryable(), row.is_passing(), "{context}");
 
-        server.wait_for("no generation", |counts| counts.running == 0);
         let left = usize::from(row.step == Step::Delete);
-        assert_eq!(server.counts().conversations, left, "{context}");
+        assert_eq!(counted(&server, row.step, left), row.counted, "{context}");
         assert_eq!(error.undeleted().is_some(), left == 1, "{context}");
+    }
+}
+
+/// How a reply ends too early, and what has to become of it: what is said, and all requests, and the stops.
+const REPLIES: &[(&str, ErrorKind, &str, [usize; 2])] = &[
+    (
+        "/error-event-first",
+        Generation,
+        "CUDA out of memory",
+        [4, 0],
+    ),
+    ("/error-event", Generation, "CUDA out of memory", [4, 0]),
+    // The server has ended the reply, so there is nothing to stop.
+    ("/no-final", Truncated, "without its last event", [4, 0]),
+    ("/dropped", Truncated, "", [5, 1]),
+];
+
+#[test]
+fn a_reply_that_the_server_has_ended_is_not_stopped() {
+    for &(prompt, kind, words, [requests, stops]) in REPLIES {
+        let server = StandIn::start();
+        let client = Client::new(&server.url()).unwrap();
+        let error = client.ask(prompt).unwrap_err();
+        let told = (error.kind(), error.step(), error.status());
+        assert_eq!(told, (kind, Step::Reply, None), "{prompt}: {error}");
+        assert!(error.to_string().contains(words), "{prompt}: {error}");
+        let counted = counted(&server, Step::Message, 0);
+        assert_eq!(counted, [1, requests, stops], "{prompt}: {error}");
     }
 }
 

@@ -34,6 +34,7 @@ mod state;
 mod transcript;
 mod voice;
 
+pub use answer::Answer;
 pub use dialect::Dialect;
 pub use named::NAMED;
 pub use plan::{Act, Failure, Last, Plan};
