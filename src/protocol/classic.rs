@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::packed::Packed;
+use super::page::{found, page};
 use super::server::{FORM, JSON, Server, form_encoded};
-use super::success::{Json, no_stream, refused_inside};
+use super::success::{Json, no_stream};
 use super::{Entry, Opened, Place, Stream, Turn, is_id};
 use crate::error::{Error, Result, Step};
 use crate::http::{Answer, Call, Redirect, Session, Watch};
@@ -204,32 +204,6 @@ pub(super) fn messages(server: &Server, watch: &Watch, place: &Place) -> Result<
             message: Message::new(role, text("content")?),
         })
     })
-}
-
-/// What a page is made of.
-fn page(server: &Server, watch: &Watch, call: &Call) -> Result<Json> {
-    let answer = server.origin.exchange(watch, call)?.accepted(watch)?;
-    let page = Json::of(answer, watch)?;
-    match (page["type"].as_str(), page["location"].as_str()) {
-        (Some("redirect"), Some(location)) => {
-            Err(page.redirect(&Redirect::new(server.base(), call.path(), location)))
-        }
-        _ => Ok(page),
-    }
-}
-
-/// A value of a page, or the error that the page is instead.
-fn found<'a>(page: &'a Json, field: &str) -> Result<Packed<'a>> {
-    if let Some(found) = Packed::find(page, field) {
-        return Ok(found);
-    }
-    // Behind a status of 200.
-    let nodes = page["nodes"].as_array().map_or(&[][..], Vec::as_slice);
-    let error = nodes.iter().find(|node| node["type"] == "error");
-    Err(error.map_or_else(
-        || page.unexpected(),
-        |error| refused_inside(page.step(), error),
-    ))
 }
 
 /// The body of a message.

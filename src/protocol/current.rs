@@ -5,9 +5,9 @@ use std::time::Duration;
 use log::info;
 use serde_json::{Value, json};
 
-use super::packed::Packed;
+use super::page::{found, page};
 use super::server::{FORM, JSON, Server, form_encoded, unknown_model};
-use super::success::{Json, no_stream, unexpected};
+use super::success::{Json, no_stream};
 use super::{Entry, Opened, Place, Stream, Turn, is_id};
 use crate::error::{Error, ErrorKind, Result, Step, hint};
 use crate::http::{Answer, Call, Session, Watch};
@@ -18,35 +18,48 @@ use crate::server::{Model, Summary};
 pub(super) const LARGEST_BODY: usize = 15 * 1024 * 1024;
 
 /// For how long the newest servers apply a stop to the next message when nothing was running.
-pub(super) const AFTERMATH_OF_LATE_STOP: Duration = Duration::from_secs(5);
+const AFTERMATH_OF_LATE_STOP: Duration = Duration::from_secs(5);
 
-/// In which form a server takes a message.
+/// What a current server is like, as far as it matters to a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum BodyKind {
-    /// chat-ui 0.8 up to 0.9.1.
+pub(super) enum Kind {
+    /// chat-ui 0.8 up to 0.9.1: a message is JSON.
     Json,
-    /// chat-ui from 0.9.2: a form with one field.
+    /// chat-ui 0.9.2 up to 0.9.5: a message is a form with one field.
     Form,
+    /// chat-ui from 0.9.6: the same, and a stop when nothing is running is for the next message.
+    Newest,
 }
 
-impl BodyKind {
-    fn other(self) -> BodyKind {
+impl Kind {
+    /// What it could be instead, if a message was refused.
+    fn other(self) -> Kind {
         match self {
-            BodyKind::Json => BodyKind::Form,
-            BodyKind::Form => BodyKind::Json,
+            Kind::Json => Kind::Newest,
+            Kind::Form | Kind::Newest => Kind::Json,
+        }
+    }
+
+    /// For how long it applies a stop to the next message when nothing was running.
+    fn aftermath_of_late_stop(self) -> Duration {
+        match self {
+            Kind::Json | Kind::Form => Duration::ZERO,
+            Kind::Newest => AFTERMATH_OF_LATE_STOP,
         }
     }
 }
 
+/// For how long the server applies a stop to the next message when nothing was running, as far as is known.
+pub(super) fn aftermath_of_late_stop(server: &Server) -> Duration {
+    let kind = server.kind.get().copied();
+    kind.unwrap_or(Kind::Newest).aftermath_of_late_stop()
+}
+
 /// The models of a server that answered the first step as these do, and as the version before them does: that one, 0.7,
 /// has no list.
-pub(super) fn models_unless_old(
-    server: &Server,
-    watch: &Watch,
-    first_answer: Error,
-) -> Result<Vec<Model>> {
+pub(super) fn models_unless_old(server: &Server, watch: &Watch) -> Result<Vec<Model>> {
     match models(server, watch) {
-        Err(error) if error.status() == Some(404) => Err(too_old().with_source(first_answer)),
+        Err(error) if error.status() == Some(404) => Err(too_old().with_source(error)),
         models => models,
     }
 }
@@ -106,11 +119,6 @@ pub(super) fn open(
     let Some(id) = answer["conversationId"].as_str().filter(|id| is_id(id)) else {
         return Err(answer.unexpected());
     };
-    // The newest servers say at once what the first message answers to, and take it as a form.
-    let parent = answer["conversation"].as_str().and_then(root_of);
-    if parent.is_some() {
-        let _ = server.body_kind.set(BodyKind::Form);
-    }
     Ok(Opened {
         place: Place {
             id: id.to_owned(),
@@ -118,7 +126,8 @@ pub(super) fn open(
             model: Some(model.to_owned()),
         },
         preamble: None,
-        parent,
+        // Only the newest servers say at once what the first message answers to.
+        parent: answer["conversation"].as_str().and_then(root_of),
     })
 }
 
@@ -133,7 +142,7 @@ fn root_of(conversation: &str) -> Option<String> {
 fn of_unknown_model(server: &Server, watch: &Watch, model: &str, refusal: Error) -> Error {
     match models(server, watch) {
         Ok(models) if models.iter().all(|known| known.id != model) => {
-            unknown_model(model, &models, refusal)
+            unknown_model(refusal.step(), model, &models).with_source(refusal)
         }
         _ => refusal,
     }
@@ -150,33 +159,33 @@ pub(super) fn ask(
     if turn.has_parameters {
         info!("the server samples as it sees fit: the request's parameters are not sent");
     }
-    let message = match parent {
-        Some(parent) if !turn.is_retry => question(&parent, turn),
+    let (message, likely) = match parent {
+        Some(parent) if !turn.is_retry => (question(&parent, turn), Kind::Newest),
         _ => {
             let history = History::of(server, watch, place)?;
-            history.message(turn)?
+            (history.message(turn)?, history.kind)
         }
     };
-    let known = server.body_kind.get().copied();
-    let kind = known.unwrap_or(BodyKind::Form);
+    let known = server.kind.get().copied();
+    let mut kind = known.unwrap_or(likely);
     let mut answer = post(server, watch, place, kind, &message)?;
     // Nothing was stored: it may be the form that is wrong.
     if known.is_none() && matches!(answer.status(), 403 | 500) {
         let refusal = answer.refusal(watch);
-        answer = post(server, watch, place, kind.other(), &message)?;
+        kind = kind.other();
+        answer = post(server, watch, place, kind, &message)?;
         if !answer.is_success() {
             return Err(refusal);
         }
-        let _ = server.body_kind.set(kind.other());
     }
     let answer = answer.accepted(watch)?;
-    let _ = server.body_kind.set(kind);
     if answer
         .content_type()
         .is_some_and(|kind| kind.starts_with("text/html"))
     {
         return Err(no_stream(answer, watch));
     }
+    let _ = server.kind.set(kind);
     Ok(Stream::of_lines(answer.into_reader()))
 }
 
@@ -188,14 +197,14 @@ fn post(
     server: &Server,
     watch: &Watch,
     place: &Place,
-    kind: BodyKind,
+    kind: Kind,
     message: &str,
 ) -> Result<Answer> {
     let path = place.path();
     let call = Call::post(Step::Message, &path).session(&place.session);
     match kind {
-        BodyKind::Json => server.exchange_in(watch, place, &call.body(JSON, message.as_bytes())),
-        BodyKind::Form => {
+        Kind::Json => server.exchange_in(watch, place, &call.body(JSON, message.as_bytes())),
+        Kind::Form | Kind::Newest => {
             let form = format!("data={}", form_encoded(message));
             let call = call.body(FORM, form.as_bytes()).with_origin();
             server.exchange_in(watch, place, &call)
@@ -209,67 +218,57 @@ struct History {
     entries: Vec<Entry>,
     /// The id of the last message, whoever's.
     last: Option<String>,
+    /// What the server seems to be.
+    kind: Kind,
 }
 
 impl History {
-    /// Asks for it; on the way the form in which a message is taken shows.
+    /// Asks for it; on the way it shows what the server is.
     fn of(server: &Server, watch: &Watch, place: &Place) -> Result<History> {
         let path = format!("/api{}", place.path());
         let call = Call::get(Step::History, &path).session(&place.session);
         let answer = server.origin.exchange(watch, &call)?;
         if answer.status() == 403 {
+            answer.skip(watch);
             return History::of_page(server, watch, place);
         }
         let names_methods = answer.has_header("access-control-allow-methods");
         let answer = Json::of(answer.accepted(watch)?, watch)?;
         let messages = answer["messages"].as_array();
         let messages = messages.ok_or_else(|| answer.unexpected())?;
-        let kind = if names_methods || answer.get("modelTools").is_some() {
-            BodyKind::Form
-        } else {
-            BodyKind::Json
+        let kind = match answer.get("modelTools") {
+            _ if names_methods => Kind::Newest,
+            Some(_) => Kind::Form,
+            None => Kind::Json,
         };
-        let _ = server.body_kind.set(kind);
-        let text = |message: &Value, name: &str| message[name].as_str().map(str::to_owned);
-        Ok(History::new(messages.iter().map(|message| {
-            let text = |name| text(message, name);
+        let messages = messages.iter().map(|message| {
+            let text = |name: &str| message[name].as_str().map(str::to_owned);
             (text("id"), text("from"), text("content"))
-        })))
+        });
+        Ok(History::new(kind, messages))
     }
 
     /// Where the API is switched off, the page has it too.
     fn of_page(server: &Server, watch: &Watch, place: &Place) -> Result<History> {
         let path = format!("{}/__data.json", place.path());
         let call = Call::get(Step::History, &path).session(&place.session);
-        let answer = server.origin.exchange(watch, &call)?.accepted(watch)?;
-        let body = answer.bytes(watch)?;
-        // Of several lines the first is the page.
-        let page = body.split(|&byte| byte == b'\n').next().unwrap_or_default();
-        let page: Value = serde_json::from_slice(page).unwrap_or_default();
-        let root = Packed::find(&page, "rootMessageId");
-        let root = root.and_then(|root| root.text().map(str::to_owned));
-        let messages = Packed::find(&page, "messages");
-        let messages = messages.map(|messages| {
-            messages.list(Step::History, |text| {
-                Some((text("id"), text("from"), text("content")))
-            })
-        });
-        let messages = messages.transpose()?.unwrap_or_default();
-        let mut history = History::new(messages.into_iter());
-        history.last = history.last.or(root);
-        match history.last {
-            Some(_) => Ok(history),
-            None => Err(unexpected(Step::History, &page)),
-        }
+        let page = page(server, watch, &call)?;
+        let messages = found(&page, "messages")?;
+        let messages = messages.list(Step::History, |text| {
+            Some((text("id"), text("from"), text("content")))
+        })?;
+        Ok(History::new(Kind::Newest, messages.into_iter()))
     }
 
     /// Of the ids, authors and texts of the messages.
     fn new(
+        kind: Kind,
         messages: impl Iterator<Item = (Option<String>, Option<String>, Option<String>)>,
     ) -> History {
         let mut history = History {
             entries: Vec::new(),
             last: None,
+            kind,
         };
         for (id, from, content) in messages {
             let Some(id) = id.filter(|id| is_id(id)) else {
@@ -279,10 +278,22 @@ impl History {
             let role = from.as_deref().and_then(Role::by_name);
             if let (Some(role @ (Role::User | Role::Assistant)), Some(content)) = (role, content) {
                 let message = Message::new(role, content);
-                history.entries.push(Entry { id, message });
+                history.push(Entry { id, message });
             }
         }
         history
+    }
+
+    /// An answer after an answer is another one to the same question.
+    fn push(&mut self, entry: Entry) {
+        match self
+            .entries
+            .last_mut()
+            .filter(|last| !last.message.is_users())
+        {
+            Some(last) if !entry.message.is_users() => *last = entry,
+            _ => self.entries.push(entry),
+        }
     }
 
     /// The message to be sent now.
@@ -315,34 +326,53 @@ pub(super) fn messages(server: &Server, watch: &Watch, place: &Place) -> Result<
 
 /// The models that the server offers.
 pub(super) fn models(server: &Server, watch: &Watch) -> Result<Vec<Model>> {
-    let list = list(server, watch, Step::Models, "/api/models")?;
-    let model = |model: &Value| {
-        let text = |name: &str| model[name].as_str().map(str::to_owned);
+    list(server, watch, Step::Models, "models", |text| {
         let id = text("id").or_else(|| text("name"))?;
         Some(Model {
             name: text("displayName").unwrap_or_else(|| id.clone()),
             description: text("description"),
             id,
         })
-    };
-    Ok(list.iter().filter_map(model).collect())
+    })
 }
 
 /// The conversations of the session.
 pub(super) fn conversations(server: &Server, watch: &Watch) -> Result<Vec<Summary>> {
-    let list = list(server, watch, Step::Conversations, "/api/conversations")?;
-    let summary = |conversation: &Value| {
-        let text = |name: &str| conversation[name].as_str().map(str::to_owned);
-        Some(Summary {
-            id: text("id").filter(|id| is_id(id))?,
-            title: text("title").unwrap_or_default(),
-            model: text("modelId").or_else(|| text("model")),
-        })
-    };
-    Ok(list.iter().filter_map(summary).collect())
+    list(
+        server,
+        watch,
+        Step::Conversations,
+        "conversations",
+        |text| {
+            Some(Summary {
+                id: text("id").filter(|id| is_id(id))?,
+                title: text("title").unwrap_or_default(),
+                model: text("modelId").or_else(|| text("model")),
+            })
+        },
+    )
 }
 
-fn list(server: &Server, watch: &Watch, step: Step, path: &str) -> Result<Vec<Value>> {
-    let answer = server.origin.exchange(watch, &Call::get(step, path))?;
-    Json::of(answer.accepted(watch)?, watch)?.into_list()
+/// A list of this name, of objects that are made out of the texts of their fields.
+fn list<T>(
+    server: &Server,
+    watch: &Watch,
+    step: Step,
+    name: &str,
+    make: impl Fn(&dyn Fn(&str) -> Option<String>) -> Option<T>,
+) -> Result<Vec<T>> {
+    let path = format!("/api/{name}");
+    let answer = server.origin.exchange(watch, &Call::get(step, &path))?;
+    if answer.status() == 403 {
+        answer.skip(watch);
+        // Where the API is switched off, the first page has it too.
+        let page = page(server, watch, &Call::get(step, "/__data.json"))?;
+        return found(&page, name)?.list(step, make);
+    }
+    let list = Json::of(answer.accepted(watch)?, watch)?.into_list()?;
+    let objects = list.iter();
+    let text = |object: &Value, name: &str| object[name].as_str().map(str::to_owned);
+    Ok(objects
+        .filter_map(|object| make(&|name| text(object, name)))
+        .collect())
 }

@@ -6,6 +6,7 @@ mod current;
 mod jsonl;
 mod object;
 mod packed;
+mod page;
 mod server;
 mod stream;
 mod success;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use log::info;
 
 use super::classic::Posted;
-use super::current::BodyKind;
+use super::current::Kind;
 use super::{Entry, Opened, Place, Stream, Turn, classic, current};
 use crate::error::{Error, ErrorKind, Result, Step, hint};
 use crate::http::{Answer, BaseUrl, Call, Origin, Session, Watch, one_line};
@@ -21,8 +21,8 @@ pub(crate) struct Server {
     pub(super) share_with_model_authors: bool,
     /// Unknown until the first answer, unless the user has named it.
     generation: OnceLock<Generation>,
-    /// In which form a current server takes a message, once that is known.
-    pub(super) body_kind: OnceLock<BodyKind>,
+    /// What a current server is like, once it has taken a message.
+    pub(super) kind: OnceLock<Kind>,
     default_model: Mutex<DefaultModel>,
     set_up: Mutex<SetUp>,
 }
@@ -62,7 +62,7 @@ impl Server {
             origin: config.origin,
             share_with_model_authors: config.share_with_model_authors,
             generation,
-            body_kind: OnceLock::new(),
+            kind: OnceLock::new(),
             default_model: Mutex::new(DefaultModel {
                 id: config
                     .model
@@ -115,38 +115,38 @@ impl Server {
         if let Some(known) = self.generation.get() {
             return Ok(*known);
         }
-        match self.find_out(watch, None) {
-            Ok(_) => {}
-            // What was wrong, with the model most likely, does not matter here.
-            Err(_) if self.generation.get().is_some() => {}
-            Err(error) => return Err(error),
-        }
-        Ok(*self.generation.get().unwrap_or(&Generation::Classic))
+        let model = self.default_model();
+        let Some(posted) = self.recognise(watch, &self.origin.session(), &model)? else {
+            return Ok(Generation::Current);
+        };
+        // What may be wrong with the model does not matter here.
+        let _ = self.settle(watch, posted, &model, false);
+        Ok(Generation::Classic)
     }
 
-    /// The first step on a classic server tells the generations from each other.
+    /// Does what there is to do with a server of which nothing is known yet. Returns the model.
     fn find_out(&self, watch: &Watch, named: Option<&str>) -> Result<String> {
         let model = named.map_or_else(|| self.default_model(), str::to_owned);
-        let session = self.origin.session();
-        match classic::post_settings(self, watch, &session, &model)? {
-            Posted::Accepted(session) => {
-                self.is(Generation::Classic);
-                self.remember_set_up(session, &model);
-                Ok(model)
-            }
-            Posted::UnknownModel(error) => {
-                self.is(Generation::Classic);
-                self.another_model(watch, &model, named.is_some(), error)
-            }
-            Posted::Foreign(error) => {
-                if error.status() == Some(500) {
-                    let models = current::models_unless_old(self, watch, error)?;
-                    self.adopt_first(&models);
-                }
-                self.is(Generation::Current);
-                self.set_up_current(watch, named)
-            }
+        match self.recognise(watch, &self.origin.session(), &model)? {
+            Some(posted) => self.settle(watch, posted, &model, named.is_some()),
+            None => self.set_up_current(watch, named),
         }
+    }
+
+    /// The first step on a classic server tells the generations from each other. Returns what became of the settings, or
+    /// none if the server is a current one.
+    fn recognise(&self, watch: &Watch, session: &Session, model: &str) -> Result<Option<Posted>> {
+        let posted = classic::post_settings(self, watch, session, model)?;
+        let Posted::Foreign(error) = posted else {
+            self.is(Generation::Classic);
+            return Ok(Some(posted));
+        };
+        if error.status() == Some(500) {
+            let models = current::models_unless_old(self, watch)?;
+            self.adopt_first(&models);
+        }
+        self.is(Generation::Current);
+        Ok(None)
     }
 
     fn is(&self, generation: Generation) {
@@ -159,17 +159,24 @@ impl Server {
         if self.is_set_up(&self.origin.session(), &model) {
             return Ok(model);
         }
-        self.set_up_classic_anew(watch, model, named.is_some())
+        self.set_up_classic_anew(watch, &model, named.is_some())
     }
 
-    fn set_up_classic_anew(&self, watch: &Watch, model: String, is_named: bool) -> Result<String> {
+    fn set_up_classic_anew(&self, watch: &Watch, model: &str, is_named: bool) -> Result<String> {
         // Not locked while waiting: two threads may both post, which does no harm.
-        match classic::post_settings(self, watch, &self.origin.session(), &model)? {
+        let session = self.origin.session();
+        let posted = classic::post_settings(self, watch, &session, model)?;
+        self.settle(watch, posted, model, is_named)
+    }
+
+    /// The model to ask after the settings were posted to a classic server for this one.
+    fn settle(&self, watch: &Watch, posted: Posted, model: &str, is_named: bool) -> Result<String> {
+        match posted {
             Posted::Accepted(session) => {
-                self.remember_set_up(session, &model);
-                Ok(model)
+                self.remember_set_up(session, model);
+                Ok(model.to_owned())
             }
-            Posted::UnknownModel(error) => self.another_model(watch, &model, is_named, error),
+            Posted::UnknownModel(error) => self.another_model(watch, model, is_named, error),
             Posted::Foreign(error) => Err(error),
         }
     }
@@ -234,7 +241,9 @@ impl Server {
         match models.first() {
             None => Err(error.with_hint(hint::MODEL_IN_DOUBT)),
             Some(_) if models.iter().any(|known| known.id == model) => Err(error),
-            Some(_) if is_named => Err(unknown_model(model, &models, error)),
+            Some(_) if is_named => {
+                Err(unknown_model(error.step(), model, &models).with_source(error))
+            }
             Some(first) => {
                 let (model, id) = (one_line(model), one_line(&first.id));
                 info!("the server does not have {model}; asking its first model, {id}");
@@ -264,12 +273,15 @@ impl Server {
 
     /// Accepts the server's terms and chooses the model; returns the session that this holds for.
     fn post_settings(&self, watch: &Watch, session: &Session, model: &str) -> Result<Session> {
-        match self.generation.get() {
-            Some(Generation::Current) => current::post_settings(self, watch, session, model),
-            _ => match classic::post_settings(self, watch, session, model)? {
-                Posted::Accepted(session) => Ok(session),
-                Posted::UnknownModel(error) | Posted::Foreign(error) => Err(error),
-            },
+        let posted = match self.generation.get() {
+            Some(Generation::Current) => None,
+            Some(Generation::Classic) => Some(classic::post_settings(self, watch, session, model)?),
+            None => self.recognise(watch, session, model)?,
+        };
+        match posted {
+            Some(Posted::Accepted(session)) => Ok(session),
+            Some(Posted::UnknownModel(error) | Posted::Foreign(error)) => Err(error),
+            None => current::post_settings(self, watch, session, model),
         }
     }
 
@@ -320,7 +332,7 @@ impl Server {
     /// For how long a stop that came too late cuts the next message.
     pub(crate) fn aftermath_of_late_stop(&self) -> Duration {
         match self.generation.get() {
-            Some(Generation::Current) => current::AFTERMATH_OF_LATE_STOP,
+            Some(Generation::Current) => current::aftermath_of_late_stop(self),
             _ => Duration::ZERO,
         }
     }
@@ -390,14 +402,19 @@ impl Server {
     pub(crate) fn check(&self, watch: &Watch) -> Result<ServerInfo> {
         let model = match self.generation.get() {
             Some(Generation::Classic) => {
-                self.set_up_classic_anew(watch, self.default_model(), false)?
+                self.set_up_classic_anew(watch, &self.default_model(), false)?
             }
             _ => self.set_up(watch, None)?,
         };
+        let models = self.models_if_listed(watch)?;
+        // A current server says so only when a conversation is to be opened.
+        if !models.is_empty() && models.iter().all(|known| known.id != model) {
+            return Err(unknown_model(Step::Models, &model, &models));
+        }
         Ok(ServerInfo {
             url: self.origin.base().to_string(),
             generation: self.generation(watch)?,
-            models: self.models_if_listed(watch)?,
+            models,
             model,
             expects_https: self.origin.referer() != self.origin.base().referer(),
         })
@@ -410,11 +427,11 @@ impl Place {
     }
 }
 
-pub(super) fn unknown_model(model: &str, models: &[Model], error: Error) -> Error {
+pub(super) fn unknown_model(step: Step, model: &str, models: &[Model]) -> Error {
     let ids: Vec<&str> = models.iter().map(|model| model.id.as_str()).collect();
     let has = one_line(&ids.join(", "));
     let message = format!("the server does not have the model {model:?}; it has {has}");
-    Error::new(ErrorKind::UnknownModel, error.step(), message).with_source(error)
+    Error::new(ErrorKind::UnknownModel, step, message)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -16,10 +16,22 @@ pub(super) struct Json {
 
 impl Json {
     pub(super) fn of(answer: Answer, watch: &Watch) -> Result<Json> {
+        Json::of_part(answer, watch, |body| body)
+    }
+
+    /// Of its first line: what a server finds out later it says in others.
+    pub(super) fn of_first_line(answer: Answer, watch: &Watch) -> Result<Json> {
+        Json::of_part(answer, watch, |body| {
+            let end = body.iter().position(|&byte| byte == b'\n');
+            &body[..end.unwrap_or(body.len())]
+        })
+    }
+
+    fn of_part(answer: Answer, watch: &Watch, part: impl Fn(&[u8]) -> &[u8]) -> Result<Json> {
         let (step, status) = (answer.step(), answer.status());
         let content_type = answer.content_type().map(one_line);
         let body = answer.bytes(watch)?;
-        let value = serde_json::from_slice(&body).map_err(|error| {
+        let value = serde_json::from_slice(part(&body)).map_err(|error| {
             foreign(step, status, content_type.as_deref(), &body, "JSON").with_source(error)
         })?;
         Ok(Json {

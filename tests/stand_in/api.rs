@@ -11,6 +11,10 @@ use super::state::Conversation;
 /// Fixed, so that answers can be compared.
 const DATE: &str = "2026-11-23T18:21:38.319Z";
 
+pub(super) fn disabled(exchange: &Exchange) -> Answer {
+    json(exchange, 403, r#"{"error":"API is disabled"}"#)
+}
+
 pub(super) fn models(exchange: &Exchange) -> Answer {
     let models = exchange.config.models.iter().map(|name| {
         let (name, about) = (quoted(name), quoted(&format!("Fake {name}")));
@@ -35,9 +39,6 @@ pub(super) fn conversations(exchange: &Exchange) -> Answer {
 }
 
 pub(super) fn conversation(exchange: &Exchange, id: &str) -> Answer {
-    if exchange.config.api_disabled {
-        return json(exchange, 403, r#"{"error":"API is disabled"}"#);
-    }
     let own = exchange.state.owns(&exchange.session, id);
     let Some(conversation) = exchange.state.conversation(id).filter(|_| own) else {
         return json(exchange, 404, r#"{"message":"Conversation not found"}"#);

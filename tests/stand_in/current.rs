@@ -112,6 +112,9 @@ fn unknown(exchange: &Exchange) -> Result<Answer, Answer> {
 }
 
 fn api(exchange: &Exchange, path: &str) -> Result<Answer, Answer> {
+    if exchange.config.api_disabled {
+        return Ok(api::disabled(exchange));
+    }
     match path.split_once('/') {
         None if path == "models" => Ok(api::models(exchange)),
         None if path == "conversations" => Ok(api::conversations(exchange)),

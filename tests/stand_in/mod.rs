@@ -149,7 +149,7 @@ impl Builder {
         self
     }
 
-    /// Conversations are told of on their pages only.
+    /// What the API tells is told on pages only.
     #[must_use]
     pub fn api_disabled(mut self) -> Self {
         self.config.api_disabled = true;
