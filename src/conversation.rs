@@ -274,12 +274,12 @@ impl Conversation {
             return Ok(());
         };
         let within = watch.within(self.shared.limits.cleanup);
-        let ended_by_itself = match &mut self.stream {
+        let ended_by_it = match &mut self.stream {
             Some(stream) => stream.wait_for_end(&within),
             None => pause(&within, AFTERMATH.saturating_sub(stopped.elapsed())).map(|()| false),
         };
-        let too_late = match ended_by_itself {
-            Ok(too_late) => too_late,
+        let ended_by_it = match ended_by_it {
+            Ok(ended_by_it) => ended_by_it,
             Err(error)
                 if matches!(
                     error.kind(),
@@ -296,7 +296,8 @@ impl Conversation {
                 false
             }
         };
-        if too_late {
+        // Otherwise it may have come too late.
+        if !ended_by_it {
             let left = self.shared.server.aftermath_of_late_stop();
             pause(watch, left.saturating_sub(stopped.elapsed()))?;
         }
@@ -314,10 +315,17 @@ impl Conversation {
         let frame = stream.next(watch, since)?;
         self.preamble = None;
         // A clean end as well: the server has nothing more to generate then.
-        if frame.as_ref().is_none_or(|frame| frame.end.is_some()) {
+        if frame.as_ref().is_none_or(Frame::is_last) {
             self.running = false;
         }
-        Ok(frame)
+        match frame {
+            Some(frame) if frame.stopped => Err(Error::new(
+                ErrorKind::Truncated,
+                Step::Reply,
+                "the reply was interrupted: its generation has been stopped",
+            )),
+            frame => Ok(frame),
+        }
     }
 
     /// Takes from an error what it says about the generation.

@@ -298,14 +298,15 @@ impl Error {
     /// before it (502 and above) does not know.
     pub(crate) fn ends_the_generation(&self) -> bool {
         let refused = self.0.status.is_some_and(|status| status <= 500);
-        let unsent = matches!(
-            self.0.kind,
-            ErrorKind::Input
-                | ErrorKind::Connect
-                | ErrorKind::Tls
-                | ErrorKind::Proxy
-                | ErrorKind::Timeout(Limit::Connect)
-        );
+        let unsent = self.0.step.is_before_the_message()
+            || matches!(
+                self.0.kind,
+                ErrorKind::Input
+                    | ErrorKind::Connect
+                    | ErrorKind::Tls
+                    | ErrorKind::Proxy
+                    | ErrorKind::Timeout(Limit::Connect)
+            );
         refused || unsent || self.0.kind == ErrorKind::Generation
     }
 
@@ -316,6 +317,13 @@ impl Error {
 }
 
 impl Step {
+    fn is_before_the_message(self) -> bool {
+        !matches!(
+            self,
+            Step::Message | Step::Reply | Step::Stop | Step::Delete
+        )
+    }
+
     /// The words that go before a message.
     fn doing(self) -> Option<&'static str> {
         match self {

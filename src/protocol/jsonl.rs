@@ -63,9 +63,13 @@ impl Said {
     fn frame(self) -> Result<Option<Frame>> {
         let event = match self.kind {
             Kind::Stream => self.token.map(text_token),
-            Kind::Reasoning => self.token.or(self.status).map(Event::Reasoning),
+            Kind::Reasoning => self
+                .token
+                .map(unpadded)
+                .or(self.status)
+                .map(Event::Reasoning),
             Kind::Title => self.title.map(Event::Title),
-            Kind::FinalAnswer => return self.end().map(Some),
+            Kind::FinalAnswer => return Ok(Some(self.last())),
             Kind::Status => match self.status.as_deref() {
                 Some("error") => return Err(self.failure()),
                 Some("title") => self.message.map(Event::Title),
@@ -75,26 +79,20 @@ impl Said {
         };
         Ok(event.map(|event| Frame {
             event: Some(event),
-            end: None,
+            ..Frame::default()
         }))
     }
 
-    fn end(self) -> Result<Frame> {
-        if self.interrupted {
-            return Err(Error::new(
-                ErrorKind::Truncated,
-                Step::Reply,
-                "the reply was interrupted: its generation has been stopped",
-            ));
-        }
-        let text = self.text.unwrap_or_default();
-        Ok(Frame {
+    fn last(self) -> Frame {
+        let end = End {
+            text: self.text.unwrap_or_default(),
+            details: None,
+        };
+        Frame {
             event: None,
-            end: Some(End {
-                text,
-                details: None,
-            }),
-        })
+            end: (!self.interrupted).then_some(end),
+            stopped: self.interrupted,
+        }
     }
 
     fn failure(self) -> Error {
@@ -112,13 +110,17 @@ impl Said {
     }
 }
 
-/// Each is padded to a fixed length at least, so that nobody can tell them apart by it.
-fn text_token(mut text: String) -> Event {
-    text.truncate(text.trim_end_matches('\0').len());
+fn text_token(text: String) -> Event {
     Event::Token(Token {
-        text,
+        text: unpadded(text),
         ..Token::default()
     })
+}
+
+/// Each token is padded to a fixed length at least, so that nobody can tell them apart by it.
+fn unpadded(mut text: String) -> String {
+    text.truncate(text.trim_end_matches('\0').len());
+    text
 }
 
 fn foreign(line: &[u8]) -> Error {

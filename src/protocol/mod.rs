@@ -65,6 +65,15 @@ pub(crate) struct Frame {
     pub(crate) event: Option<Event>,
     /// The proof that the reply is complete.
     pub(crate) end: Option<End>,
+    /// The generation has been stopped and has ended: more will not come, and what came is not complete.
+    pub(crate) stopped: bool,
+}
+
+impl Frame {
+    /// Whether the generation has ended with it.
+    pub(crate) fn is_last(&self) -> bool {
+        self.stopped || self.end.is_some()
+    }
 }
 
 impl Turn {

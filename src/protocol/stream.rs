@@ -133,14 +133,15 @@ impl Stream {
         Ok(frame.filter(|frame| frame.end.is_some()))
     }
 
-    /// Reads on, without a look at the text, until the generation has ended. Says whether it came to its end by itself.
+    /// Reads on, without a look at the text, until the generation has ended. Says whether the server calls that the
+    /// work of a stop.
     ///
     /// # Errors
     /// Only if this side gives up: however else the reply ends, the generation does with it.
     pub(crate) fn wait_for_end(&mut self, watch: &Watch) -> Result<bool> {
         loop {
             match self.next(watch, Instant::now()) {
-                Ok(Some(frame)) if frame.end.is_some() => return Ok(true),
+                Ok(Some(frame)) if frame.is_last() => return Ok(frame.stopped),
                 Ok(Some(_)) => {}
                 Err(error) if error.is_cut() => return Err(error.at(Step::Message)),
                 Ok(None) | Err(_) => return Ok(false),

@@ -69,6 +69,7 @@ pub(super) fn frame(event: &[u8]) -> Result<Option<Frame>> {
             text,
             details: said.details,
         }),
+        stopped: false,
     }))
 }
 
