@@ -73,10 +73,15 @@ pub struct Conversation {
 }
 
 /// A message that can be answered anew.
+#[derive(Clone)]
 struct Last {
     id: String,
     request: Request,
     preamble: Option<String>,
+    /// The server has been told the request's system message when the conversation was opened.
+    system_is_told: bool,
+    /// The server has it, as far as is known. It has none that it refused.
+    is_stored: bool,
 }
 
 impl Conversation {
@@ -142,6 +147,8 @@ impl Conversation {
             id: Turn::new_id(),
             request,
             preamble: self.preamble.clone(),
+            system_is_told: false,
+            is_stored: false,
         };
         self.turn(last, false)
     }
@@ -170,12 +177,12 @@ impl Conversation {
     /// # Errors
     /// As [`retry`](Conversation::retry).
     pub fn retry_with(&mut self, change: impl FnOnce(Request) -> Request) -> Result<Tokens<'_>> {
-        let last = match self.last.take() {
-            Some(last) => last,
+        let mut last = match &self.last {
+            Some(last) => last.clone(),
             None => self.last_of_history()?,
         };
-        let request = change(last.request);
-        self.turn(Last { request, ..last }, true)
+        last.request = change(last.request);
+        self.turn(last, true)
     }
 
     /// What has been said in it, as the server has it, the oldest first.
@@ -214,10 +221,18 @@ impl Conversation {
         let stop = last.request.stop.take();
         let watch = self.shared.watch(stop, last.request.deadline);
         self.settle(&watch)?;
-        self.last = Some(last);
         match self.begin(&watch, &turn) {
-            Ok(()) => Ok(Tokens::of_turn(self, watch)),
+            Ok(()) => {
+                last.is_stored = true;
+                self.last = Some(last);
+                Ok(Tokens::of_turn(self, watch))
+            }
             Err(error) => {
+                // What cannot be sent at all takes the place of nothing.
+                if error.kind() != ErrorKind::Input {
+                    last.is_stored |= !error.ends_the_generation();
+                    self.last = Some(last);
+                }
                 self.ended_by(&error);
                 self.let_go();
                 Err(error)
@@ -233,15 +248,19 @@ impl Conversation {
         mut request: Request,
     ) -> Result<()> {
         request.stop = None;
+        // The system message has been said when the conversation was opened, or is a part of the text.
+        let system_is_told = self.preamble.take().is_none();
         self.last = Some(Last {
             id: turn.id.clone(),
             request,
             preamble: None,
+            system_is_told,
+            is_stored: true,
         });
-        // The system message has been said when the conversation was opened, or is a part of the text.
-        let turn = match self.preamble.take() {
-            Some(_) => turn,
-            None => turn.without_system(),
+        let turn = if system_is_told {
+            turn.without_system()
+        } else {
+            turn
         };
         self.begin(watch, &turn)
     }
@@ -265,6 +284,8 @@ impl Conversation {
             id: last.id,
             request: Request::new(last.message.content()),
             preamble: None,
+            system_is_told: false,
+            is_stored: true,
         })
     }
 
@@ -403,9 +424,10 @@ fn pause(watch: &Watch, length: Duration) -> Result<()> {
 
 impl Last {
     fn turn(&self, is_retry: bool) -> Result<Turn> {
-        let turn = Turn::new(&self.request, &self.id, is_retry)?;
+        let turn = Turn::new(&self.request, &self.id, is_retry && self.is_stored)?;
         Ok(match &self.preamble {
             Some(preamble) => turn.after(preamble),
+            None if self.system_is_told => turn.without_system(),
             None => turn,
         })
     }
