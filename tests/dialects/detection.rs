@@ -1,0 +1,274 @@
+//! Which server it is, how that is found out, and what each is told.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use h2o_chat::{Client, ErrorKind, Generation, Request, Step};
+use serde_json::json;
+
+use crate::stand_in::{self, Builder, Dialect, Plan, Reaction, StandIn};
+use crate::table::{
+    ALL, CLASSIC, CURRENT, FORM, GREETING, JSON, Kind, MESSAGE, NEWEST, SETTINGS,
+    assert_nothing_left, client, count, other_client, paths,
+};
+
+#[test]
+fn a_generation_that_is_named_is_not_found_out() {
+    for kind in ALL {
+        let server = kind.start();
+        let builder = Client::builder(&server.url()).generation(kind.generation);
+        let client = builder.build().unwrap();
+        assert_eq!(client.ask("hello").unwrap(), GREETING, "{kind:?}");
+        let skipped = usize::from(!kind.is_classic());
+        assert_eq!(paths(&server), kind.cold[skipped..], "{kind:?}");
+
+        let named = Request::new("hello").model("other/model");
+        let client = Client::builder(&server.url()).generation(kind.generation);
+        let before = server.counts().requests;
+        client.build().unwrap().ask(named).unwrap();
+        let asked = server.counts().requests - before;
+        let expected = kind.cold.len() - if kind.is_classic() { 0 } else { 2 };
+        assert_eq!(asked, expected, "{kind:?}");
+    }
+}
+
+#[test]
+fn whatever_is_asked_first_finds_it_out() {
+    for kind in ALL {
+        let server = kind.start();
+        let keeper = client(&server);
+        let id = keeper.conversation().unwrap().keep();
+        let fresh = || other_client(&server, &keeper);
+        fresh().models().unwrap();
+        assert_eq!(fresh().conversations().unwrap().len(), 1, "{kind:?}");
+        assert_eq!(fresh().resume(&id).unwrap().messages().unwrap(), []);
+        let text = fresh().resume(&id).unwrap().ask("hello").unwrap();
+        assert_eq!(text, GREETING, "{kind:?}");
+        let text = fresh().resume(&id).unwrap().retry().unwrap().text();
+        assert_eq!(text.unwrap(), GREETING, "{kind:?}");
+        assert_eq!(fresh().check().unwrap().generation, kind.generation);
+        fresh().delete(&id).unwrap();
+        assert_nothing_left(&server);
+    }
+}
+
+#[test]
+fn an_origin_is_told_where_it_is_wanted_and_never_to_a_classic_server() {
+    for kind in ALL {
+        let server = kind.builder().base_path("/chat").start();
+        let url = server.url().replace("http://", "http://user:secret@");
+        let client = Client::builder(&format!("{url}/")).build().unwrap();
+        let mut chat = client.conversation().unwrap();
+        for _ in 0..2 {
+            assert_eq!(chat.ask("hello").unwrap(), GREETING, "{kind:?}");
+        }
+        drop(chat);
+        client.models().unwrap();
+        let origin = format!("http://127.0.0.1:{}", server.port());
+        let wanted = [FORM.dialect, NEWEST.dialect].contains(&kind.dialect);
+        for request in server.requests() {
+            let is_message = request.path.starts_with("/chat/conversation/");
+            let is_form = is_message && request.any_form().is_some();
+            assert_eq!(is_form, is_form && wanted, "{kind:?}");
+            let expected = is_form.then_some(&*origin);
+            assert_eq!(request.header("origin"), expected, "{kind:?} {request:?}");
+            assert!(request.path.starts_with("/chat/"), "{}", request.path);
+            let referer = request.header("referer").unwrap_or_default();
+            assert!(!referer.contains("secret"), "{referer}");
+            let authorization = request.header("authorization");
+            assert_eq!(authorization, Some("Basic dXNlcjpzZWNyZXQ="));
+        }
+        assert_nothing_left(&server);
+    }
+}
+
+#[test]
+fn a_server_that_nobody_speaks_to_is_refused_before_anything_is_begun() {
+    for builder in [
+        StandIn::builder().dialect(Dialect::V07),
+        StandIn::builder().dialect(Dialect::V07).https_referer(),
+    ] {
+        let server = builder.start();
+        let errors = [
+            client(&server).ask("hello").unwrap_err(),
+            client(&server).conversation().unwrap_err(),
+            client(&server).models().unwrap_err(),
+            client(&server).check().unwrap_err(),
+            client(&server)
+                .ask(Request::new("hello").model("other/model"))
+                .unwrap_err(),
+        ];
+        for error in errors {
+            assert_eq!(error.kind(), ErrorKind::Protocol, "{error}");
+            assert_eq!(error.step(), Step::Settings, "{error}");
+            assert!(error.to_string().contains("chat-ui 0.7"), "{error}");
+            let hint = error.hint().unwrap_or_default();
+            assert!(!hint.contains("does not look like"), "{hint}");
+            assert!(!error.is_retryable());
+        }
+        assert_eq!(server.counts().created, 0);
+    }
+}
+
+#[test]
+fn a_server_that_takes_itself_for_an_https_one_is_humoured() {
+    for kind in ALL {
+        let server = kind.builder().https_referer().start();
+        let client = client(&server);
+        for _ in 0..2 {
+            assert_eq!(client.ask("hello").unwrap(), GREETING, "{kind:?}");
+        }
+        let tells = [CLASSIC.dialect, JSON.dialect].contains(&kind.dialect);
+        assert_eq!(count(&server, SETTINGS), 1 + usize::from(tells), "{kind:?}");
+        let expects_https = client.check().unwrap().expects_https;
+        assert_eq!(expects_https, tells, "{kind:?}");
+    }
+}
+
+/// Of an API that is switched off nothing shows which of the two ways a message is taken.
+fn in_doubt(kind: Kind) -> Builder {
+    kind.builder().api_disabled()
+}
+
+#[test]
+fn where_it_does_not_show_how_a_message_is_taken_both_ways_are_tried_once() {
+    let refuse = |request: &stand_in::Request| {
+        let answer = "HTTP/1.1 403 Forbidden\r\ncontent-length: 2\r\n\r\nno";
+        let is_form = request.header("origin").is_some();
+        is_form.then(|| Reaction::Answer(answer.into()))
+    };
+    for builder in [in_doubt(JSON), in_doubt(JSON).intercept(refuse)] {
+        let server = builder.start();
+        let client = client(&server);
+        for tries in [2, 3] {
+            assert_eq!(client.ask("hello").unwrap(), GREETING);
+            assert_eq!(count(&server, MESSAGE), tries);
+        }
+        assert_eq!(server.model_prompts().len(), 2);
+        assert_nothing_left(&server);
+    }
+}
+
+#[test]
+fn a_message_that_is_refused_both_ways_has_the_first_refusal() {
+    for kind in CURRENT {
+        let tries = AtomicUsize::new(0);
+        let intercept = move |request: &stand_in::Request| {
+            let is_message = request.method == "POST" && request.path.starts_with("/conversation/");
+            is_message.then(|| {
+                let number = tries.fetch_add(1, Ordering::Relaxed);
+                let head = "HTTP/1.1 500 Internal Server Error\r\ncontent-length: 7";
+                Reaction::Answer(format!("{head}\r\n\r\nreason{number}").into_bytes())
+            })
+        };
+        let server = kind.builder().intercept(intercept).start();
+        let error = client(&server).ask("hello").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Status, "{kind:?} {error}");
+        assert_eq!(error.server_message(), Some("reason0"), "{kind:?} {error}");
+        assert_eq!(count(&server, MESSAGE), 2, "{kind:?}");
+        assert_nothing_left(&server);
+    }
+}
+
+#[test]
+fn a_server_that_took_a_message_is_not_asked_another_way_when_it_refuses_one() {
+    for kind in CURRENT {
+        let plan = |prompt: &str| match prompt {
+            "refused" => Plan::Refusal {
+                status: 500,
+                message: "Internal Error",
+            },
+            prompt => Plan::for_prompt(prompt),
+        };
+        let server = kind.builder().plan(plan).start();
+        let mut chat = client(&server).conversation().unwrap();
+        chat.ask("hello").unwrap();
+        let error = chat.ask("refused").unwrap_err();
+        assert_eq!(error.status(), Some(500), "{kind:?} {error}");
+        assert_eq!(count(&server, MESSAGE), 2, "{kind:?}");
+        assert_eq!(chat.ask("hello").unwrap(), GREETING, "{kind:?}");
+    }
+}
+
+#[test]
+fn the_welcome_modal_is_accepted_once_where_there_is_one() {
+    for kind in [JSON, FORM] {
+        let server = kind.builder().welcome_modal().start();
+        let client = client(&server);
+        for _ in 0..2 {
+            assert_eq!(client.ask("hello").unwrap(), GREETING, "{kind:?}");
+        }
+        let settings = server.requests().into_iter();
+        let settings = settings.filter(|request| request.path == "/settings");
+        let bodies: Vec<_> = settings.map(|request| request.json()).collect();
+        let model = h2o_chat::DEFAULT_MODEL;
+        let accepted = json!({"ethicsModalAccepted": true, "activeModel": model});
+        assert_eq!(bodies, [json!(null), accepted], "{kind:?}");
+
+        // Forgotten, it is accepted again, by whoever comes first.
+        let id = client.conversation().unwrap().keep();
+        server.forget_sessions();
+        let mut chat = other_client(&server, &client).resume(&id).unwrap();
+        assert_eq!(chat.ask("hello").unwrap(), GREETING, "{kind:?}");
+        server.forget_sessions();
+        other_client(&server, &client).delete(&id).unwrap();
+        assert_nothing_left(&server);
+    }
+}
+
+#[test]
+fn where_users_have_to_log_in_that_is_what_the_error_says() {
+    for kind in ALL {
+        let server = kind.builder().requires_login().start();
+        let errors = [
+            client(&server).ask("hello").unwrap_err(),
+            client(&server).check().unwrap_err(),
+            client(&server).conversations().unwrap_err(),
+            client(&server)
+                .ask(Request::new("hello").model("other/model"))
+                .unwrap_err(),
+        ];
+        for error in errors {
+            assert_eq!(error.kind(), ErrorKind::Login, "{kind:?} {error}");
+            let hint = error.hint().unwrap_or_default();
+            assert!(hint.contains("Log in with a browser"), "{kind:?} {hint}");
+            assert!(!error.maybe_undeleted(), "{kind:?} {error}");
+        }
+        assert_eq!(server.counts().created, 0, "{kind:?}");
+    }
+}
+
+#[test]
+fn who_does_not_want_to_share_says_so_once() {
+    for kind in CURRENT {
+        let server = kind.start();
+        let builder = Client::builder(&server.url()).share_with_model_authors(false);
+        let client = builder.build().unwrap();
+        for _ in 0..2 {
+            assert_eq!(client.ask("hello").unwrap(), GREETING, "{kind:?}");
+        }
+        let settings = server.requests().into_iter();
+        let settings = settings.filter(|request| request.path == "/settings");
+        let shared: Vec<_> = settings
+            .map(|request| request.json()["shareConversationsWithModelAuthors"].clone())
+            .collect();
+        assert_eq!(shared, [json!(null), json!(false)], "{kind:?}");
+        let at = |wanted: &str| paths(&server).iter().rposition(|path| path == wanted);
+        assert!(at(SETTINGS) < at("POST /conversation"), "{kind:?}");
+    }
+}
+
+#[test]
+fn a_generation_that_is_named_wrongly_is_an_error() {
+    for (kind, wrong) in [
+        (CLASSIC, Generation::Current),
+        (JSON, Generation::Classic),
+        (FORM, Generation::Classic),
+        (NEWEST, Generation::Classic),
+    ] {
+        let server = kind.start();
+        let builder = Client::builder(&server.url()).generation(wrong);
+        let error = builder.build().unwrap().ask("hello").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Status, "{kind:?} {error}");
+        assert_eq!(server.counts().created, 0, "{kind:?}");
+    }
+}
