@@ -1,6 +1,8 @@
 //! The stand-in server refuses what the real one refuses, and frames its answers as the real one
 //! does: recorded bytes, compared over plain sockets.
 
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -26,7 +28,7 @@ use raw_client::{
     COOKIE, Client, HELLO, NODE, begun, chunked, empty_success, hook, message, post, prompt,
     relayed, settings, sized,
 };
-use stand_in::{Plan, Reaction, StandIn, frame};
+use stand_in::{Act, Plan, Reaction, StandIn, frame};
 
 const INTERNAL: &str = r#"{"message":"Internal Error"}"#;
 const NOT_FOUND: &str = r#"{"message":"Conversation not found"}"#;
@@ -356,4 +358,65 @@ fn a_request_can_be_intercepted() {
     assert_eq!(server.requests()[3].connection, ends.len());
     drop(server);
     assert_eq!(client.rest(), "");
+}
+
+/// Elsewhere it may be a clean end.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_reset_is_no_end() {
+    let server = StandIn::builder()
+        .intercept(|_| Some(Reaction::Reset))
+        .start();
+    let mut socket = TcpStream::connect(("127.0.0.1", server.port())).unwrap();
+    socket
+        .write_all(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        .unwrap();
+    let error = socket.read(&mut [0]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+}
+
+#[test]
+fn after_a_farewell_nobody_listens() {
+    let server = StandIn::builder()
+        .intercept(|_| Some(Reaction::Farewell))
+        .start();
+    let mut client = Client::of(&server);
+    assert!(client.ask("GET /").contains("Connection: close"));
+    assert_eq!(client.rest(), "");
+    let error = TcpStream::connect(("127.0.0.1", server.port())).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+}
+
+#[test]
+fn what_was_asked_is_done_although_its_answer_is_lost() {
+    let server = StandIn::builder()
+        .intercept(|request| {
+            let is_message = request.body.starts_with(b"{\"inputs\"");
+            is_message.then(|| Reaction::Lost(Box::new(Reaction::Close)))
+        })
+        .start();
+    let (mut client, id) = begun(&server);
+    client.send(&prompt(&id, "hello"));
+    assert_eq!(client.rest(), "");
+    assert!(server.generating().contains(&id));
+    Client::of(&server).ask(&post(&format!("/conversation/{id}/stop-generating"), ""));
+    assert_eq!(server.generating(), [""; 0]);
+}
+
+#[test]
+fn a_generation_goes_on_when_its_connection_ends() {
+    let plan = |prompt: &str| {
+        let reaction = || Act::React(Reaction::AnswerAndClose(b"junk".to_vec()));
+        match prompt {
+            "early" => Plan::bytes(vec![frame::token(0, "a")]).then([reaction()]),
+            _ => Plan::tokens(["a"]).then([reaction()]),
+        }
+    };
+    let server = StandIn::builder().plan(plan).start();
+    for (when, goes_on) in [("early", true), ("late", false)] {
+        let (mut client, id) = begun(&server);
+        client.send(&prompt(&id, when));
+        assert!(client.rest().ends_with("\r\njunk"));
+        assert_eq!(server.generating().contains(&id), goes_on, "{when}");
+    }
 }

@@ -1,6 +1,7 @@
 //! A reply that is being generated, as the thread that sends it sees it.
 
 use std::io;
+use std::mem;
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
@@ -59,6 +60,18 @@ impl<'a> Generation<'a> {
                     waited.unwrap_or_else(PoisonError::into_inner).0
                 }
             };
+        }
+    }
+
+    /// Leaves it to itself: it runs until it is stopped, and nobody sends its reply.
+    pub fn go_on(self) {
+        self.state.change(|inner| {
+            if let Some(running) = inner.generations.get_mut(&self.id) {
+                running.alone = true;
+            }
+        });
+        if self.is_running() {
+            mem::forget(self);
         }
     }
 

@@ -23,6 +23,7 @@ mod exchange;
 pub mod frame;
 mod generation;
 mod history;
+mod late;
 mod lines;
 mod listing;
 mod named;
@@ -61,6 +62,21 @@ pub enum Reaction {
     Silence,
     /// The end of the connection, without a byte.
     Close,
+    /// The same by a reset.
+    Reset,
+    /// The start, and then more and more, until the client goes away.
+    Endless {
+        start: Vec<u8>,
+        more: Vec<u8>,
+        /// Between one more and the next.
+        pace: Duration,
+    },
+    /// The usual, but one byte at a time; in the middle of a reply, from here on.
+    Bytewise,
+    /// The usual, and the end of the connection. No other is accepted from now on.
+    Farewell,
+    /// The usual is done, but this takes the place of its answer.
+    Lost(Box<Reaction>),
 }
 
 /// A server before it is started.
@@ -212,7 +228,11 @@ impl Builder {
         let state = Arc::new(State::default());
         let accepting = thread::spawn({
             let state = Arc::clone(&state);
-            move || accept(&listener, &Arc::new(self.config), &state)
+            move || {
+                accept(&listener, &Arc::new(self.config), &state);
+                drop(listener);
+                state.refusing();
+            }
         });
         Ok(StandIn {
             address,
@@ -291,6 +311,16 @@ impl StandIn {
     /// The ids of those open now.
     pub fn conversations(&self) -> Vec<String> {
         self.state.conversations()
+    }
+
+    /// The conversations in which something is being generated now.
+    pub fn generating(&self) -> Vec<String> {
+        self.state.generating()
+    }
+
+    /// No connection is accepted from now on.
+    pub fn refuse(&self) {
+        self.state.refuse(self.address);
     }
 
     /// The conversation is gone, as if another client had deleted it.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::frame;
+use super::{Reaction, frame};
 
 /// What a prompt leads to.
 pub enum Plan {
@@ -52,8 +52,11 @@ pub enum Act {
     Wait(Duration),
     /// Nothing more, until the generation is stopped or the server closed.
     Hang,
-    /// The connection ends without the last chunk.
+    /// The connection and the generation end, without the last chunk.
     Drop,
+    /// In the middle of the reply, with no frame around its bytes. If that ends the connection, the generation goes
+    /// on.
+    React(Reaction),
 }
 
 impl Act {

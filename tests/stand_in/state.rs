@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
-use std::net::{Shutdown, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -47,7 +47,17 @@ pub(super) struct Inner {
     /// Conversation → when it was asked to stop although nothing ran.
     idle_stops: HashMap<String, Instant>,
     sockets: HashMap<usize, TcpStream>,
+    door: Door,
     pub closed: bool,
+}
+
+/// Whether connections are accepted.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Door {
+    #[default]
+    Open,
+    Closing,
+    Closed,
 }
 
 #[derive(Clone)]
@@ -72,6 +82,8 @@ pub(super) struct Running {
     connection: usize,
     /// Whether it is to end now.
     pub stopped: bool,
+    /// Nobody sends its reply.
+    pub alone: bool,
 }
 
 impl Running {
@@ -80,6 +92,7 @@ impl Running {
             conversation: conversation.to_string(),
             connection,
             stopped: false,
+            alone: false,
         }
     }
 }
@@ -123,10 +136,10 @@ impl State {
         result
     }
 
-    /// The connection's number, or none if the server is closed.
+    /// The connection's number, or none if no more are accepted.
     pub fn connect(&self, socket: TcpStream) -> Option<usize> {
         self.change(|inner| {
-            if inner.closed {
+            if inner.closed || inner.door != Door::Open {
                 return None;
             }
             let connection = inner.counts.connections;
@@ -134,6 +147,23 @@ impl State {
             inner.sockets.insert(connection, socket);
             Some(connection)
         })
+    }
+
+    /// Returns when nobody listens at the address any more.
+    pub fn refuse(&self, address: SocketAddr) {
+        self.change(|inner| {
+            if inner.door == Door::Open {
+                inner.door = Door::Closing;
+            }
+        });
+        // The accepting thread looks up only when somebody comes.
+        let _ = TcpStream::connect(address);
+        drop(self.wait_while(Duration::MAX, |inner| inner.door != Door::Closed));
+    }
+
+    /// The accepting is over.
+    pub fn refusing(&self) {
+        self.change(|inner| inner.door = Door::Closed);
     }
 
     pub fn disconnect(&self, connection: usize) {
@@ -286,6 +316,10 @@ impl State {
                     running.stopped = true;
                 }
             }
+            let alone = inner
+                .generations
+                .extract_if(|_, running| running.stopped && running.alone);
+            inner.counts.stopped += alone.count();
         });
         let inner = self.wait_while(PATIENCE, |inner| {
             let mut ids = generations.iter();
@@ -312,6 +346,14 @@ impl State {
 
     pub fn conversations(&self) -> Vec<String> {
         self.lock().conversations.keys().cloned().collect()
+    }
+
+    /// The conversations of the running generations.
+    pub fn generating(&self) -> Vec<String> {
+        let inner = self.lock();
+        let running = inner.generations.values();
+        let ids = running.map(|running| running.conversation.clone());
+        ids.collect()
     }
 
     /// The session's own with their ids, the oldest first.
