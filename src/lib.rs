@@ -141,6 +141,8 @@ mod conversation_builder;
 mod error;
 mod http;
 mod protocol;
+#[cfg(test)]
+mod random;
 mod reply;
 mod request;
 mod server;

@@ -101,3 +101,86 @@ fn foreign(event: &[u8]) -> Error {
     let message = format!("an event is not what such a server says: {said}");
     Error::new(ErrorKind::Protocol, Step::Reply, message)
 }
+
+#[cfg(test)]
+mod properties {
+    use super::*;
+    use crate::random::Random;
+
+    #[rustfmt::skip]
+    const VALUES: &[&str] = &[
+        "null", "null", "true", "false", "0", "-1", "1e99", "18446744073709551616", "\"\"", "\"é\"", "\"é\"",
+        "\"\\u0000\"", "[]", "[{}]", "{}",
+    ];
+    const NO_VALUES: &[&str] = &["", "nonsense", "1e999", "\"\\ud800\"", "{"];
+
+    /// An event as the protocol has it, but anything can be in the place of anything else.
+    fn event(random: &mut Random) -> String {
+        let inner = ["text", "text", "special", "finish_reason", "seed"];
+        let outer = [
+            "token",
+            "token",
+            "token",
+            "generated_text",
+            "details",
+            "error",
+        ];
+        object(random, &outer, &mut |random| {
+            if random.one_in(2) {
+                object(random, &inner, &mut value)
+            } else {
+                value(random)
+            }
+        })
+    }
+
+    fn value(random: &mut Random) -> String {
+        let from = if random.one_in(100) {
+            NO_VALUES
+        } else {
+            VALUES
+        };
+        random.choose(from).to_owned()
+    }
+
+    fn object(
+        random: &mut Random,
+        names: &[&str],
+        value: &mut dyn FnMut(&mut Random) -> String,
+    ) -> String {
+        let mut field = || format!("\"{}\":{}", random.choose(names), value(random));
+        let fields: Vec<_> = (0..4).map(|_| field()).collect();
+        format!("{{{}}}", fields.join(","))
+    }
+
+    #[test]
+    fn no_event_panics_or_is_taken_for_another() {
+        for seed in 0..20_000 {
+            let event = event(&mut Random::new(seed));
+            let (said, json) = (
+                frame(event.as_bytes()),
+                serde_json::from_str::<Value>(&event),
+            );
+            let context = format!("seed {seed}: {event}: {said:?}");
+            match (said, json) {
+                (Ok(frame), Ok(json)) => {
+                    let frame = frame.expect(&context);
+                    let text = json["token"]["text"].as_str();
+                    let text =
+                        text.filter(|text| !text.is_empty() && json["token"]["special"] != true);
+                    assert_eq!(
+                        frame.event.as_ref().and_then(Event::text),
+                        text,
+                        "{context}"
+                    );
+                    let end = frame.end.map(|end| end.text);
+                    assert_eq!(end.as_deref(), json["generated_text"].as_str(), "{context}");
+                    assert!(json["error"].is_null(), "{context}");
+                }
+                // What is passed over need not be good.
+                (Ok(_), Err(_)) => {}
+                (Err(error), _) => assert_eq!(error.step(), Step::Reply, "{context}"),
+            }
+        }
+    }
+}

@@ -94,3 +94,59 @@ pub(super) fn too_long(longest: usize) -> Error {
         format!("a line or an event is longer than {longest} bytes"),
     )
 }
+
+#[cfg(test)]
+mod properties {
+    use super::*;
+    use crate::random::Random;
+    use crate::stream::cuts::Cuts;
+
+    #[test]
+    fn no_line_exceeds_its_bound_and_no_more_than_that_is_kept_of_one() {
+        for seed in 0..2000 {
+            let mut random = Random::new(seed);
+            // Ends are rarer or more frequent than a line may be long.
+            let (longest, ends) = (1 + random.below(100), 1 + random.below(200));
+            let byte = |random: &mut Random| {
+                let is_end = random.one_in(ends);
+                random.choose(if is_end { b"\n\r" } else { b"x\0:ad \xFF" })
+            };
+            let bytes: Vec<u8> = (0..random.below(600)).map(|_| byte(&mut random)).collect();
+            let context = || {
+                format!(
+                    "seed {seed}, at most {longest} of \"{}\"",
+                    bytes.escape_ascii()
+                )
+            };
+
+            let (mut lines, mut reader) = (Lines::default(), Cuts::random(&bytes, random));
+            let mut longest_seen = 0;
+            let end = loop {
+                match lines.next(longest) {
+                    Ok(Some(line)) => longest_seen = longest_seen.max(line.len()),
+                    Ok(None) => {
+                        let kept = lines.end - lines.start;
+                        assert!(kept <= longest, "{kept} kept: {}", context());
+                        assert!(lines.buffer.len() <= longest + PIECE, "{}", context());
+                        if lines.fill(&mut reader).unwrap() == 0 {
+                            break None;
+                        }
+                    }
+                    Err(error) => break Some(error.kind()),
+                }
+            };
+            assert!(longest_seen <= longest, "{longest_seen}: {}", context());
+            let meant = bytes
+                .split(|byte| matches!(byte, b'\n' | b'\r'))
+                .map(<[u8]>::len)
+                .max();
+            let is_too_long = meant.is_some_and(|meant| meant > longest);
+            assert_eq!(
+                end,
+                is_too_long.then_some(ErrorKind::TooLarge),
+                "{}",
+                context()
+            );
+        }
+    }
+}

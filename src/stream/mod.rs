@@ -1,5 +1,7 @@
 //! Bytes into events, without I/O of its own: whatever is cut anywhere comes out whole, or not at all.
 
+#[cfg(test)]
+mod cuts;
 mod lines;
 mod sse;
 

@@ -199,3 +199,124 @@ mod tests {
         assert_eq!(error.kind(), ErrorKind::TooLarge);
     }
 }
+
+/// What holds for any bytes at all.
+#[cfg(test)]
+mod properties {
+    use super::*;
+    use crate::error::ErrorKind;
+    use crate::random::Random;
+    use crate::stream::cuts::Cuts;
+
+    const CASES: u64 = 5000;
+
+    /// What the rules look for, what looks like it, and halves of it.
+    #[rustfmt::skip]
+    const PIECES: &[&[u8]] = &[
+        b"data", b"data:", b"data: ", b"data:  ", b"data:x", b"data: y", b"dat", b"datax:", b" data:", b"event: x",
+        b"id", b"retry:1", b":", b"::", b" ", b"\n", b"\n", b"\n", b"\n\n", b"\n\n", b"\r", b"\r", b"\r\n", b"\r\n",
+        b"\r\r", b"\r\n\r\n", b"\n\r", b"data:z\n\n", b"\ndata:z\r\n\r\n", BOM, b"\xEF\xBB", b"\xBF",
+        "é".as_bytes(), "😀".as_bytes(), b"\xF0\x9F", b"\x98\x80", b"\0", b"\xFF", b"x", b"{\"token\":", b"xxxxxxxxxxxx",
+    ];
+
+    /// Events, and what ended them.
+    type Decoded = (Vec<Vec<u8>>, Option<ErrorKind>);
+
+    fn decoded(mut reader: Cuts, longest: usize) -> Decoded {
+        let (mut events, mut found) = (Events::default(), Vec::new());
+        loop {
+            loop {
+                match events.next(longest) {
+                    Ok(Some(event)) => found.push(event.to_vec()),
+                    Ok(None) => break,
+                    Err(error) => return (found, Some(error.kind())),
+                }
+            }
+            if events.fill(&mut reader).unwrap() == 0 {
+                return (found, None);
+            }
+        }
+    }
+
+    /// The same by the letter of the rules, for bytes that are here all at once.
+    fn by_the_rules(bytes: &[u8], longest: usize) -> Decoded {
+        let too_long = |found| (found, Some(ErrorKind::TooLarge));
+        let (mut found, mut data) = (Vec::new(), Vec::new());
+        let mut lines = lines_of(bytes);
+        let unfinished = lines.pop().unwrap_or_default();
+        for (number, line) in lines.iter().enumerate() {
+            if line.len() > longest {
+                return too_long(found);
+            }
+            let line = match line.strip_prefix(BOM) {
+                Some(rest) if number == 0 => rest,
+                _ => line.as_slice(),
+            };
+            let colon = line.iter().position(|&byte| byte == b':');
+            let (field, value) = match colon {
+                Some(at) => (&line[..at], &line[at + 1..]),
+                None => (line, b"".as_slice()),
+            };
+            if line.is_empty() {
+                if data.pop().is_some() {
+                    found.push(data);
+                }
+                data = Vec::new();
+            } else if field == b"data" {
+                let value = value.strip_prefix(b" ").unwrap_or(value);
+                if data.len() + value.len() > longest {
+                    return too_long(found);
+                }
+                data.extend_from_slice(value);
+                data.push(b'\n');
+            }
+        }
+        if unfinished.len() > longest {
+            return too_long(found);
+        }
+        (found, None)
+    }
+
+    /// The last one has no end yet.
+    fn lines_of(bytes: &[u8]) -> Vec<Vec<u8>> {
+        let mut lines = vec![Vec::new()];
+        for (at, &byte) in bytes.iter().enumerate() {
+            let is_second_half = byte == b'\n' && at > 0 && bytes[at - 1] == b'\r';
+            match byte {
+                b'\n' if is_second_half => {}
+                b'\n' | b'\r' => lines.push(Vec::new()),
+                byte => lines.last_mut().unwrap().push(byte),
+            }
+        }
+        lines
+    }
+
+    #[test]
+    fn no_bytes_panic_and_no_cut_changes_their_events() {
+        for seed in 0..CASES {
+            let mut random = Random::new(seed);
+            let pieces = (0..random.below(40)).map(|_| random.choose(PIECES));
+            let bytes = pieces.collect::<Vec<_>>().concat();
+            let longest = random.choose(&[1, 4, 8, 16, 64, 1 << 20]);
+            let meant = by_the_rules(&bytes, longest);
+            let context = |cuts: &str| {
+                let bytes = bytes.escape_ascii();
+                format!("seed {seed}, {cuts}, at most {longest} of \"{bytes}\"")
+            };
+            let ways = [
+                ("uncut", Cuts::none(&bytes)),
+                ("bytewise", Cuts::every(&bytes, 1)),
+                ("at random", Cuts::random(&bytes, random)),
+            ];
+            for (cuts, reader) in ways {
+                let (events, end) = decoded(reader, longest);
+                assert!(
+                    events.iter().all(|event| event.len() <= longest),
+                    "{}",
+                    context(cuts)
+                );
+                assert_eq!((events, end), meant, "{}", context(cuts));
+            }
+        }
+    }
+}
