@@ -104,6 +104,8 @@ fn foreign(event: &[u8]) -> Error {
 
 #[cfg(test)]
 mod properties {
+    use serde_json::Value;
+
     use super::*;
     use crate::random::Random;
 
