@@ -13,6 +13,7 @@ use serde_json::Value;
 
 mod common;
 
+use common::notes::Notes;
 use common::{Failure, Host, Screen, Server, harmless, signals, text};
 
 const HELP: &str = "\
@@ -46,7 +47,10 @@ struct Options {
     prompt: Vec<String>,
 }
 
+static NOTES: Notes = Notes("ask");
+
 fn main() -> ExitCode {
+    NOTES.show();
     common::start("ask", HELP, options(), |options| {
         let mut answer = Answer::new();
         let outcome = run(options, &mut answer);
@@ -114,13 +118,16 @@ fn stream(client: &Client, request: Request, answer: &mut Answer) -> Result<(), 
 }
 
 fn whole(client: &Client, request: Request, answer: &mut Answer) -> Result<(), Failure> {
-    match client.ask(request) {
-        Ok(text) => answer.print(&text),
-        Err(error) => {
-            answer.print(error.received())?;
-            Err(error.into())
-        }
-    }
+    let mut text = String::new();
+    let gather = |token: h2o_chat::Result<String>| {
+        let token = token?;
+        answer.count();
+        text.push_str(&token);
+        Ok::<_, h2o_chat::Error>(())
+    };
+    let gathered = client.generate(request)?.try_for_each(gather);
+    answer.screen.print(&text)?;
+    Ok(gathered?)
 }
 
 /// Standard input, unless it is a terminal, and then the words of the command line.
@@ -156,12 +163,14 @@ impl Answer {
         }
     }
 
-    fn print(&mut self, text: &str) -> Result<(), Failure> {
-        if !text.is_empty() {
-            self.first.get_or_insert_with(|| self.start.elapsed());
-            self.tokens += 1;
-        }
-        self.screen.print(text)
+    fn print(&mut self, token: &str) -> Result<(), Failure> {
+        self.count();
+        self.screen.print(token)
+    }
+
+    fn count(&mut self) {
+        self.first.get_or_insert_with(|| self.start.elapsed());
+        self.tokens += 1;
     }
 
     fn stats(&self) -> String {

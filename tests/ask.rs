@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::process::{Output, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::Value;
 
@@ -295,6 +296,47 @@ fn the_environments_proxy_is_used_for_other_servers() {
         "http://chat.example.org",
         "hello",
     ]);
-    let output = command.stdin(Stdio::null()).output().unwrap();
-    assert_fails(&output, 1, "no connection");
+    let output = command
+        .args(["--retries", "0"])
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    assert_fails(
+        &output,
+        1,
+        "no connection to the proxy http://127.0.0.1:1: ",
+    );
+}
+
+#[test]
+fn a_retry_is_told_before_it_is_waited_for() {
+    let seen = AtomicBool::new(false);
+    let busy =
+        "HTTP/1.1 503 Service Unavailable\r\nretry-after: 0\r\ncontent-length: 4\r\n\r\nbusy";
+    let server = StandIn::builder()
+        .intercept(move |request| {
+            let is_first = request.path == "/settings" && !seen.swap(true, Ordering::Relaxed);
+            is_first.then(|| stand_in::Reaction::Answer(busy.into()))
+        })
+        .start();
+    let output = ask(&server, &["hello"]);
+    assert!(output.status.success());
+    let stderr = text(&output.stderr);
+    assert!(
+        stderr.starts_with("ask: posting the settings: ") && stderr.contains("trying again"),
+        "{stderr}"
+    );
+    assert_eq!(stderr.lines().count(), 1, "{stderr}");
+}
+
+#[test]
+fn a_reply_that_is_printed_at_its_end_has_as_many_tokens() {
+    let server = StandIn::start();
+    for (prompt, code) in [("/count 3", 0), ("/error-event", 1)] {
+        let output = ask(&server, &["--no-stream", "--stats", prompt]);
+        assert_eq!(output.status.code(), Some(code));
+        let stats = text(&output.stderr).lines().last().unwrap();
+        let stats: Value = serde_json::from_str(stats).unwrap();
+        assert_eq!(stats["tokens"], if code == 0 { 3 } else { 5 });
+    }
 }

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use h2o_chat::{Client, ClientBuilder, ErrorKind, Proxy};
 
 pub mod lines;
+pub mod notes;
 pub mod signals;
 #[path = "../../tests/stand_in/mod.rs"]
 pub mod stand_in;
