@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use h2o_chat::{ErrorKind, Step};
 
+use crate::stand_in::Dialect;
 use crate::table::{ALL, GREETING, Kind, STOP, assert_nothing_left, client, count};
 
 use ErrorKind::{Generation, Status, Truncated};
@@ -25,8 +26,15 @@ enum Outcome {
     },
 }
 
-/// In the order of the table.
+/// A prompt, and what a client gets of each dialect.
 type Row = (&'static str, [Outcome; 4]);
+
+const COLUMNS: [Dialect; 4] = [
+    Dialect::Classic,
+    Dialect::Json,
+    Dialect::Form,
+    Dialect::Newest,
+];
 
 const FIVE: &str = " Hi there, how can";
 const TEN: &str = " Hi there, how can Hi there, how can";
@@ -120,9 +128,12 @@ const ROWS: &[Row] = &[
 #[test]
 fn whatever_becomes_of_a_prompt_is_told_for_what_it_is_and_leaves_nothing_behind() {
     for (prompt, outcomes) in ROWS {
-        for (kind, expected) in ALL.into_iter().zip(outcomes) {
+        for kind in ALL {
             let context = format!("{prompt} {:?}", kind.dialect);
-            assert_outcome(kind, prompt, *expected, &context);
+            let columns = COLUMNS.into_iter().zip(outcomes);
+            for (_, expected) in columns.filter(|(dialect, _)| *dialect == kind.dialect) {
+                assert_outcome(kind, prompt, *expected, &context);
+            }
         }
     }
 }

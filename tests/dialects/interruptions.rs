@@ -6,7 +6,7 @@ use h2o_chat::{Client, Conversation, ErrorKind, Step};
 
 use crate::stand_in::{Act, Plan, StandIn};
 use crate::table::{
-    ALL, CLASSIC, CURRENT, FORM, GREETING, JSON, Kind, NEWEST, STOP, client, count,
+    ALL, CLASSIC, CURRENT, FORM, GREETING, JSON, Kind, NEWER, NEWEST, STOP, client, count,
 };
 
 /// For how long the newest servers apply a stop to the next message when nothing was running.
@@ -20,7 +20,7 @@ fn interrupt(chat: &mut Conversation, prompt: &str) {
 
 #[test]
 fn two_interruptions_within_five_seconds_leave_the_conversation_usable() {
-    for kind in [CLASSIC, JSON, NEWEST] {
+    for kind in [CLASSIC, JSON, NEWER, NEWEST] {
         let server = kind.start();
         let mut chat = client(&server).conversation().unwrap();
         let start = Instant::now();

@@ -1,11 +1,12 @@
 //! Limits and stops where the server begins its reply at once, whatever the model does.
 
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use h2o_chat::{Client, Error, ErrorKind, Limit, Request, Step, Stop};
 
-use crate::stand_in::{self, Act, Plan, Reaction, StandIn};
+use crate::stand_in::{self, Act, Counts, Plan, Reaction, StandIn};
 use crate::table::{
     CLASSIC, CURRENT, FORM, JSON, Kind, NEWEST, STOP, assert_nothing_left, client, count,
 };
@@ -62,16 +63,26 @@ fn a_deadline_ends_a_reply_in_the_middle() {
     }
 }
 
-/// What a stop does that comes when the server does what is waited for.
-fn stopped(server: &StandIn, prompt: &str, when: impl Fn(&stand_in::Counts) -> bool) -> Error {
+/// What a stop does that comes when the message has been sent or, in the reply, when that has begun.
+fn stopped(server: &StandIn, prompt: &str, in_reply: bool) -> Error {
     let stop = Stop::default();
     let request = Request::new(prompt).stop(&stop);
+    let (begin, begun) = mpsc::channel();
     let (error, elapsed) = thread::scope(|scope| {
-        let call = scope.spawn(|| client(server).ask(request).unwrap_err());
-        server.wait_for("the right moment", when);
+        let call = scope.spawn(|| {
+            let tokens = client(server).generate(request)?;
+            begin.send(()).unwrap();
+            tokens.text()
+        });
+        if in_reply {
+            begun.recv().unwrap();
+        } else {
+            let sent = |counts: &Counts| counts.requests == NEWEST.cold.len() - 1;
+            server.wait_for("the message", sent);
+        }
         let start = Instant::now();
         stop.stop();
-        (call.join().unwrap(), start.elapsed())
+        (call.join().unwrap().unwrap_err(), start.elapsed())
     });
     assert!(elapsed < Duration::from_secs(2), "{elapsed:?}");
     assert_eq!(error.kind(), ErrorKind::Stopped, "{error}");
@@ -88,12 +99,12 @@ fn a_stop_ends_the_wait_for_the_head_and_for_the_text() {
         is_message.then_some(Reaction::Silence)
     };
     let server = NEWEST.builder().intercept(deaf).start();
-    let error = stopped(&server, "hello", |counts| counts.requests == 4);
+    let error = stopped(&server, "hello", false);
     assert_eq!(error.step(), Step::Message);
 
     for prompt in ["/silent", "/slow"] {
         let server = NEWEST.start();
-        let error = stopped(&server, prompt, |counts| counts.streaming == 1);
+        let error = stopped(&server, prompt, true);
         assert_eq!(error.step(), Step::Reply, "{prompt}");
         assert_eq!(server.counts().stopped, 1, "{prompt}");
     }

@@ -12,6 +12,8 @@ pub const GREETING: &str = " Hi there, how can I help?";
 #[derive(Clone, Copy, Debug)]
 pub struct Kind {
     pub dialect: Dialect,
+    /// What the first message answers to has to be asked for.
+    pub hides_root: bool,
     pub generation: Generation,
     /// What the first reply of a client costs, with the conversation's id as `ID`.
     pub cold: &'static [&'static str],
@@ -26,6 +28,7 @@ pub struct Kind {
 
 pub const CLASSIC: Kind = Kind {
     dialect: Dialect::Classic,
+    hides_root: false,
     generation: Generation::Classic,
     cold: &[
         "POST /settings",
@@ -41,6 +44,7 @@ pub const CLASSIC: Kind = Kind {
 
 pub const JSON: Kind = Kind {
     dialect: Dialect::Json,
+    hides_root: false,
     generation: Generation::Current,
     cold: &[
         "POST /settings",
@@ -77,12 +81,25 @@ pub const NEWEST: Kind = Kind {
     ..JSON
 };
 
-pub const ALL: [Kind; 4] = [CLASSIC, JSON, FORM, NEWEST];
-pub const CURRENT: [Kind; 3] = [JSON, FORM, NEWEST];
+/// The first of the newest.
+pub const NEWER: Kind = Kind {
+    hides_root: true,
+    cold: JSON.cold,
+    turns: JSON.turns,
+    ..NEWEST
+};
+
+pub const ALL: [Kind; 5] = [CLASSIC, JSON, FORM, NEWER, NEWEST];
+pub const CURRENT: [Kind; 4] = [JSON, FORM, NEWER, NEWEST];
 
 impl Kind {
     pub fn builder(self) -> Builder {
-        StandIn::builder().dialect(self.dialect)
+        let builder = StandIn::builder().dialect(self.dialect);
+        if self.hides_root {
+            builder.hides_root()
+        } else {
+            builder
+        }
     }
 
     pub fn start(self) -> StandIn {
