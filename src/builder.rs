@@ -56,8 +56,8 @@ impl ClientBuilder {
         }
     }
 
-    /// The model to ask, by the server's name for it; no other will be asked. Defaults to [`DEFAULT_MODEL`] or,
-    /// on a server that does not have it, to the first of that server's own.
+    /// The model to ask, by the server's name for it; no other will be asked. Defaults to the first of the server's own
+    /// or, on a classic server that has it, to [`DEFAULT_MODEL`].
     pub fn model(mut self, model: impl Into<String>) -> ClientBuilder {
         self.model = Some(model.into());
         self
@@ -116,8 +116,9 @@ impl ClientBuilder {
         self
     }
 
-    /// How long the server may be silent, without a single byte. It begins its reply only with the first
-    /// token and then says something every 15 seconds. Defaults to 60 seconds.
+    /// How long the server may be silent, without a single byte. A classic one begins its reply only with the first
+    /// token and then says something every 15 seconds; a current one begins at once and says something every 0.1
+    /// seconds, but before chat-ui 0.9.3 nothing that is no text. Defaults to 60 seconds.
     pub fn silence_timeout(mut self, limit: impl Into<Option<Duration>>) -> ClientBuilder {
         self.limits.silence = limit.into();
         self

@@ -72,8 +72,8 @@ impl Client {
 
     /// Asks, and returns the reply as an iterator over its tokens.
     ///
-    /// Returns when the server begins to reply. A server does that with the first token, so this is where a
-    /// busy one is waited for.
+    /// Returns when the server begins to reply. A classic server does that with the first token, so this is where a
+    /// busy one is waited for; a current one does it at once.
     ///
     /// # Errors
     /// If the request is unfit to be sent, the server cannot be reached, refuses, or does not begin to reply

@@ -49,9 +49,12 @@ const AFTERMATH: Duration = Duration::from_secs(1);
 ///
 /// Dropping the [`Tokens`] of a turn stops the generation, as an error on this side of the connection does (a limit, a
 /// [`Stop`](crate::Stop)); the conversation can be gone on with. The next message waits until the server has ended the
-/// stopped generation, for no longer than the [cleanup budget](crate::ClientBuilder::cleanup_budget). A classic server
-/// may ignore a second stop within half a minute of the first in the same conversation. If so, the generation goes on
-/// there after the wait: whichever of the two replies is complete last is then the one in the server's history.
+/// stopped generation, for no longer than the [cleanup budget](crate::ClientBuilder::cleanup_budget).
+///
+/// A classic server may ignore a second stop within half a minute of the first in the same conversation, and those of
+/// chat-ui 0.8.4 up to 0.9.4 ignore every one. If so, the generation goes on there after the wait: whichever of the two
+/// replies is complete last is then the one in the server's history. The newest servers apply a stop that came too late,
+/// when the generation had ended by itself, to the next message: that one is sent when five seconds are over.
 #[must_use = "a conversation is deleted when it is dropped; a kept one is lost with its id"]
 pub struct Conversation {
     shared: Arc<Shared>,
@@ -163,7 +166,7 @@ impl Conversation {
     }
 
     /// As [`retry`](Conversation::retry), with a change to the request first: another temperature, a stop, even another
-    /// prompt.
+    /// prompt. A current server takes no other prompt in the place of one that it has.
     ///
     /// ```no_run
     /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
@@ -175,7 +178,8 @@ impl Conversation {
     /// ```
     ///
     /// # Errors
-    /// As [`retry`](Conversation::retry).
+    /// As [`retry`](Conversation::retry); on a current server with [`ErrorKind::Input`] if the prompt is another one. The
+    /// last message is the same then as before.
     pub fn retry_with(&mut self, change: impl FnOnce(Request) -> Request) -> Result<Tokens<'_>> {
         let mut last = match &self.last {
             Some(last) => last.clone(),

@@ -69,8 +69,8 @@ pub enum ErrorKind {
     Status,
     /// The server reported a failure inside its reply, behind a status of 200.
     Generation,
-    /// The answer ended before it was complete. An end without the protocol's own mark of completion is
-    /// this error, never a reply.
+    /// The answer ended before it was complete, or its generation was stopped by somebody else. An end without the
+    /// protocol's own mark of completion is this error, never a reply.
     Truncated,
     /// The answer is not what the protocol says: another service, a login page, a broken relay.
     Protocol,

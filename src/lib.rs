@@ -19,9 +19,10 @@
 //! deleted from the server. There is no async runtime and no thread behind it: everything happens on the
 //! thread that asks.
 //!
-//! The servers are those of Hugging Face's *chat-ui* up to version 0.6, which H2O.ai ran for the public in
-//! 2023. The public host, [`PUBLIC_URL`], stopped speaking this protocol in October 2023; the software
-//! behind it is open source and widely self-hosted.
+//! The servers are those of Hugging Face's *chat-ui*, which is open source and widely self-hosted: the *classic* ones up
+//! to version 0.6, which H2O.ai ran for the public in 2023 at [`PUBLIC_URL`], and the *current* ones from 0.8 to
+//! today's. Which one it talks to a client finds out by itself. What only one [`Generation`] can do is said where it is
+//! described: the parameters of a [`Request`] and the [`Details`] of a reply above all.
 //!
 //! # What can be relied on
 //!
@@ -108,8 +109,9 @@
 //! Before a reply has begun, a request is tried again when no connection could be made and when the server answers
 //! 429 or 503, after as long as it asks; see [`ClientBuilder::retries`]. Never is one repeated that could make a
 //! second conversation or a second generation, and never after a token. Some answers have a remedy, which is tried
-//! once: the settings are posted again when the server has forgotten them, and a server that takes itself for an https
-//! one although it is spoken to over http gets the Referer that it expects.
+//! once: the settings are posted again when the server has forgotten them, a server that takes itself for an https
+//! one although it is spoken to over http gets the Referer that it expects, and a current server that refuses the first
+//! message gets it in the other of the two forms that there are.
 //!
 //! # Logging
 //!
@@ -117,7 +119,7 @@
 //!
 //! * *warn*: a conversation that is left on the server, with its id.
 //! * *info*: a request that is tried again, and why; settings that are posted again; another model that is asked
-//!   because the server does not have the default.
+//!   because the server does not have the default; parameters that are not sent because the server takes none.
 //! * *debug*: what else went wrong while tidying up.
 //!
 //! No prompt, no text, no password, no cookie and no header value is logged under this target, nor shown by `Debug` and

@@ -68,7 +68,7 @@ pub struct End {
     /// and end.
     pub text: String,
     /// How the reply was generated, if that was asked for with
-    /// [`Request::details`](crate::Request::details).
+    /// [`Request::details`](crate::Request::details), of a classic server.
     pub details: Option<Details>,
 }
 

@@ -101,9 +101,7 @@ impl fmt::Debug for Message {
 
 /// What to ask, and how the reply is to be generated.
 ///
-/// A plain `&str` or `String` is a request; so is a list of messages. The rest has defaults, those that
-/// H2O's chat was used with: `temperature` 0.4, `truncate` 2048, `max_new_tokens` 1024, `do_sample` true,
-/// `repetition_penalty` 1.2, `return_full_text` false. The server judges the values, not this crate.
+/// A plain `&str` or `String` is a request; so is a list of messages. The rest has defaults.
 ///
 /// ```
 /// use h2o_chat::{Message, Request};
@@ -116,6 +114,13 @@ impl fmt::Debug for Message {
 /// .max_new_tokens(200)
 /// .param("typical_p", 0.9);
 /// ```
+///
+/// # Parameters
+///
+/// How the reply is generated is asked of *classic* servers only, by default as H2O's chat was used: `temperature` 0.4,
+/// `truncate` 2048, `max_new_tokens` 1024, `do_sample` true, `repetition_penalty` 1.2, `return_full_text` false. The
+/// server judges the values, not this crate. On a *current* server that is the operator's business: it takes no
+/// parameters, none are sent, and a request with others than these is logged, at info level, and asked all the same.
 ///
 /// `Debug` shows lengths and parameters, not the prompt.
 #[derive(Clone)]
@@ -145,8 +150,11 @@ impl Request {
     /// Asks with these messages.
     ///
     /// One message is sent as it is. Several become one text of lines `Role: content`, ending in
-    /// `Assistant:`, because a classic server takes nothing else. Nothing is escaped: a content that
+    /// `Assistant:`, because a server takes nothing else. Nothing is escaped: a content that
     /// holds a line `Assistant: …` looks to the model like a message of its own.
+    ///
+    /// A system message at the beginning is not in that text on a current server, if a conversation is opened for the
+    /// request: it is the conversation's system prompt then.
     pub fn messages(messages: impl IntoIterator<Item = Message>) -> Request {
         Request::with(Prompt::Messages(messages.into_iter().collect()))
     }
@@ -168,59 +176,65 @@ impl Request {
         self
     }
 
-    /// How freely the next token is chosen; the server wants more than 0. Defaults to 0.4.
+    /// How freely the next token is chosen; the server wants more than 0. Defaults to 0.4. [Classic servers](Request#parameters) only.
     pub fn temperature(self, temperature: f64) -> Request {
         self.number("temperature", temperature)
     }
 
     /// Chooses among the likeliest tokens that together have this probability, between 0 and 1. Not sent by
-    /// default.
+    /// default. [Classic servers](Request#parameters) only.
     pub fn top_p(self, top_p: f64) -> Request {
         self.number("top_p", top_p)
     }
 
-    /// Chooses among this many likeliest tokens. Not sent by default.
+    /// Chooses among this many likeliest tokens. Not sent by default. [Classic servers](Request#parameters) only.
     pub fn top_k(self, top_k: u32) -> Request {
         self.param("top_k", top_k)
     }
 
-    /// How many tokens the reply has at the most. Defaults to 1024.
+    /// How many tokens the reply has at the most. Defaults to 1024. [Classic servers](Request#parameters) only.
     pub fn max_new_tokens(self, tokens: u32) -> Request {
         self.param("max_new_tokens", tokens)
     }
 
     /// How many tokens of the prompt are kept; a longer one loses its beginning. Defaults to 2048.
+    /// [Classic servers](Request#parameters) only.
     pub fn truncate(self, tokens: u32) -> Request {
         self.param("truncate", tokens)
     }
 
-    /// How strongly repetition is avoided; 1 is not at all. Defaults to 1.2.
+    /// How strongly repetition is avoided; 1 is not at all. Defaults to 1.2. [Classic servers](Request#parameters) only.
     pub fn repetition_penalty(self, penalty: f64) -> Request {
         self.number("repetition_penalty", penalty)
     }
 
     /// Whether tokens are chosen at random; without, the likeliest is taken. Defaults to true.
+    /// [Classic servers](Request#parameters) only.
     pub fn do_sample(self, sample: bool) -> Request {
         self.param("do_sample", sample)
     }
 
     /// The seed of the random choice, for a reply that can be had again. Not sent by default.
+    /// [Classic servers](Request#parameters) only.
     pub fn seed(self, seed: u64) -> Request {
         self.param("seed", seed)
     }
 
     /// Texts at which the reply ends; the server takes four at the most. Not sent by default.
+    /// [Classic servers](Request#parameters) only.
     pub fn stop_sequences(self, texts: impl IntoIterator<Item = impl Into<String>>) -> Request {
         let texts: Vec<String> = texts.into_iter().map(Into::into).collect();
         self.param("stop", texts)
     }
 
     /// Whether the end of the reply comes with [`Details`](crate::Details). Not sent by default.
+    /// [Classic servers](Request#parameters) only.
     pub fn details(self, details: bool) -> Request {
         self.param("details", details)
     }
 
     /// Any other parameter of the server, or a default set otherwise; the last one of a name holds.
+    /// [Classic servers](Request#parameters) only.
     ///
     /// A number that is not finite cannot be said in JSON: it arrives here as `null`.
     pub fn param(mut self, name: impl Into<String>, value: impl Into<Value>) -> Request {

@@ -7,7 +7,7 @@ use log::{Level, LevelFilter, Log, Metadata, Record};
 
 mod stand_in;
 
-use stand_in::{Reaction, StandIn};
+use stand_in::{Dialect, Reaction, StandIn};
 
 /// Keeps all that is logged, of other crates than this one up to the debug level.
 struct Lines {
@@ -116,6 +116,18 @@ fn what_is_logged_says_what_happened_and_nothing_secret() {
     let lines = logged();
     assert!(
         matches!(lines.as_slice(), [(Level::Info, line)] if line.contains("first/model")),
+        "{lines:?}"
+    );
+
+    let server = StandIn::builder().dialect(Dialect::Newest).start();
+    let current = client(&server);
+    current.ask(secret_request("secret")).unwrap();
+    assert_eq!(logged(), []);
+    let warm = secret_request("secret").temperature(0.9);
+    current.ask(warm).unwrap();
+    let lines = logged();
+    assert!(
+        matches!(lines.as_slice(), [(Level::Info, line)] if line.contains("parameters are not sent")),
         "{lines:?}"
     );
 
