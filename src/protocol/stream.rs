@@ -130,7 +130,7 @@ impl Stream {
             let _ = glance.run(Instant::now(), || self.decoder.fill(&mut self.body));
             frame = self.received()?;
         }
-        Ok(frame.filter(|frame| frame.end.is_some()))
+        Ok(frame.filter(Frame::is_last))
     }
 
     /// Reads on, without a look at the text, until the generation has ended. Says whether the server calls that the
