@@ -33,14 +33,15 @@ const CASES: &[Case] = &[
     Case("tokens without end", || plans(|| tokens(text(1).cycle())), "TooLarge at Reply", 16),
     Case("tokens longer and longer", || plans(|| tokens(longer_and_longer())), "TooLarge at Reply", 96),
     Case("a line without end", || plans(|| endless("x")), "TooLarge at Reply", 4),
-    Case("a line without end after text", || plans(|| tokens(text(7)).then(acts(endless("x")))), "TooLarge at Reply", 64),
+    Case("a line without end after text", || plans(|| tokens(text(3)).then(acts(endless("x")))), "TooLarge at Reply", 64),
     Case("an event of lines without end", || plans(|| endless("data:x\n")), "TooLarge at Reply", 4),
     Case("an event of small values", || plans(|| event(&list(MIB / 2 - 100))), "Protocol at Reply", 8),
-    Case("an event of small values after text", || plans(|| tokens(text(7)).then(acts(event(&list(8 * MIB))))), "Protocol at Reply", 96),
+    Case("an event of small values after text", || plans(|| tokens(text(3)).then(acts(event(&list(8 * MIB))))), "Protocol at Reply", 96),
     Case("an event of brackets", || plans(|| event(&"[".repeat(9_000))), "Protocol at Reply", 4),
     Case("settings of small values", || answers("/settings", || whole(&list(MIB / 2 - 100))), "Protocol at Settings", 64),
     Case("settings of 64 MB", || answers("/settings", || whole(&" ".repeat(64 * MIB))), "TooLarge at Settings", 4),
-    Case("one model ten thousand times", models, "Status at Settings", 48),
+    Case("a page of small values", || pages(|| list(2 * MIB - 100)), "Status at Settings", 128),
+    Case("one model ten thousand times", || pages(one_model), "Status at Settings", 48),
     Case("a conversation of 64 MB", || answers("/conversation", || whole(&" ".repeat(64 * MIB))), "TooLarge at Conversation", 4),
     Case("an error of 64 MB", || answers(A_MESSAGE, || refusal(&"x".repeat(64 * MIB))), "Status at Message", 8),
     Case("an error of 64 MB to a deletion", || answers(A_DELETION, || refusal(&"x".repeat(64 * MIB))), "Reply", 8),
@@ -176,19 +177,21 @@ fn chunked() -> String {
     format!("{}{:x}\r\n{reply}\r\n0\r\n", head_of_chunks(), reply.len())
 }
 
-/// A server that takes no settings, and whose only model has a long name.
-fn models() -> Builder {
-    StandIn::builder().intercept(|request| {
+/// A server that takes no settings, so that its models are looked up, and has this page to list them.
+fn pages(page: fn() -> String) -> Builder {
+    StandIn::builder().intercept(move |request| {
         let answer = match request.path.as_str() {
             "/settings" => refusal(r#"{"type":"error","error":{"message":"Internal Error"}}"#),
-            "/__data.json" => {
-                let data = json!([{"models": 1}, vec![2; 10_000], {"id": 3}, "x".repeat(MIB / 2)]);
-                whole(&json!({"nodes": [{"data": data}]}).to_string())
-            }
+            "/__data.json" => whole(&page()),
             _ => return None,
         };
         Some(Reaction::Answer(answer.into()))
     })
+}
+
+fn one_model() -> String {
+    let data = json!([{"models": 1}, vec![2; 10_000], {"id": 3}, "x".repeat(MIB / 2)]);
+    json!({"nodes": [{"data": data}]}).to_string()
 }
 
 /// In the environment of a client's process: the server that it has to ask.
