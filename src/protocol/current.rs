@@ -6,7 +6,8 @@ use log::info;
 use serde_json::{Value, json};
 
 use super::page::{found, page};
-use super::server::{FORM, JSON, Server, form_encoded, unknown_model};
+use super::server::{FORM, JSON, Server, form_encoded};
+use super::set_up::unknown_model;
 use super::success::{Json, no_stream};
 use super::{Entry, Opened, Place, Stream, Turn, is_id};
 use crate::error::{Error, ErrorKind, Result, Step, hint};

@@ -8,6 +8,7 @@ mod object;
 mod packed;
 mod page;
 mod server;
+mod set_up;
 mod stream;
 mod success;
 mod tgi;

@@ -67,7 +67,7 @@ fn a_deadline_ends_a_reply_in_the_middle() {
 fn stopped(server: &StandIn, prompt: &str, in_reply: bool) -> Error {
     let stop = Stop::default();
     let request = Request::new(prompt).stop(&stop);
-    let (begin, begun) = mpsc::channel();
+    let (begin, opening) = mpsc::channel();
     let (error, elapsed) = thread::scope(|scope| {
         let call = scope.spawn(|| {
             let tokens = client(server).generate(request)?;
@@ -75,7 +75,7 @@ fn stopped(server: &StandIn, prompt: &str, in_reply: bool) -> Error {
             tokens.text()
         });
         if in_reply {
-            begun.recv().unwrap();
+            opening.recv().unwrap();
         } else {
             let sent = |counts: &Counts| counts.requests == NEWEST.cold.len() - 1;
             server.wait_for("the message", sent);
