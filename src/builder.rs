@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::http::{BaseUrl, Config, Origin, Proxy, Retries, Session, judge_cookie_name, taken_out};
 use crate::protocol;
 use crate::protocol::Server;
-use crate::server::Generation;
+use crate::server::Protocol;
 use crate::shared::{Limits, Shared};
 
 /// Configures a [`Client`]. Nothing is judged before [`build`](ClientBuilder::build).
@@ -18,7 +18,7 @@ use crate::shared::{Limits, Shared};
 #[must_use = "a builder does nothing until build() is called"]
 pub struct ClientBuilder {
     url: String,
-    generation: Option<Generation>,
+    protocol: Option<Protocol>,
     model: Option<String>,
     session: Option<Session>,
     cookie_name: String,
@@ -34,7 +34,7 @@ impl ClientBuilder {
     pub(crate) fn new(url: &str) -> ClientBuilder {
         ClientBuilder {
             url: url.to_owned(),
-            generation: None,
+            protocol: None,
             model: None,
             session: None,
             cookie_name: "hf-chat".to_owned(),
@@ -63,10 +63,10 @@ impl ClientBuilder {
         self
     }
 
-    /// The generation that the server is of, if it need not be found out. Defaults to finding it out, which costs
+    /// The protocol that the server speaks, if it need not be found out. Defaults to finding it out, which costs
     /// nothing on a classic server and one request on a current one, once for each client.
-    pub fn generation(mut self, generation: Generation) -> ClientBuilder {
-        self.generation = Some(generation);
+    pub fn protocol(mut self, protocol: Protocol) -> ClientBuilder {
+        self.protocol = Some(protocol);
         self
     }
 
@@ -195,7 +195,7 @@ impl ClientBuilder {
         let server = Server::new(protocol::Config {
             origin,
             share_with_model_authors: self.share_with_model_authors,
-            generation: self.generation,
+            protocol: self.protocol,
             model: self.model,
             usual_model: DEFAULT_MODEL,
         });

@@ -3,22 +3,17 @@
 use std::fmt;
 use std::mem;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use log::{debug, info, warn};
+use log::{debug, warn};
 
-use crate::error::{Error, ErrorKind, Limit, Result, Step};
+use crate::error::{Error, ErrorKind, Result};
+use crate::generation::Generation;
 use crate::http::Watch;
-use crate::protocol::{Frame, Opened, Place, Stream, Turn};
+use crate::protocol::{Frame, Opened, Place, Turn};
 use crate::request::{Message, Request};
 use crate::shared::Shared;
 use crate::tokens::Tokens;
-
-/// How long a complete reply may take to end, so that its connection can be used again.
-const DRAIN: Duration = Duration::from_millis(250);
-
-/// How long after a stop the servers were seen to go on generating, and a little more.
-const AFTERMATH: Duration = Duration::from_secs(1);
 
 /// A conversation of several turns. The server keeps the history: only what is new is sent.
 ///
@@ -67,12 +62,8 @@ pub struct Conversation {
     parent: Option<String>,
     /// The last message sent.
     last: Option<Last>,
-    /// The reply that is being read, or one that was stopped and may not have ended yet.
-    stream: Option<Stream>,
-    /// A generation may be running on the server, which a deletion would not stop.
-    running: bool,
-    /// When the last generation was stopped, unless it was seen to end.
-    stopped: Option<Instant>,
+    /// That of the last message.
+    generation: Generation,
 }
 
 /// A message that can be answered anew.
@@ -97,9 +88,7 @@ impl Conversation {
             preamble: opened.preamble,
             parent: opened.parent,
             last: None,
-            stream: None,
-            running: false,
-            stopped: None,
+            generation: Generation::default(),
         }
     }
 
@@ -224,7 +213,7 @@ impl Conversation {
         self.shared.server.judge(&turn)?;
         let stop = last.request.stop.take();
         let watch = self.shared.watch(stop, last.request.deadline);
-        self.settle(&watch)?;
+        self.generation.settle(&self.shared, &watch)?;
         match self.begin(&watch, &turn) {
             Ok(()) => {
                 last.is_stored = true;
@@ -237,8 +226,7 @@ impl Conversation {
                     last.is_stored |= !error.ends_the_generation();
                     self.last = Some(last);
                 }
-                self.ended_by(&error);
-                self.let_go();
+                self.interrupt_after(&error);
                 Err(error)
             }
         }
@@ -270,11 +258,9 @@ impl Conversation {
     }
 
     fn begin(&mut self, watch: &Watch, turn: &Turn) -> Result<()> {
-        self.running = true;
         let parent = self.parent.take();
-        let stream = self.shared.server.ask(watch, &self.place, parent, turn)?;
-        self.stream = Some(stream);
-        Ok(())
+        let ask = || self.shared.server.ask(watch, &self.place, parent, turn);
+        self.generation.begin(ask)
     }
 
     /// The last message that the server knows of.
@@ -293,91 +279,29 @@ impl Conversation {
         })
     }
 
-    /// Waits until a generation that was stopped has ended: what it still has to say would get in the way.
-    fn settle(&mut self, watch: &Watch) -> Result<()> {
-        let Some(stopped) = self.stopped else {
-            return Ok(());
-        };
-        let within = watch.within(self.shared.limits.cleanup);
-        let ended_by_it = match &mut self.stream {
-            Some(stream) => stream.wait_for_end(&within),
-            None => pause(&within, AFTERMATH.saturating_sub(stopped.elapsed())).map(|()| false),
-        };
-        let ended_by_it = match ended_by_it {
-            Ok(ended_by_it) => ended_by_it,
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    ErrorKind::Stopped | ErrorKind::Timeout(Limit::Deadline)
-                ) =>
-            {
-                return Err(error);
-            }
-            Err(error) => {
-                info!(
-                    "conversation {}: a stopped generation may go on: {error}",
-                    self.id()
-                );
-                false
-            }
-        };
-        // Otherwise it may have come too late.
-        if !ended_by_it {
-            let left = self.shared.server.aftermath_of_late_stop();
-            pause(watch, left.saturating_sub(stopped.elapsed()))?;
-        }
-        self.stream = None;
-        self.stopped = None;
-        Ok(())
-    }
-
     /// The next frame of the reply, or none at the end of its bytes, which proves nothing. The stall is counted
     /// from `since`.
     pub(crate) fn frame(&mut self, watch: &Watch, since: Instant) -> Result<Option<Frame>> {
-        let Some(stream) = &mut self.stream else {
-            return Ok(None);
-        };
-        let frame = stream.next(watch, since)?;
+        let frame = self.generation.frame(watch, since)?;
+        // The server has the message now, and the preamble with it.
         self.preamble = None;
-        // A clean end as well: the server has nothing more to generate then.
-        if frame.as_ref().is_none_or(Frame::is_last) {
-            self.running = false;
-        }
-        match frame {
-            Some(frame) if frame.stopped => Err(Error::new(
-                ErrorKind::Truncated,
-                Step::Reply,
-                "the reply was interrupted: its generation has been stopped",
-            )),
-            frame => Ok(frame),
-        }
-    }
-
-    /// Takes from an error what it says about the generation.
-    pub(crate) fn ended_by(&mut self, error: &Error) {
-        if error.ends_the_generation() {
-            self.running = false;
-        }
+        Ok(frame)
     }
 
     /// Ends the reading of a complete reply.
     pub(crate) fn finish(&mut self) {
-        if let Some(stream) = self.stream.take() {
-            stream.drain(DRAIN);
-        }
+        self.generation.finish();
     }
 
-    /// Ends the reply where it is. A stopped one is kept, to see its end by it.
+    /// Ends the reply where it is.
     pub(crate) fn interrupt(&mut self) -> Result<()> {
-        if !mem::take(&mut self.running) {
-            if self.stopped.is_none() {
-                self.stream = None;
-            }
-            return Ok(());
-        }
-        let stopped = self.shared.stop(&self.place);
-        self.stopped = Some(Instant::now());
-        stopped
+        self.generation.interrupt(&self.shared, &self.place)
+    }
+
+    /// As `interrupt` after something went wrong, at best.
+    pub(crate) fn interrupt_after(&mut self, error: &Error) {
+        self.generation.ended_by(error);
+        self.let_go();
     }
 
     /// As `interrupt`, at best.
@@ -401,17 +325,16 @@ impl Conversation {
     /// Stops and deletes, once; what `delete`, `Drop` and the end of a reply share.
     pub(crate) fn close_(&mut self) -> Result<()> {
         // Closed first, so that the server sees it gone before it is told to stop.
-        self.stream = None;
+        let running = self.generation.abandon();
         if !mem::take(&mut self.armed) {
             return Ok(());
         }
-        let running = mem::take(&mut self.running);
         self.shared.remove(&self.place, running)
     }
 
     /// As `close_`, after something went wrong: adds to the error what that leaves behind.
     pub(crate) fn close_after(&mut self, error: Error) -> Error {
-        self.ended_by(&error);
+        self.generation.ended_by(&error);
         match self.close_() {
             Ok(()) => error,
             Err(second) => {
@@ -420,10 +343,6 @@ impl Conversation {
             }
         }
     }
-}
-
-fn pause(watch: &Watch, length: Duration) -> Result<()> {
-    watch.pause(length).map_err(|cut| cut.at(Step::Message))
 }
 
 impl Last {

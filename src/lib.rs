@@ -21,7 +21,7 @@
 //!
 //! The servers are those of Hugging Face's *chat-ui*, which is open source and widely self-hosted: the *classic* ones up
 //! to version 0.6, which H2O.ai ran for the public in 2023 at [`PUBLIC_URL`], and the *current* ones from 0.8 to
-//! today's. Which one it talks to a client finds out by itself. What only one [`Generation`] can do is said where it is
+//! today's. Which one it talks to a client finds out by itself. What only one [`Protocol`] can do is said where it is
 //! described: the parameters of a [`Request`] and the [`Details`] of a reply above all.
 //!
 //! # What can be relied on
@@ -141,6 +141,7 @@ mod client;
 mod conversation;
 mod conversation_builder;
 mod error;
+mod generation;
 mod http;
 mod protocol;
 #[cfg(test)]
@@ -161,6 +162,6 @@ pub use error::{Error, ErrorKind, Limit, Result, Step};
 pub use http::{Proxy, Session};
 pub use reply::{Details, End, Event, Reply, Token};
 pub use request::{Message, Request, Role};
-pub use server::{Generation, Model, ServerInfo, Summary};
+pub use server::{Model, Protocol, ServerInfo, Summary};
 pub use stop::Stop;
 pub use tokens::Tokens;

@@ -4,21 +4,21 @@ use std::fmt;
 
 use crate::http::one_line;
 
-/// A generation of servers, which have their protocol in common.
+/// What a server speaks, by its age.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Generation {
+pub enum Protocol {
     /// chat-ui up to 0.6, of 2023: what H2O.ai ran for the public.
     Classic,
     /// chat-ui from 0.8 up to today's.
     Current,
 }
 
-impl fmt::Display for Generation {
+impl fmt::Display for Protocol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Generation::Classic => "classic",
-            Generation::Current => "current",
+            Protocol::Classic => "classic",
+            Protocol::Current => "current",
         })
     }
 }
@@ -53,8 +53,8 @@ pub struct Summary {
 pub struct ServerInfo {
     /// Where the server is, without user and password.
     pub url: String,
-    /// The generation that it is of.
-    pub generation: Generation,
+    /// The protocol that it speaks.
+    pub protocol: Protocol,
     /// The models that it offers, the first being its own default; none if it does not list them.
     pub models: Vec<Model>,
     /// The model that this client asks.
@@ -65,7 +65,7 @@ pub struct ServerInfo {
 
 impl fmt::Display for ServerInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} is a {} chat-ui server.", self.url, self.generation)?;
+        write!(f, "{} is a {} chat-ui server.", self.url, self.protocol)?;
         match self.models.as_slice() {
             [] => write!(f, " It does not list its models.")?,
             [only] => write!(f, " It offers one model, {}.", one_line(&only.id))?,

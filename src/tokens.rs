@@ -302,8 +302,7 @@ impl Tokens<'_> {
         match &mut self.conversation {
             Guard::Own(conversation) => conversation.close_after(error),
             Guard::Turn(turn) => {
-                turn.0.ended_by(&error);
-                turn.0.let_go();
+                turn.0.interrupt_after(&error);
                 error
             }
         }

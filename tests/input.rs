@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use h2o_chat::{
-    Client, ClientBuilder, Conversation, Error, ErrorKind, Generation, Message, Proxy, Request,
+    Client, ClientBuilder, Conversation, Error, ErrorKind, Message, Protocol, Proxy, Request,
     Session, Step, Stop, Tokens,
 };
 
@@ -107,7 +107,7 @@ fn a_request_that_cannot_be_meant_is_not_sent() {
 fn a_request_that_is_too_large_opens_no_conversation() {
     let large = || Request::new("x".repeat(512 * 1024));
     let server = StandIn::start();
-    let named = Client::builder(&server.url()).generation(Generation::Classic);
+    let named = Client::builder(&server.url()).protocol(Protocol::Classic);
     assert_refused(&named.build().unwrap().ask(large()).unwrap_err());
     assert_eq!(server.counts().connections, 0);
     // How much a server takes is not known before it is known what kind of server it is.

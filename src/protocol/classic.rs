@@ -22,11 +22,11 @@ pub(super) enum Posted {
     Accepted(Session),
     /// The server does not have the model. It says only that something is wrong.
     UnknownModel(Error),
-    /// This is what a server of another generation says.
+    /// This is what a server of another protocol says.
     Foreign(Error),
 }
 
-/// Posts the settings: the first step, by whose answer the generations are told from each other.
+/// Posts the settings: the first step, by whose answer the protocols are told from each other.
 pub(super) fn post_settings(
     server: &Server,
     watch: &Watch,

@@ -1,4 +1,4 @@
-//! What is said to a server and what it answers. What differs between generations of servers is one module each, and
+//! What is said to a server and what it answers. What differs between the protocols is one module each, and
 //! stays below this one; nothing above it knows which it talks to.
 
 mod classic;

@@ -1,4 +1,4 @@
-//! A server, as one client sees it: what is asked of it, and what it does alike in all generations.
+//! A server, as one client sees it: what is asked of it, and what it does alike whichever protocol it speaks.
 
 use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
@@ -10,7 +10,7 @@ use super::set_up::{DefaultModel, SetUp, unknown_model};
 use super::{Entry, Opened, Place, Stream, Turn, classic, current};
 use crate::error::{Error, ErrorKind, Result, Step};
 use crate::http::{Answer, BaseUrl, Call, Origin, Session, Watch};
-use crate::server::{Generation, Model, ServerInfo, Summary};
+use crate::server::{Model, Protocol, ServerInfo, Summary};
 
 pub(super) const FORM: &str = "application/x-www-form-urlencoded";
 pub(super) const JSON: &str = "application/json";
@@ -19,7 +19,7 @@ pub(crate) struct Server {
     pub(super) origin: Origin,
     pub(super) share_with_model_authors: bool,
     /// Unknown until the first answer, unless the user has named it.
-    pub(super) generation: OnceLock<Generation>,
+    pub(super) protocol: OnceLock<Protocol>,
     /// What a current server is like, once it has taken a message.
     pub(super) kind: OnceLock<Kind>,
     pub(super) default_model: Mutex<DefaultModel>,
@@ -30,7 +30,7 @@ pub(crate) struct Server {
 pub(crate) struct Config {
     pub(crate) origin: Origin,
     pub(crate) share_with_model_authors: bool,
-    pub(crate) generation: Option<Generation>,
+    pub(crate) protocol: Option<Protocol>,
     /// The model that the user has named.
     pub(crate) model: Option<String>,
     /// The model to ask otherwise, if the server has it.
@@ -39,11 +39,11 @@ pub(crate) struct Config {
 
 impl Server {
     pub(crate) fn new(config: Config) -> Server {
-        let generation = config.generation.map(OnceLock::from).unwrap_or_default();
+        let protocol = config.protocol.map(OnceLock::from).unwrap_or_default();
         Server {
             origin: config.origin,
             share_with_model_authors: config.share_with_model_authors,
-            generation,
+            protocol,
             kind: OnceLock::new(),
             default_model: Mutex::new(DefaultModel::new(config.model, config.usual_model)),
             set_up: Mutex::default(),
@@ -60,8 +60,8 @@ impl Server {
 
     /// Refuses what this server would, before anything is sent.
     pub(crate) fn judge(&self, turn: &Turn) -> Result<()> {
-        let (size, largest) = match self.generation.get() {
-            Some(Generation::Classic) => (classic::body(turn).len(), classic::LARGEST_BODY),
+        let (size, largest) = match self.protocol.get() {
+            Some(Protocol::Classic) => (classic::body(turn).len(), classic::LARGEST_BODY),
             _ => (turn.text.len(), current::LARGEST_BODY),
         };
         if size > largest {
@@ -96,9 +96,9 @@ impl Server {
 
     /// Opens a conversation.
     pub(crate) fn open(&self, watch: &Watch, model: &str, system: Option<&str>) -> Result<Opened> {
-        match self.generation(watch)? {
-            Generation::Classic => classic::open(self, watch, model, system),
-            Generation::Current => current::open(self, watch, model, system),
+        match self.protocol(watch)? {
+            Protocol::Classic => classic::open(self, watch, model, system),
+            Protocol::Current => current::open(self, watch, model, system),
         }
     }
 
@@ -110,16 +110,16 @@ impl Server {
         parent: Option<String>,
         turn: &Turn,
     ) -> Result<Stream> {
-        match self.generation(watch)? {
-            Generation::Classic => classic::ask(self, watch, place, turn),
-            Generation::Current => current::ask(self, watch, place, parent, turn),
+        match self.protocol(watch)? {
+            Protocol::Classic => classic::ask(self, watch, place, turn),
+            Protocol::Current => current::ask(self, watch, place, parent, turn),
         }
     }
 
     /// For how long a stop that came too late cuts the next message.
     pub(crate) fn aftermath_of_late_stop(&self) -> Duration {
-        match self.generation.get() {
-            Some(Generation::Current) => current::aftermath_of_late_stop(self),
+        match self.protocol.get() {
+            Some(Protocol::Current) => current::aftermath_of_late_stop(self),
             _ => Duration::ZERO,
         }
     }
@@ -151,9 +151,9 @@ impl Server {
 
     /// The models that the server offers.
     pub(crate) fn models(&self, watch: &Watch) -> Result<Vec<Model>> {
-        match self.generation(watch)? {
-            Generation::Classic => classic::models(self, watch),
-            Generation::Current => current::models(self, watch),
+        match self.protocol(watch)? {
+            Protocol::Classic => classic::models(self, watch),
+            Protocol::Current => current::models(self, watch),
         }
     }
 
@@ -171,24 +171,24 @@ impl Server {
 
     /// The conversations of the session.
     pub(crate) fn conversations(&self, watch: &Watch) -> Result<Vec<Summary>> {
-        match self.generation(watch)? {
-            Generation::Classic => classic::conversations(self, watch),
-            Generation::Current => current::conversations(self, watch),
+        match self.protocol(watch)? {
+            Protocol::Classic => classic::conversations(self, watch),
+            Protocol::Current => current::conversations(self, watch),
         }
     }
 
     /// What has been said in a conversation.
     pub(crate) fn messages(&self, watch: &Watch, place: &Place) -> Result<Vec<Entry>> {
-        match self.generation(watch)? {
-            Generation::Classic => classic::messages(self, watch, place),
-            Generation::Current => current::messages(self, watch, place),
+        match self.protocol(watch)? {
+            Protocol::Classic => classic::messages(self, watch, place),
+            Protocol::Current => current::messages(self, watch, place),
         }
     }
 
     /// Looks whether this is a server to talk to, and what it offers. What was so before is not relied on.
     pub(crate) fn check(&self, watch: &Watch) -> Result<ServerInfo> {
-        let model = match self.generation.get() {
-            Some(Generation::Classic) => {
+        let model = match self.protocol.get() {
+            Some(Protocol::Classic) => {
                 self.set_up_classic_anew(watch, &self.default_model(), false)?
             }
             _ => self.set_up(watch, None)?,
@@ -200,7 +200,7 @@ impl Server {
         }
         Ok(ServerInfo {
             url: self.origin.base().to_string(),
-            generation: self.generation(watch)?,
+            protocol: self.protocol(watch)?,
             models,
             model,
             expects_https: self.origin.referer() != self.origin.base().referer(),

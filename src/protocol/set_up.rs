@@ -1,4 +1,4 @@
-//! What comes before a conversation: which generation the server is of, its terms, and the model that is asked.
+//! What comes before a conversation: which protocol the server speaks, its terms, and the model that is asked.
 
 use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -10,7 +10,7 @@ use super::current;
 use super::server::Server;
 use crate::error::{Error, ErrorKind, Result, Step, hint};
 use crate::http::{Session, Watch, one_line};
-use crate::server::{Generation, Model};
+use crate::server::{Model, Protocol};
 
 /// The model that is asked when a request names none.
 pub(super) struct DefaultModel {
@@ -47,25 +47,25 @@ impl Server {
 
     /// Does what there is to do before a conversation is opened with this model, or the default one. Returns the model.
     pub(crate) fn set_up(&self, watch: &Watch, named: Option<&str>) -> Result<String> {
-        match self.generation.get() {
+        match self.protocol.get() {
             None => self.find_out(watch, named),
-            Some(Generation::Classic) => self.set_up_classic(watch, named),
-            Some(Generation::Current) => self.set_up_current(watch, named),
+            Some(Protocol::Classic) => self.set_up_classic(watch, named),
+            Some(Protocol::Current) => self.set_up_current(watch, named),
         }
     }
 
-    /// The generation, found out if need be.
-    pub(super) fn generation(&self, watch: &Watch) -> Result<Generation> {
-        if let Some(known) = self.generation.get() {
+    /// The protocol, found out if need be.
+    pub(super) fn protocol(&self, watch: &Watch) -> Result<Protocol> {
+        if let Some(known) = self.protocol.get() {
             return Ok(*known);
         }
         let model = self.default_model();
         let Some(posted) = self.recognise(watch, &self.origin.session(), &model)? else {
-            return Ok(Generation::Current);
+            return Ok(Protocol::Current);
         };
         // What may be wrong with the model does not matter here.
         let _ = self.settle(watch, posted, &model, false);
-        Ok(Generation::Classic)
+        Ok(Protocol::Classic)
     }
 
     /// Does what there is to do with a server of which nothing is known yet. Returns the model.
@@ -77,25 +77,25 @@ impl Server {
         }
     }
 
-    /// The first step on a classic server tells the generations from each other. Returns what became of the settings, or
+    /// The first step on a classic server tells the protocols from each other. Returns what became of the settings, or
     /// none if the server is a current one.
     fn recognise(&self, watch: &Watch, session: &Session, model: &str) -> Result<Option<Posted>> {
         let posted = classic::post_settings(self, watch, session, model)?;
         let Posted::Foreign(error) = posted else {
-            self.is(Generation::Classic);
+            self.is(Protocol::Classic);
             return Ok(Some(posted));
         };
         if error.status() == Some(500) {
             let models = current::models_unless_old(self, watch)?;
             self.adopt_first(&models);
         }
-        self.is(Generation::Current);
+        self.is(Protocol::Current);
         Ok(None)
     }
 
-    fn is(&self, generation: Generation) {
+    fn is(&self, protocol: Protocol) {
         // Another thread may have found out the same.
-        let _ = self.generation.set(generation);
+        let _ = self.protocol.set(protocol);
     }
 
     fn set_up_classic(&self, watch: &Watch, named: Option<&str>) -> Result<String> {
@@ -227,9 +227,9 @@ impl Server {
         session: &Session,
         model: &str,
     ) -> Result<Session> {
-        let posted = match self.generation.get() {
-            Some(Generation::Current) => None,
-            Some(Generation::Classic) => Some(classic::post_settings(self, watch, session, model)?),
+        let posted = match self.protocol.get() {
+            Some(Protocol::Current) => None,
+            Some(Protocol::Classic) => Some(classic::post_settings(self, watch, session, model)?),
             None => self.recognise(watch, session, model)?,
         };
         match posted {

@@ -1,4 +1,4 @@
-//! A reply on its way: bytes are read, and the decoder of the server's generation makes frames of them.
+//! A reply on its way: bytes are read, and the decoder of the server's protocol makes frames of them.
 
 use std::io;
 use std::time::{Duration, Instant};

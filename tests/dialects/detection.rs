@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use h2o_chat::{Client, ErrorKind, Generation, Request, Step};
+use h2o_chat::{Client, ErrorKind, Protocol, Request, Step};
 use serde_json::json;
 
 use crate::stand_in::{self, Builder, Dialect, Plan, Reaction, StandIn};
@@ -15,14 +15,14 @@ use crate::table::{
 fn a_generation_that_is_named_is_not_found_out() {
     for kind in ALL {
         let server = kind.start();
-        let builder = Client::builder(&server.url()).generation(kind.generation);
+        let builder = Client::builder(&server.url()).protocol(kind.protocol);
         let client = builder.build().unwrap();
         assert_eq!(client.ask("hello").unwrap(), GREETING, "{kind:?}");
         let skipped = usize::from(!kind.is_classic());
         assert_eq!(paths(&server), kind.cold[skipped..], "{kind:?}");
 
         let named = Request::new("hello").model("other/model");
-        let client = Client::builder(&server.url()).generation(kind.generation);
+        let client = Client::builder(&server.url()).protocol(kind.protocol);
         let before = server.counts().requests;
         client.build().unwrap().ask(named).unwrap();
         let asked = server.counts().requests - before;
@@ -45,7 +45,7 @@ fn whatever_is_asked_first_finds_it_out() {
         assert_eq!(text, GREETING, "{kind:?}");
         let text = fresh().resume(&id).unwrap().retry().unwrap().text();
         assert_eq!(text.unwrap(), GREETING, "{kind:?}");
-        assert_eq!(fresh().check().unwrap().generation, kind.generation);
+        assert_eq!(fresh().check().unwrap().protocol, kind.protocol);
         fresh().delete(&id).unwrap();
         assert_nothing_left(&server);
     }
@@ -260,13 +260,13 @@ fn who_does_not_want_to_share_says_so_once() {
 #[test]
 fn a_generation_that_is_named_wrongly_is_an_error() {
     for (kind, wrong) in [
-        (CLASSIC, Generation::Current),
-        (JSON, Generation::Classic),
-        (FORM, Generation::Classic),
-        (NEWEST, Generation::Classic),
+        (CLASSIC, Protocol::Current),
+        (JSON, Protocol::Classic),
+        (FORM, Protocol::Classic),
+        (NEWEST, Protocol::Classic),
     ] {
         let server = kind.start();
-        let builder = Client::builder(&server.url()).generation(wrong);
+        let builder = Client::builder(&server.url()).protocol(wrong);
         let error = builder.build().unwrap().ask("hello").unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Status, "{kind:?} {error}");
         assert_eq!(server.counts().created, 0, "{kind:?}");

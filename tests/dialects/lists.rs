@@ -45,11 +45,11 @@ fn a_server_is_told_in_plain_sentences() {
     for kind in ALL {
         let server = kind.start();
         let info = client(&server).check().unwrap();
-        assert_eq!(info.generation, kind.generation);
+        assert_eq!(info.protocol, kind.protocol);
         let expected = format!(
             "{} is a {} chat-ui server. It offers 2 models: {DEFAULT_MODEL}, other/model. This client asks {DEFAULT_MODEL}.",
             server.url(),
-            kind.generation
+            kind.protocol
         );
         assert_eq!(info.to_string(), expected);
         assert_eq!(server.counts().created, 0, "{kind:?}");

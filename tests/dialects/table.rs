@@ -1,6 +1,6 @@
 //! The servers that are spoken to, and in what they differ for a client.
 
-use h2o_chat::{Client, Generation};
+use h2o_chat::{Client, Protocol};
 use serde_json::Value;
 
 use crate::stand_in::{Builder, Dialect, Request, StandIn};
@@ -14,7 +14,7 @@ pub struct Kind {
     pub dialect: Dialect,
     /// What the first message answers to has to be asked for.
     pub hides_root: bool,
-    pub generation: Generation,
+    pub protocol: Protocol,
     /// What the first reply of a client costs, with the conversation's id as `ID`.
     pub cold: &'static [&'static str],
     /// How many of these the next one does without.
@@ -29,7 +29,7 @@ pub struct Kind {
 pub const CLASSIC: Kind = Kind {
     dialect: Dialect::Classic,
     hides_root: false,
-    generation: Generation::Classic,
+    protocol: Protocol::Classic,
     cold: &[
         "POST /settings",
         "POST /conversation",
@@ -45,7 +45,7 @@ pub const CLASSIC: Kind = Kind {
 pub const JSON: Kind = Kind {
     dialect: Dialect::Json,
     hides_root: false,
-    generation: Generation::Current,
+    protocol: Protocol::Current,
     cold: &[
         "POST /settings",
         "GET /api/models",
@@ -107,7 +107,7 @@ impl Kind {
     }
 
     pub fn is_classic(self) -> bool {
-        self.generation == Generation::Classic
+        self.protocol == Protocol::Classic
     }
 }
 
