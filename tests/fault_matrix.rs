@@ -160,7 +160,7 @@ impl Stage {
 }
 
 /// How long silence and stall may last where a fault has to run into them.
-const SHORT: Duration = Duration::from_millis(400);
+const SHORT: Duration = Duration::from_millis(700);
 
 /// The cleanup budget where a fault has to run into it.
 const BUDGET: Duration = Duration::from_secs(1);
@@ -316,15 +316,18 @@ impl Case {
 
     /// Where a fault has to run into a limit, that is short; where not, it is one that no call ever comes near.
     fn client(self, server: &StandIn) -> Client {
+        let is_cleanup = matches!(self.stage, Stage::Stop | Stage::Delete);
         let (silence, stall) = match self.fault {
-            Silent => (SHORT, LONG),
-            Trickling => (LONG, SHORT),
+            Silent if !is_cleanup => (SHORT, LONG),
+            Trickling if !is_cleanup => (LONG, SHORT),
             _ => (LONG, LONG),
         };
-        let budget = match self.stage {
-            // For an answer that would bring an id it is time given on top.
-            Stage::Conversation | Stage::Stop | Stage::Delete if self.fault.is_endless() => BUDGET,
-            _ => LONG,
+        // An answer that would bring an id is waited for so much longer.
+        let has_budget = is_cleanup || self.stage == Stage::Conversation;
+        let budget = if has_budget && self.fault.is_endless() {
+            BUDGET
+        } else {
+            LONG
         };
         Client::builder(&server.url())
             .retries(1)
