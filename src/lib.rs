@@ -16,8 +16,8 @@
 //!
 //! A [`Client`] posts the settings, opens a conversation, sends the prompt, and hands back [`Tokens`]: a plain
 //! iterator over the pieces of text as they arrive. However that iterator is left, the conversation is
-//! deleted from the server. There is no async runtime and no thread behind it: everything happens on the
-//! thread that asks.
+//! deleted from the server. To ask more than once, open a [`Conversation`]. There is no async runtime and no
+//! thread behind it: everything happens on the thread that asks.
 //!
 //! The servers are those of Hugging Face's *chat-ui*, which is open source and widely self-hosted: the *classic* ones up
 //! to version 0.6, which H2O.ai ran for the public in 2023 at [`PUBLIC_URL`], and the *current* ones from 0.8 to
@@ -32,8 +32,8 @@
 //!   [`Error::received`].
 //! * **Nothing stays behind.** After a reply, an error, an early end or a panic the conversation is deleted,
 //!   and a generation that was still running is stopped first: a server goes on generating after its client
-//!   has gone, and after a deletion too. What could not be deleted is named in [`Error::undeleted`] or, where
-//!   there is no place for an error, logged.
+//!   has gone, and after a deletion too. What could not be deleted is among [`Client::leftovers`], named in
+//!   [`Error::undeleted`] or, where there is no place for an error, logged; [`Client::sweep`] tries again.
 //! * **Limits that fit streams.** Silence, stall and deadline are separate; by default no healthy reply is cut,
 //!   however long it takes. See [`ClientBuilder`]. A [`Stop`] ends a call from another thread.
 //! * **Memory is bounded**, whatever a server sends; see [`ErrorKind::TooLarge`].
