@@ -7,6 +7,8 @@ use ureq::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use crate::client::{Client, DEFAULT_MODEL};
 use crate::error::{Error, Result};
+#[cfg(feature = "rustls")]
+use crate::http::Authorities;
 use crate::http::{BaseUrl, Config, Origin, Proxy, Retries, Session, judge_cookie_name, taken_out};
 use crate::protocol;
 use crate::protocol::Server;
@@ -23,6 +25,8 @@ pub struct ClientBuilder {
     session: Option<Session>,
     cookie_name: String,
     proxy: Proxy,
+    #[cfg(feature = "rustls")]
+    authorities: Option<Vec<u8>>,
     headers: Vec<(String, String)>,
     user_agent: String,
     share_with_model_authors: bool,
@@ -39,6 +43,8 @@ impl ClientBuilder {
             session: None,
             cookie_name: "hf-chat".to_owned(),
             proxy: Proxy::default(),
+            #[cfg(feature = "rustls")]
+            authorities: None,
             headers: Vec::new(),
             user_agent: concat!("h2o-chat/", env!("CARGO_PKG_VERSION")).to_owned(),
             share_with_model_authors: true,
@@ -85,6 +91,23 @@ impl ClientBuilder {
     /// The proxy. Defaults to [`Proxy::env`].
     pub fn proxy(mut self, proxy: Proxy) -> ClientBuilder {
         self.proxy = proxy;
+        self
+    }
+
+    /// The certificates of the authorities that may vouch for the server, as a text of PEM, instead of those that the
+    /// system trusts. For a server with a certificate of one's own. Defaults to the system's.
+    ///
+    /// ```no_run
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let client = h2o_chat::Client::builder("https://chat.example.org")
+    ///     .authorities(std::fs::read("my-ca.pem")?)
+    ///     .build()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[cfg(feature = "rustls")]
+    pub fn authorities(mut self, pem: impl Into<Vec<u8>>) -> ClientBuilder {
+        self.authorities = Some(pem.into());
         self
     }
 
@@ -191,6 +214,11 @@ impl ClientBuilder {
             session,
             connect_limit: self.limits.connect,
             retries: self.retries,
+            #[cfg(feature = "rustls")]
+            authorities: self
+                .authorities
+                .map(|pem| Authorities::from_pem(&pem))
+                .transpose()?,
         });
         let server = Server::new(protocol::Config {
             origin,

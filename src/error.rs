@@ -195,7 +195,11 @@ impl Error {
     pub(crate) fn with_maybe_undeleted(mut self) -> Error {
         let maybe = match self.0.kind {
             ErrorKind::Timeout(limit) => limit != Limit::Connect,
-            ErrorKind::Status => self.0.status.is_some_and(|status| status > 500),
+            // Too busy is a refusal, whoever says it.
+            ErrorKind::Status => self
+                .0
+                .status
+                .is_some_and(|status| status > 500 && status != 503),
             ErrorKind::Truncated
             | ErrorKind::Protocol
             | ErrorKind::TooLarge

@@ -134,7 +134,8 @@
 //!
 //! # Features
 //!
-//! * `rustls` (default): https, checked against the system's certificates. Without it, `http://` only.
+//! * `rustls` (default): https, checked against the system's certificates, or against
+//!   [others](ClientBuilder::authorities). Without it, `http://` only.
 
 mod builder;
 mod client;

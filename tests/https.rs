@@ -7,7 +7,9 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::process::{Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
+use h2o_chat::{Client, ClientBuilder, ErrorKind, Limit, Request, Step, Stop};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection};
@@ -180,4 +182,58 @@ fn a_certificate_that_is_not_trusted_is_not_talked_to() {
         "{stderr}"
     );
     assert_eq!(server.counts().requests, 0);
+}
+
+/// A client that trusts the relay's authority, and no other.
+fn client(server: &StandIn) -> ClientBuilder {
+    let pem = include_bytes!("tls/ca.pem");
+    Client::builder(&relay_to(server)).authorities(pem)
+}
+
+#[test]
+fn an_authority_of_ones_own_can_be_given() {
+    let server = server();
+    let trusting = client(&server).build().unwrap();
+    assert_eq!(trusting.ask("hello").unwrap(), " Hi there, how can I help?");
+    // The relay's own certificate is no authority, and what is no certificate is refused at once.
+    let key = include_bytes!("tls/server.key.pem");
+    for pem in [&key[..], b"", b"nonsense"] {
+        let builder = Client::builder("https://127.0.0.1:1").authorities(pem);
+        assert_eq!(builder.build().unwrap_err().kind(), ErrorKind::Input);
+    }
+    // The system does not know the authority.
+    let stranger = Client::builder(&relay_to(&server)).retries(0).build();
+    let error = stranger.unwrap().ask("hello").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Tls, "{error}");
+}
+
+#[test]
+fn a_stop_a_silence_and_a_deadline_act_in_head_and_body_over_https() {
+    const SHORT: Duration = Duration::from_millis(500);
+    let server = server();
+    let short = client(&server).silence_timeout(SHORT).build().unwrap();
+    let patient = client(&server).build().unwrap();
+    for (prompt, step) in [("/silent", Step::Message), ("/hang", Step::Reply)] {
+        let error = short.ask(prompt).unwrap_err();
+        let silence = ErrorKind::Timeout(Limit::Silence);
+        assert_eq!((error.kind(), error.step()), (silence, step), "{error}");
+
+        let request = Request::new(prompt).deadline(SHORT * 2);
+        let error = patient.ask(request).unwrap_err();
+        let deadline = ErrorKind::Timeout(Limit::Deadline);
+        assert_eq!((error.kind(), error.step()), (deadline, step), "{error}");
+
+        let stop = Stop::default();
+        let request = Request::new(prompt).stop(&stop);
+        let error = thread::scope(|scope| {
+            let call = scope.spawn(|| patient.ask(request).unwrap_err());
+            server.wait_for("the generation", |counts| counts.running == 1);
+            stop.stop();
+            call.join().unwrap()
+        });
+        assert_eq!(error.kind(), ErrorKind::Stopped, "{error}");
+        server.wait_for("nothing to be left", |counts| {
+            counts.conversations + counts.running == 0
+        });
+    }
 }

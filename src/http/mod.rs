@@ -11,6 +11,8 @@ mod proxy;
 mod redirect;
 mod retry;
 mod session;
+#[cfg(feature = "rustls")]
+mod tls;
 mod transport;
 mod url;
 mod watch;
@@ -24,5 +26,7 @@ pub(crate) use redirect::Redirect;
 pub(crate) use retry::Retries;
 pub use session::Session;
 pub(crate) use session::judge_cookie_name;
+#[cfg(feature = "rustls")]
+pub(crate) use tls::Authorities;
 pub(crate) use url::BaseUrl;
 pub(crate) use watch::{Cut, Watch};

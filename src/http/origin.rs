@@ -52,6 +52,9 @@ pub(crate) struct Config {
     pub(crate) session: Session,
     pub(crate) connect_limit: Option<Duration>,
     pub(crate) retries: Retries,
+    /// None for those that the system trusts.
+    #[cfg(feature = "rustls")]
+    pub(crate) authorities: Option<super::tls::Authorities>,
 }
 
 impl Origin {
@@ -72,11 +75,7 @@ impl Origin {
             .output_buffer_size(OUTPUT_BUFFER)
             .max_response_header_size(LARGEST_HEAD);
         #[cfg(feature = "rustls")]
-        let agent = agent.tls_config(
-            ureq::tls::TlsConfig::builder()
-                .root_certs(ureq::tls::RootCerts::PlatformVerifier)
-                .build(),
-        );
+        let agent = agent.tls_config(super::tls::config(config.authorities));
         Origin {
             agent: Agent::with_parts(agent.build(), connector(), SameThread::default()),
             base: config.base,
