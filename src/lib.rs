@@ -135,7 +135,7 @@
 //! # Features
 //!
 //! * `rustls` (default): https, checked against the system's certificates, or against
-//!   [others](ClientBuilder::authorities). Without it, `http://` only.
+//!   others (`ClientBuilder::authorities`). Without it, `http://` only.
 
 mod builder;
 mod client;

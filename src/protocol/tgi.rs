@@ -1,7 +1,5 @@
 //! What text-generation-inference says, event by event, of which a classic server's reply is made.
 
-use serde_core::de::{Deserialize, Deserializer, Error as _};
-
 use super::Frame;
 use super::object::object;
 use crate::error::{Error, ErrorKind, Result, Step};
@@ -11,10 +9,10 @@ use crate::reply::{Details, End, Event, Token};
 /// An event of the reply.
 #[derive(Default)]
 struct Said {
-    token: Option<Token>,
+    token: Option<SaidToken>,
     /// Of the last event, and of no other.
     generated_text: Option<String>,
-    details: Option<Details>,
+    details: Option<SaidDetails>,
     error: Option<String>,
 }
 
@@ -40,7 +38,15 @@ object!(SaidToken {
     "special" => special,
 });
 
-object!(Details {
+#[derive(Default)]
+struct SaidDetails {
+    finish_reason: Option<String>,
+    generated_tokens: Option<u64>,
+    seed: Option<u64>,
+    input_length: Option<u64>,
+}
+
+object!(SaidDetails {
     "finish_reason" => finish_reason,
     "generated_tokens" => generated_tokens,
     "seed" => seed,
@@ -60,28 +66,41 @@ pub(super) fn frame(event: &[u8]) -> Result<Option<Frame>> {
     if let Some(words) = said.error {
         return Err(generation_failed(&words));
     }
-    if said.token.is_none() && said.generated_text.is_none() {
-        return Err(foreign(event));
-    }
+    let token = match said.token.map(SaidToken::token) {
+        // A token without a text is none of this protocol.
+        Some(None) => return Err(foreign(event)),
+        None if said.generated_text.is_none() => return Err(foreign(event)),
+        token => token.flatten(),
+    };
     Ok(Some(Frame {
-        event: said.token.map(Event::Token),
+        event: token.map(Event::Token),
         end: said.generated_text.map(|text| End {
             text,
-            details: said.details,
+            details: said.details.map(SaidDetails::details),
         }),
         stopped: false,
     }))
 }
 
-impl<'de> Deserialize<'de> for Token {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Token, D::Error> {
-        let said = SaidToken::deserialize(deserializer)?;
-        Ok(Token {
-            text: said.text.ok_or_else(|| D::Error::missing_field("text"))?,
-            id: said.id,
-            logprob: said.logprob,
-            special: said.special,
+impl SaidToken {
+    fn token(self) -> Option<Token> {
+        Some(Token {
+            text: self.text?,
+            id: self.id,
+            logprob: self.logprob,
+            special: self.special,
         })
+    }
+}
+
+impl SaidDetails {
+    fn details(self) -> Details {
+        Details {
+            finish_reason: self.finish_reason,
+            generated_tokens: self.generated_tokens,
+            seed: self.seed,
+            input_length: self.input_length,
+        }
     }
 }
 
