@@ -340,3 +340,22 @@ fn a_reply_that_is_printed_at_its_end_has_as_many_tokens() {
         assert_eq!(stats["tokens"], if code == 0 { 3 } else { 5 });
     }
 }
+
+#[test]
+fn the_environment_can_except_a_server_from_its_proxy() {
+    // Too long for a name, so that nobody has to be asked.
+    let host = format!("{}.invalid", "x".repeat(64));
+    let mut command = example::command("ask");
+    let command = command
+        .env("ALL_PROXY", "http://127.0.0.1:1")
+        .env("NO_PROXY", &host)
+        .args([
+            "--url",
+            &format!("http://{host}"),
+            "--retries",
+            "0",
+            "hello",
+        ]);
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    assert_fails(&output, 1, "the host is unknown");
+}
