@@ -1,117 +1,29 @@
-//! Everything that can go wrong, wherever it can: one table, and one walk through all of it.
+//! Everything that can go wrong, wherever it can, on every server that is spoken to: one table, and one walk through all
+//! of it.
 
+use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use h2o_chat::{Client, Error, ErrorKind, Limit, Request, Result, Step};
+use h2o_chat::{Client, Error, Request, Result, Step};
 
 mod faults;
+#[path = "fault_matrix/matrix.rs"]
+mod matrix;
 mod stand_in;
+#[path = "dialects/table.rs"]
+mod table;
 
-use Cell::{Fails, Left, Lost, Never, Runs, Whole};
-use ErrorKind::{Connect, Protocol, Status, TooLarge, Truncated};
-use Fault::{
-    Busy, Bytewise, Closed, Ended, EndlessHead, EndlessLine, Garbage, HalfAChunk, HalfAHead, Idle,
-    Moved, Page, Refused, Reset, Silent, Trickling,
-};
-use Times::{Always, Once};
-use faults::{Fault, Kind};
+use faults::Fault::{self, Busy, Bytewise, Ended, Garbage, Idle, Mute, Refused, Silent, Trickling};
+use faults::Kind;
+use matrix::Cell::{self, Fails, Left, Lost, Never, Runs};
+use matrix::Times::{self, Always, Once};
+use matrix::{MATRIX, SILENCE, STAGES, STALL, Stage, cell_on};
 use stand_in::{Act, Plan, Reaction, StandIn};
-
-/// Where a fault strikes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
-    Settings,
-    Conversation,
-    MessageHead,
-    MidStream,
-    /// After the last event, before the last chunk.
-    EndOfStream,
-    Stop,
-    Delete,
-}
-
-/// What has to become of a call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Cell {
-    /// It succeeds, and nothing is left.
-    Whole,
-    /// It fails, and nothing is left.
-    Fails(ErrorKind),
-    /// It fails, and leaves a conversation whose id never came. The error says that there may be one.
-    Lost(ErrorKind),
-    /// It leaves a conversation, which is named.
-    Left(ErrorKind),
-    /// It succeeds, but a generation goes on that could not be stopped.
-    Runs,
-    /// There is no such thing, and why.
-    Never(&'static str),
-}
-
-/// How often a fault strikes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Times {
-    Always,
-    Once,
-}
-
-const SILENCE: ErrorKind = ErrorKind::Timeout(Limit::Silence);
-const STALL: ErrorKind = ErrorKind::Timeout(Limit::Stall);
-const CLEANUP: ErrorKind = ErrorKind::Timeout(Limit::Cleanup);
-
-const CONNECTED: Cell = Never("the connection has been made");
-const BEGUN: Cell = Never("the head has come");
-const ANSWERED: Cell = Never("the status has come");
-const USUAL: Cell = Never("so every reply ends");
-const IN_USE: Cell = Never("the connection is in use");
-const JUST_USED: Cell = Never("the connection brought the conversation's id a moment ago");
-
-const STAGES: [Stage; 7] = [
-    Stage::Settings,
-    Stage::Conversation,
-    Stage::MessageHead,
-    Stage::MidStream,
-    Stage::EndOfStream,
-    Stage::Stop,
-    Stage::Delete,
-];
-
-/// A fault, how often it strikes, and what becomes of it at each of the stages.
-type Row = (Fault, Times, [Cell; STAGES.len()]);
-
-#[rustfmt::skip]
-const MATRIX: &[Row] = &[
-    //                            settings          conversation      message head      mid-stream        end of stream  stop           delete
-    (Refused,            Always, [Fails(Connect),   Fails(Connect),   Left(Connect),    CONNECTED,        CONNECTED,     Left(Connect), Left(Connect)]),
-    (Silent,             Always, [Fails(SILENCE),   Lost(SILENCE),    Fails(SILENCE),   Fails(SILENCE),   Whole,         Runs,          Left(CLEANUP)]),
-    (Trickling,          Always, [Fails(STALL),     Lost(STALL),      Fails(STALL),     Fails(STALL),     Whole,         Runs,          Left(CLEANUP)]),
-    (Closed,             Always, [Fails(Truncated), Lost(Truncated),  Fails(Truncated), Fails(Truncated), Whole,         Runs,          Left(Truncated)]),
-    (Closed,             Once,   [Whole,            Lost(Truncated),  Fails(Truncated), Fails(Truncated), Whole,         Whole,         Whole]),
-    (Reset,              Always, [Fails(Truncated), Lost(Truncated),  Fails(Truncated), Fails(Truncated), Whole,         Runs,          Left(Truncated)]),
-    (Reset,              Once,   [Whole,            Lost(Truncated),  Fails(Truncated), Fails(Truncated), Whole,         Whole,         Whole]),
-    (HalfAHead,          Always, [Fails(Truncated), Lost(Truncated),  Fails(Truncated), BEGUN,            BEGUN,         Runs,          Left(Truncated)]),
-    (HalfAHead,          Once,   [Whole,            Lost(Truncated),  Fails(Truncated), BEGUN,            BEGUN,         Whole,         Whole]),
-    (HalfAChunk,         Always, [Fails(Truncated), Lost(Truncated),  Fails(Truncated), Fails(Truncated), Whole,         Whole,         Whole]),
-    (Ended,              Always, [Fails(Protocol),  Lost(Protocol),   Fails(Truncated), Fails(Truncated), USUAL,         Whole,         Whole]),
-    (Garbage,            Always, [Fails(Protocol),  Lost(Protocol),   Fails(Protocol),  Fails(Protocol),  Whole,         Runs,          Left(Protocol)]),
-    (EndlessHead,        Always, [Fails(TooLarge),  Lost(TooLarge),   Fails(TooLarge),  BEGUN,            Whole,         Runs,          Left(TooLarge)]),
-    (EndlessLine,        Always, [Fails(TooLarge),  Lost(TooLarge),   Fails(TooLarge),  Fails(TooLarge),  Whole,         Whole,         Whole]),
-    (Page,               Always, [Fails(Status),    Fails(Status),    Fails(Status),    ANSWERED,         ANSWERED,      Runs,          Left(Status)]),
-    (Busy(429, None),    Always, [Fails(Status),    Fails(Status),    Fails(Status),    ANSWERED,         ANSWERED,      Runs,          Left(Status)]),
-    (Busy(429, None),    Once,   [Whole,            Whole,            Whole,            ANSWERED,         ANSWERED,      Runs,          Left(Status)]),
-    (Busy(429, Some(1)), Always, [Fails(Status),    Fails(Status),    Fails(Status),    ANSWERED,         ANSWERED,      Runs,          Left(Status)]),
-    (Busy(429, Some(1)), Once,   [Whole,            Whole,            Whole,            ANSWERED,         ANSWERED,      Runs,          Left(Status)]),
-    (Busy(503, None),    Always, [Fails(Status),    Fails(Status),    Fails(Status),    ANSWERED,         ANSWERED,      Runs,          Left(Status)]),
-    (Busy(503, None),    Once,   [Whole,            Whole,            Whole,            ANSWERED,         ANSWERED,      Runs,          Left(Status)]),
-    (Busy(503, Some(1)), Always, [Fails(Status),    Fails(Status),    Fails(Status),    ANSWERED,         ANSWERED,      Runs,          Left(Status)]),
-    (Busy(503, Some(1)), Once,   [Whole,            Whole,            Whole,            ANSWERED,         ANSWERED,      Runs,          Left(Status)]),
-    (Moved,              Always, [Fails(Status),    Fails(Status),    Fails(Status),    ANSWERED,         ANSWERED,      Runs,          Left(Status)]),
-    (Idle,               Always, [Whole,            Whole,            JUST_USED,        IN_USE,           IN_USE,        Whole,         Whole]),
-    (Bytewise,           Always, [Whole,            Whole,            Whole,            Whole,            Whole,         Whole,         Whole]),
-];
+use table::Kind as Server;
 
 /// How a reply is asked for and ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,32 +47,13 @@ impl Stage {
             _ => &[Way::Ask],
         }
     }
-
-    /// The request whose answer the fault is in.
-    fn kind(self) -> Kind {
-        match self {
-            Stage::Settings => Kind::Settings,
-            Stage::Conversation => Kind::Opening,
-            Stage::MessageHead | Stage::MidStream | Stage::EndOfStream => Kind::Message,
-            Stage::Stop => Kind::Stop,
-            Stage::Delete => Kind::Deletion,
-        }
-    }
-
-    /// Where the error says that it came up. A stop that fails is none.
-    fn step(self, fault: Fault) -> Step {
-        match self {
-            Stage::Settings => Step::Settings,
-            Stage::Conversation => Step::Conversation,
-            Stage::MessageHead if !fault.has_good_head() => Step::Message,
-            Stage::MessageHead | Stage::MidStream | Stage::EndOfStream => Step::Reply,
-            Stage::Stop | Stage::Delete => Step::Delete,
-        }
-    }
 }
 
 /// How long silence and stall may last where a fault has to run into them.
 const SHORT: Duration = Duration::from_millis(700);
+
+/// The same of a stall that is to be told from a silence.
+const STALLING: Duration = Duration::from_millis(2500);
 
 /// The cleanup budget where a fault has to run into it.
 const BUDGET: Duration = Duration::from_secs(1);
@@ -188,8 +81,9 @@ const BEFORE: usize = 2;
 const RECEIVED: &str = "Two and";
 
 /// One walk through one cell.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 struct Case {
+    server: Server,
     stage: Stage,
     fault: Fault,
     times: Times,
@@ -200,16 +94,19 @@ struct Case {
 impl Case {
     fn all() -> Vec<Case> {
         let mut all = Vec::new();
-        for &(fault, times, cells) in MATRIX {
-            for (stage, cell) in STAGES.into_iter().zip(cells) {
-                let case = |&way| Case {
-                    stage,
-                    fault,
-                    times,
-                    way,
-                    cell,
-                };
-                all.extend(stage.ways().iter().map(case));
+        for server in table::ALL {
+            for &(fault, times, cells) in MATRIX {
+                for (stage, usual) in STAGES.into_iter().zip(cells) {
+                    let case = |&way| Case {
+                        server,
+                        stage,
+                        fault,
+                        times,
+                        way,
+                        cell: cell_on(server, fault, stage, usual),
+                    };
+                    all.extend(stage.ways().iter().map(case));
+                }
             }
         }
         all.retain(|case| case.makes_sense());
@@ -226,15 +123,48 @@ impl Case {
     fn is_planned(self) -> bool {
         match self.stage {
             Stage::MidStream | Stage::EndOfStream => true,
-            // A clean end is the model's.
-            Stage::MessageHead => self.fault == Ended,
+            // A clean end and a silence behind which the server is well are the model's.
+            Stage::MessageHead => matches!(self.fault, Ended | Mute),
             _ => false,
+        }
+    }
+
+    /// Where the error says that it came up. A stop that fails is none.
+    fn step(self) -> Step {
+        // A current server begins its reply before its model does.
+        let is_begun = self.fault.has_good_head() || self.is_planned() && !self.server.is_classic();
+        match self.stage {
+            Stage::Settings => Step::Settings,
+            Stage::Models => Step::Models,
+            Stage::Conversation => Step::Conversation,
+            Stage::History => Step::History,
+            Stage::MessageHead if !is_begun => Step::Message,
+            Stage::MessageHead | Stage::MidStream | Stage::EndOfStream => Step::Reply,
+            Stage::Stop | Stage::Delete => Step::Delete,
         }
     }
 
     /// Whether the reply is ended by its reader, and never by the server.
     fn is_cut(self) -> bool {
         matches!(self.way, Way::Delete | Way::Drop | Way::Keep)
+    }
+
+    /// Whether the model goes on until it is stopped.
+    fn goes_on(self) -> bool {
+        let is_asked = self.fault != Refused && !self.fault.is_refusal();
+        match self.stage {
+            _ if self.is_cut() => true,
+            Stage::MessageHead | Stage::MidStream => {
+                is_asked && !matches!(self.fault, Ended | Bytewise)
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether a stop comes through and does something.
+    fn is_stopped(self) -> bool {
+        let is_lost = matches!(self.cell, Left(_)) && self.stage == Stage::Stop;
+        self.server.stops && self.cell != Runs && !is_lost
     }
 
     /// The server, and how often the fault will strike yet.
@@ -250,7 +180,9 @@ impl Case {
             let struck = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
             struck.is_ok()
         };
-        let server = StandIn::builder()
+        let server = self
+            .server
+            .builder()
             .idle(if self.fault == Idle { IDLE } else { LONG })
             .plan(move |_| self.plan())
             .intercept(move |request| self.reaction(Kind::of(request)?, &strikes))
@@ -279,6 +211,8 @@ impl Case {
         }
         if self.is_cut() {
             acts.truncate(TOKENS.len());
+        }
+        if self.is_cut() || self.fault == Mute {
             acts.push(Act::Hang);
         }
         Plan::acts(acts)
@@ -305,12 +239,14 @@ impl Case {
 
     /// The request after which nobody listens any more, if one comes through.
     fn last_heard(self) -> Option<Kind> {
+        let before = |of: Kind| {
+            let before = Kind::all_of(self.server.cold).take_while(|&kind| kind != of);
+            before.last()
+        };
         match self.stage {
-            Stage::Conversation => Some(Kind::Settings),
-            Stage::MessageHead => Some(Kind::Opening),
             Stage::Delete if self.is_cut() => Some(Kind::Stop),
-            Stage::Stop | Stage::Delete => Some(Kind::Message),
-            _ => None,
+            Stage::Stop => Some(Kind::Message),
+            stage => before(stage.kind()),
         }
     }
 
@@ -320,6 +256,7 @@ impl Case {
         let (silence, stall) = match self.fault {
             Silent if !is_cleanup => (SHORT, LONG),
             Trickling if !is_cleanup => (LONG, SHORT),
+            Mute => (SHORT, STALLING),
             _ => (LONG, LONG),
         };
         // An answer that would bring an id is waited for so much longer.
@@ -343,6 +280,7 @@ impl Case {
         let limit = match self.stage {
             Stage::Stop | Stage::Delete if self.fault.is_endless() => BUDGET,
             Stage::Conversation if self.fault.is_endless() => SHORT + BUDGET,
+            _ if self.fault == Mute => STALLING,
             _ if self.fault.is_endless() => SHORT,
             Stage::Stop | Stage::Delete => Duration::ZERO,
             // Before the one retry.
@@ -389,7 +327,8 @@ impl Case {
             Way::Keep => {
                 let kept = tokens.keep();
                 if self.fault == Idle {
-                    self.wait_for_idle(server, 0);
+                    // A reply that goes on has one.
+                    self.wait_for_idle(server, usize::from(!self.is_stopped()));
                 }
                 timed(|| kept.delete().map(nothing))
             }
@@ -440,7 +379,7 @@ impl Case {
                 assert_eq!((is_told, text.as_str()), (false, whole), "{context}");
             }
             Err(error) => {
-                let told = (is_told, kind, self.stage.step(self.fault));
+                let told = (is_told, kind, self.step());
                 let told_here = (true, Some(error.kind()), error.step());
                 assert_eq!(told_here, told, "{context}");
                 self.check_received(error.received(), context);
@@ -472,11 +411,7 @@ impl Case {
 
     /// That what is left on the server is what the table says, and is named.
     fn check_names(self, said: &Result<String>, server: &StandIn, client: &Client, context: &str) {
-        let is_running = match self.cell {
-            Runs => true,
-            Left(_) => self.stage == Stage::Stop,
-            _ => false,
-        };
+        let is_running = self.goes_on() && !self.is_stopped();
         let is_left = matches!(self.cell, Lost(_) | Left(_));
         server.wait_for(context, |counts| {
             (counts.running, counts.conversations)
@@ -511,6 +446,24 @@ impl Case {
     }
 }
 
+impl fmt::Debug for Case {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let Case {
+            server,
+            stage,
+            fault,
+            times,
+            way,
+            cell,
+        } = self;
+        write!(f, "{} ", server.dialect.name())?;
+        if server.hides_root {
+            f.write_str("with a hidden root ")?;
+        }
+        write!(f, "{stage:?} {fault:?} {times:?} {way:?} {cell:?}")
+    }
+}
+
 fn timed<T>(call: impl FnOnce() -> T) -> (T, Duration) {
     let start = Instant::now();
     let said = call();
@@ -520,7 +473,7 @@ fn timed<T>(call: impl FnOnce() -> T) -> (T, Duration) {
 #[test]
 fn nothing_hangs_nothing_leaks_and_nothing_is_taken_for_whole_whatever_goes_wrong() {
     /// Most cells wait more than they work.
-    const WALKERS: usize = 6;
+    const WALKERS: usize = 12;
     let cases = Case::all();
     let next = AtomicUsize::new(0);
     let failed = Mutex::new(Vec::new());

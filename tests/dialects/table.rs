@@ -1,4 +1,5 @@
 //! The servers that are spoken to, and in what they differ for a client.
+#![allow(dead_code, reason = "each test uses its own part")]
 
 use h2o_chat::{Client, Protocol};
 use serde_json::Value;

@@ -12,6 +12,8 @@ pub enum Fault {
     Refused,
     /// The connection is accepted, and nothing is said.
     Silent,
+    /// The model says nothing more, whatever its server may say.
+    Mute,
     /// A byte now and then, of an answer that never ends.
     Trickling,
     /// The connection is closed without an answer.
@@ -56,7 +58,7 @@ impl Fault {
             Reaction::Answer(text.into())
         };
         Some(match self {
-            Fault::Refused | Fault::Idle => return None,
+            Fault::Refused | Fault::Mute | Fault::Idle => return None,
             Fault::Silent => Reaction::Silence,
             Fault::Trickling => trickle("HTTP/1.1 200 OK\r\nx: ", "y"),
             Fault::Closed => Reaction::Close,
@@ -140,17 +142,33 @@ fn long_chunk() -> String {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Settings,
+    /// For the list of models.
+    Models,
     Opening,
+    /// For what has been said in the conversation.
+    History,
     Message,
     Stop,
     Deletion,
 }
 
 impl Kind {
-    /// None for a list.
+    /// None for another list.
     pub fn of(request: &Request) -> Option<Kind> {
-        Some(match (request.method.as_str(), request.path.as_str()) {
+        Kind::at(&request.method, &request.path)
+    }
+
+    /// Of requests as `METHOD /path`.
+    pub fn all_of(requests: &'static [&'static str]) -> impl Iterator<Item = Kind> {
+        let parts = requests.iter().filter_map(|line| line.split_once(' '));
+        parts.filter_map(|(method, path)| Kind::at(method, path))
+    }
+
+    fn at(method: &str, path: &str) -> Option<Kind> {
+        Some(match (method, path) {
             ("DELETE", _) => Kind::Deletion,
+            ("GET", "/api/models") => Kind::Models,
+            ("GET", path) if path.starts_with("/api/conversation/") => Kind::History,
             ("POST", "/settings") => Kind::Settings,
             ("POST", "/conversation") => Kind::Opening,
             ("POST", path) if path.ends_with("/stop-generating") => Kind::Stop,
