@@ -100,7 +100,8 @@ impl Client {
 
     /// Opens a conversation, to ask more than once in it. It is deleted when dropped.
     ///
-    /// What there is to be sent before a message has been sent then: the first token of each turn costs one round trip.
+    /// What there is to be sent before a message has been sent then: on a classic server the first token of each turn
+    /// costs one round trip. A current one is asked before each turn but the first what the message answers to.
     ///
     /// ```no_run
     /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;

@@ -125,16 +125,11 @@ impl Conversation {
     /// [`ask`](Conversation::ask) is there for that.
     ///
     /// # Errors
-    /// If the request is unfit to be sent, names another model than the conversation's, is refused, or does not begin to
-    /// be answered within the limits. The conversation can be gone on with, unless it is not on the server any more: a
+    /// If the request is unfit to be sent, names another model than the conversation's (or any, of one that was taken up),
+    /// is refused, or does not begin to be answered within the limits. The conversation can be gone on with, unless it is not on the server any more: a
     /// status of 404 says that, and is never made good with a new one.
     pub fn send(&mut self, request: impl Into<Request>) -> Result<Tokens<'_>> {
         let request = request.into();
-        if request.model.is_some() && request.model != self.place.model {
-            return Err(Error::input(
-                "a conversation goes on with the model it was opened with",
-            ));
-        }
         let last = Last {
             id: Turn::new_id(),
             request,
@@ -209,6 +204,12 @@ impl Conversation {
     }
 
     fn turn(&mut self, mut last: Last, is_retry: bool) -> Result<Tokens<'_>> {
+        let model = &last.request.model;
+        if model.is_some() && *model != self.place.model {
+            return Err(Error::input(
+                "a conversation goes on with the model it was opened with",
+            ));
+        }
         let turn = last.turn(is_retry)?;
         self.shared.server.judge(&turn)?;
         let stop = last.request.stop.take();

@@ -46,7 +46,7 @@ impl Generation {
             self.running = false;
         }
         match frame {
-            Some(frame) if frame.stopped => Err(Error::new(
+            Some(frame) if frame.stopped.is_some() => Err(Error::new(
                 ErrorKind::Truncated,
                 Step::Reply,
                 "the reply was interrupted: its generation has been stopped",
@@ -71,13 +71,15 @@ impl Generation {
 
     /// Stops it, if it may be running. The reply is kept, to see the end by it.
     pub(crate) fn interrupt(&mut self, shared: &Shared, place: &Place) -> Result<()> {
-        if !mem::take(&mut self.running) {
+        if !self.running {
             if self.stopped.is_none() {
                 self.stream = None;
             }
             return Ok(());
         }
         let stopped = shared.stop(place);
+        // What could not be stopped is stopped again when the conversation is deleted.
+        self.running = stopped.is_err();
         self.stopped = Some(Instant::now());
         stopped
     }

@@ -117,7 +117,7 @@
 //!
 //! Through the [`log`] crate, under the target `h2o_chat`:
 //!
-//! * *warn*: a conversation that is left on the server, with its id.
+//! * *warn*: a conversation that is left on the server, with its id; a generation that could not be stopped.
 //! * *info*: a request that is tried again, and why; settings that are posted again; another model that is asked
 //!   because the server does not have the default; parameters that are not sent because the server takes none.
 //! * *debug*: what else went wrong while tidying up.

@@ -4,7 +4,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use log::debug;
+use log::warn;
 
 use crate::error::{Error, Result};
 use crate::http::Watch;
@@ -60,9 +60,11 @@ impl Shared {
     /// Stops at best; whether it has worked.
     fn has_stopped(&self, place: &Place) -> bool {
         let stopped = self.stop(place);
-        stopped
-            .inspect_err(|error| debug!("conversation {}: {error}", place.id))
-            .is_ok()
+        if let Err(error) = &stopped {
+            let id = &place.id;
+            warn!("conversation {id}: its generation may go on: {error}");
+        }
+        stopped.is_ok()
     }
 
     /// Stops what may be running in a conversation and deletes it, within the cleanup budget. If that fails, it

@@ -116,7 +116,8 @@ impl Tokens<'static> {
     /// not deleted when it is dropped.
     ///
     /// A conversation is deleted when its reply is complete, and after an error: to keep it, call this before
-    /// the iterator has returned `None` or an error. A turn has nothing to keep, its conversation has:
+    /// the iterator has returned `None` or an error, or open one with [`Client::conversation`](crate::Client::conversation)
+    /// in the first place. A turn has nothing to keep, its conversation has:
     ///
     /// ```compile_fail,E0597
     /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
@@ -152,8 +153,7 @@ impl Tokens<'_> {
     /// Ends the reply where it is, as dropping does, but shows what goes wrong in it.
     ///
     /// # Errors
-    /// If the generation could not be stopped or, of a reply that is not a turn of a conversation, the conversation could
-    /// not be deleted.
+    /// Of a turn, if the generation could not be stopped. Of any other reply, if its conversation could not be deleted.
     pub fn cancel(mut self) -> Result<()> {
         self.leave()
     }
@@ -267,8 +267,12 @@ impl Tokens<'_> {
 
     /// The next token that is text; none when the reply is complete.
     fn text_token(&mut self) -> Result<Option<String>> {
-        let since = Instant::now();
+        let mut since = Instant::now();
         while let Some(event) = self.event(since)? {
+            // A model that thinks is at work.
+            if matches!(event, Event::Reasoning(_)) {
+                since = Instant::now();
+            }
             if let Some(text) = event.into_text() {
                 return Ok(Some(text));
             }

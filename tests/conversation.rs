@@ -1,5 +1,6 @@
 //! Several turns in one conversation, of which the server keeps the history.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -482,4 +483,23 @@ fn a_conversation_dropped_in_mid_turn_is_stopped_and_deleted() {
     drop(chat);
     assert_nothing_left(&server);
     assert_eq!(server.counts().stopped, 1);
+}
+
+#[test]
+fn a_stop_that_failed_is_made_good_when_the_conversation_is_deleted() {
+    let failed = AtomicBool::new(false);
+    let server = StandIn::builder()
+        .intercept(move |request| {
+            let is_stop = request.path.ends_with("/stop-generating");
+            let answer = "HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\n\r\n";
+            let fails = is_stop && !failed.swap(true, Ordering::Relaxed);
+            fails.then(|| Reaction::Answer(answer.into()))
+        })
+        .start();
+    let mut tokens = client(&server).generate("/slow").unwrap();
+    tokens.next().unwrap().unwrap();
+    let kept = tokens.keep();
+    assert_eq!(server.counts().running, 1);
+    kept.delete().unwrap();
+    assert_nothing_left(&server);
 }

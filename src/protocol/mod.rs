@@ -66,14 +66,20 @@ pub(crate) struct Frame {
     pub(crate) event: Option<Event>,
     /// The proof that the reply is complete.
     pub(crate) end: Option<End>,
-    /// The generation has been stopped and has ended: more will not come, and what came is not complete.
-    pub(crate) stopped: bool,
+    /// The generation has been stopped and has ended, with this text: more will not come, and it is not complete.
+    pub(crate) stopped: Option<String>,
 }
 
 impl Frame {
     /// Whether the generation has ended with it.
     pub(crate) fn is_last(&self) -> bool {
-        self.stopped || self.end.is_some()
+        self.stopped.is_some() || self.end.is_some()
+    }
+
+    /// The whole text, which the last frame repeats.
+    fn whole(&self) -> Option<&str> {
+        let end = self.end.as_ref().map(|end| end.text.as_str());
+        end.or(self.stopped.as_deref())
     }
 }
 

@@ -8,7 +8,7 @@ use ureq::BodyReader;
 use super::{Frame, jsonl, tgi};
 use crate::error::{Result, Step};
 use crate::http::{Cut, Watch, unreadable};
-use crate::stream::{Events, Lines};
+use crate::stream::Events;
 
 /// The longest event of a reply that has no text yet, in bytes.
 const LONGEST_EVENT: usize = 1 << 20;
@@ -33,7 +33,7 @@ enum Decoder {
     /// An event stream of text-generation-inference.
     Tgi(Events),
     /// Lines of JSON.
-    Jsonl(Lines),
+    Jsonl(jsonl::Decoder),
 }
 
 impl Decoder {
@@ -47,13 +47,7 @@ impl Decoder {
                     }
                 }
             }
-            Decoder::Jsonl(lines) => {
-                while let Some(line) = lines.next(longest)? {
-                    if let Some(frame) = jsonl::frame(lines.bytes(line))? {
-                        return Ok(Some(frame));
-                    }
-                }
-            }
+            Decoder::Jsonl(lines) => return lines.next(longest),
         }
         Ok(None)
     }
@@ -72,7 +66,7 @@ impl Stream {
     }
 
     pub(super) fn of_lines(body: BodyReader<'static>) -> Stream {
-        Stream::new(Decoder::Jsonl(Lines::default()), body)
+        Stream::new(Decoder::Jsonl(jsonl::Decoder::default()), body)
     }
 
     fn new(decoder: Decoder, body: BodyReader<'static>) -> Stream {
@@ -141,11 +135,21 @@ impl Stream {
     pub(crate) fn wait_for_end(&mut self, watch: &Watch) -> Result<bool> {
         loop {
             match self.next(watch, Instant::now()) {
-                Ok(Some(frame)) if frame.is_last() => return Ok(frame.stopped),
+                Ok(Some(frame)) if frame.is_last() => return Ok(frame.stopped.is_some()),
                 Ok(Some(_)) => {}
+                Ok(None) => return Ok(false),
                 Err(error) if error.is_cut() => return Err(error.at(Step::Message)),
-                Ok(None) | Err(_) => return Ok(false),
+                // What is not understood on this side does not end it on the other.
+                Err(_) => return self.read_out(watch).map(|()| false),
             }
+        }
+    }
+
+    fn read_out(&mut self, watch: &Watch) -> Result<()> {
+        let read = watch.run(Instant::now(), || io::copy(&mut self.body, &mut io::sink()));
+        match read.map_err(|error| unreadable(Step::Message, error)) {
+            Err(error) if error.is_cut() => Err(error),
+            _ => Ok(()),
         }
     }
 

@@ -78,7 +78,7 @@ pub(super) fn frame(event: &[u8]) -> Result<Option<Frame>> {
             text,
             details: said.details.map(SaidDetails::details),
         }),
-        stopped: false,
+        stopped: None,
     }))
 }
 
