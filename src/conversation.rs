@@ -76,6 +76,8 @@ struct Last {
     system_is_told: bool,
     /// The server has it, as far as is known. It has none that it refused.
     is_stored: bool,
+    /// Its prompt is another one than the server has.
+    is_changed: bool,
 }
 
 impl Conversation {
@@ -136,6 +138,7 @@ impl Conversation {
             preamble: self.preamble.clone(),
             system_is_told: false,
             is_stored: false,
+            is_changed: false,
         };
         self.turn(last, false)
     }
@@ -169,7 +172,9 @@ impl Conversation {
             Some(last) => last.clone(),
             None => self.last_of_history()?,
         };
+        let before = last.request.prompt();
         last.request = change(last.request);
+        last.is_changed |= last.request.prompt().ok() != before.ok();
         self.turn(last, true)
     }
 
@@ -218,6 +223,7 @@ impl Conversation {
         match self.begin(&watch, &turn) {
             Ok(()) => {
                 last.is_stored = true;
+                last.is_changed = false;
                 self.last = Some(last);
                 Ok(Tokens::of_turn(self, watch))
             }
@@ -249,6 +255,7 @@ impl Conversation {
             preamble: None,
             system_is_told,
             is_stored: true,
+            is_changed: false,
         });
         let turn = if system_is_told {
             turn.without_system()
@@ -277,6 +284,7 @@ impl Conversation {
             preamble: None,
             system_is_told: false,
             is_stored: true,
+            is_changed: false,
         })
     }
 
@@ -349,6 +357,7 @@ impl Conversation {
 impl Last {
     fn turn(&self, is_retry: bool) -> Result<Turn> {
         let turn = Turn::new(&self.request, &self.id, is_retry && self.is_stored)?;
+        let turn = turn.changed(self.is_changed);
         Ok(match &self.preamble {
             Some(preamble) => turn.after(preamble),
             None if self.system_is_told => turn.without_system(),

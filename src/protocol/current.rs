@@ -1,5 +1,6 @@
 //! The current servers, chat-ui 0.8 up to today's: a reply is lines of JSON, and each message answers an earlier one.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use log::info;
@@ -297,19 +298,24 @@ impl History {
         }
     }
 
+    /// Whether this was the last message. Servers change the ends of its lines.
+    fn has_asked(&self, text: &str) -> bool {
+        let asked = self.entries.iter().rfind(|entry| entry.message.is_users());
+        let told = |text: &str| text.replace('\r', "").trim().to_owned();
+        asked.is_some_and(|asked| told(asked.message.content()) == told(text))
+    }
+
     /// The message to be sent now.
     fn message(&self, turn: &Turn) -> Result<String> {
         let answer = self.entries.last().filter(|last| !last.message.is_users());
         match (answer, &self.last) {
-            (Some(answer), _) if turn.is_retry => {
-                let asked = self.entries.iter().rfind(|entry| entry.message.is_users());
-                if asked.is_some_and(|asked| asked.message.content().trim() != turn.text.trim()) {
-                    return Err(Error::input(
-                        "a current server answers its last message anew, but no other in its place",
-                    ));
-                }
+            (Some(answer), _) if turn.is_retry && self.has_asked(&turn.text) => {
                 Ok(json!({ "id": answer.id, "is_retry": true }).to_string())
             }
+            (Some(_), _) if turn.is_retry && turn.is_changed => Err(Error::input(
+                "a current server answers its last message anew, but no other in its place",
+            )),
+            // A message to be answered anew that the server does not have is a new one.
             (_, Some(parent)) => Ok(question(parent, turn)),
             (_, None) => Err(Error::new(
                 ErrorKind::Protocol,
@@ -337,21 +343,32 @@ pub(super) fn models(server: &Server, watch: &Watch) -> Result<Vec<Model>> {
     })
 }
 
-/// The conversations of the session.
+/// The conversations of the session, which are listed page by page.
 pub(super) fn conversations(server: &Server, watch: &Watch) -> Result<Vec<Summary>> {
-    list(
-        server,
-        watch,
-        Step::Conversations,
-        "conversations",
-        |text| {
+    const MOST_PAGES: usize = 1000;
+    let step = Step::Conversations;
+    let (mut all, mut ids) = (Vec::new(), HashSet::new());
+    for page in 0..MOST_PAGES {
+        let query = match page {
+            0 => String::new(),
+            page => format!("?p={page}"),
+        };
+        let name = format!("conversations{query}");
+        let listed = list(server, watch, step, &name, |text| {
             Some(Summary {
                 id: text("id").filter(|id| is_id(id))?,
                 title: text("title").unwrap_or_default(),
                 model: text("modelId").or_else(|| text("model")),
             })
-        },
-    )
+        })?;
+        let before = all.len();
+        all.extend(listed.into_iter().filter(|new| ids.insert(new.id.clone())));
+        // A server that knows no pages says the same again.
+        if all.len() == before {
+            break;
+        }
+    }
+    Ok(all)
 }
 
 /// A list of this name, of objects that are made out of the texts of their fields.
@@ -368,6 +385,7 @@ fn list<T>(
         answer.skip(watch);
         // Where the API is switched off, the first page has it too.
         let page = page(server, watch, &Call::get(step, "/__data.json"))?;
+        let name = name.split('?').next().unwrap_or_default();
         return found(&page, name)?.list(step, make);
     }
     let list = Json::of(answer.accepted(watch)?, watch)?.into_list()?;

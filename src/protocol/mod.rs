@@ -52,6 +52,8 @@ pub(crate) struct Turn {
     has_parameters: bool,
     /// It has been sent before, and is to be answered once more.
     is_retry: bool,
+    /// Since then it has become another.
+    is_changed: bool,
 }
 
 /// A message in the history that a server keeps.
@@ -93,11 +95,16 @@ impl Turn {
             parameters: request.parameters().clone(),
             has_parameters: request.has_parameters(),
             is_retry,
+            is_changed: false,
         })
     }
 
     pub(crate) fn new_id() -> String {
         Uuid::new_v4().to_string()
+    }
+
+    pub(crate) fn changed(self, is_changed: bool) -> Turn {
+        Turn { is_changed, ..self }
     }
 
     pub(crate) fn after(self, preamble: &str) -> Turn {

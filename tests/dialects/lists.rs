@@ -156,3 +156,19 @@ fn a_list_that_cannot_be_read_is_an_error() {
     let server = answering("/api/conversations", unfit);
     assert_eq!(client(&server).conversations().unwrap(), []);
 }
+
+#[test]
+fn conversations_are_listed_page_by_page_to_the_last() {
+    const MANY: usize = 65;
+    for kind in ALL {
+        let server = kind.start();
+        let client = client(&server);
+        let kept = (0..MANY).map(|_| client.conversation().unwrap().keep());
+        let mut kept: Vec<String> = kept.collect();
+        let listed = client.conversations().unwrap();
+        let mut listed: Vec<String> = listed.into_iter().map(|summary| summary.id).collect();
+        kept.sort();
+        listed.sort();
+        assert_eq!(listed, kept, "{kind:?}");
+    }
+}

@@ -27,8 +27,13 @@ pub(super) fn models(exchange: &Exchange) -> Answer {
 
 /// The session's own, the newest first.
 pub(super) fn conversations(exchange: &Exchange) -> Answer {
+    /// How many there are to a page, of which `p` is the number.
+    const PAGE: usize = 30;
+    let page = exchange.request.path.split_once("?p=");
+    let page: usize = page.map_or(0, |(_, page)| page.parse().unwrap_or(0));
     let own = exchange.state.conversations_of(&exchange.session);
-    let conversations = own.into_iter().rev().map(|(id, conversation)| {
+    let own = own.into_iter().rev().skip(page * PAGE).take(PAGE);
+    let conversations = own.map(|(id, conversation)| {
         let (id, title) = (quoted(&id), quoted(&conversation.title));
         let model = quoted(&conversation.model);
         format!(
