@@ -456,11 +456,11 @@ impl fmt::Debug for Case {
             way,
             cell,
         } = self;
-        write!(f, "{} ", server.dialect.name())?;
-        if server.hides_root {
-            f.write_str("with a hidden root ")?;
-        }
-        write!(f, "{stage:?} {fault:?} {times:?} {way:?} {cell:?}")
+        let server = server.name();
+        write!(
+            f,
+            "{server}: {stage:?} {fault:?} {times:?} {way:?} {cell:?}"
+        )
     }
 }
 

@@ -1,6 +1,6 @@
-//! Many replies at once from a server on which anything goes wrong at any time.
+//! Many replies at once from each of the servers that are spoken to, on which anything goes wrong at any time.
 //!
-//! `H2O_CHAT_SOAK=1` makes it 2,000 replies from 16 threads. `H2O_CHAT_SEED` repeats the choices of an earlier run, but
+//! `H2O_CHAT_SOAK=1` makes it 2,000 replies from 16 threads of each. `H2O_CHAT_SEED` repeats the choices of an earlier run, but
 //! not which of the threads meets which of the faults.
 #![cfg(target_os = "linux")]
 
@@ -19,11 +19,17 @@ use h2o_chat::{Client, Error, Request, Step, Stop};
 mod faults;
 #[path = "../src/random.rs"]
 mod random;
+#[path = "soak/script.rs"]
+mod script;
 mod stand_in;
+#[path = "dialects/table.rs"]
+mod table;
 
 use faults::{Fault, Kind};
 use random::Random;
-use stand_in::{Act, Plan, Reaction, StandIn, frame};
+use script::{FAULTS, Script, Way};
+use stand_in::{Reaction, StandIn};
+use table::Kind as Server;
 
 const LIMIT: Duration = Duration::from_millis(500);
 const BUDGET: Duration = Duration::from_millis(500);
@@ -37,166 +43,14 @@ const LONGEST_CALL: Duration = Duration::from_secs(30);
 /// How many connections a client keeps.
 const POOL: usize = 8;
 
-/// One in so many answers is faulty, and one in so many replies ends badly.
+/// One in so many answers is faulty.
 const FAULTY: usize = 6;
-const BAD: usize = 4;
-
-const FAULTS: &[Fault] = &[
-    Fault::Silent,
-    Fault::Trickling,
-    Fault::Closed,
-    Fault::Reset,
-    Fault::HalfAHead,
-    Fault::HalfAChunk,
-    Fault::Garbage,
-    Fault::EndlessHead,
-    Fault::EndlessLine,
-    Fault::Page,
-    Fault::Busy(429, None),
-    Fault::Busy(429, Some(0)),
-    Fault::Busy(503, Some(0)),
-    Fault::Moved,
-    Fault::Bytewise,
-];
 
 const FORGOTTEN: &str = "HTTP/1.1 405 Method Not Allowed\r\ncontent-length: 0\r\n\r\n";
 
-/// What the program does with a reply.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Way {
-    Ask,
-    Iterate,
-    /// Leaves the loop early.
-    Break,
-    Delete,
-    /// Keeps the conversation and deletes it then.
-    Keep,
-    /// Is ended by a stop.
-    Stop,
-    Panic,
-}
-
-const WAYS: &[Way] = &[
-    Way::Ask,
-    Way::Ask,
-    Way::Iterate,
-    Way::Iterate,
-    Way::Break,
-    Way::Delete,
-    Way::Keep,
-    Way::Stop,
-    Way::Panic,
-];
-
-/// How a reply ends on the server; all but the first before its last event, if it is not too late for that.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Ending {
-    Complete,
-    /// It goes on until it is stopped.
-    Never,
-    WithoutLastEvent,
-    Error,
-    Dropped,
-    Fault(Fault),
-}
-
-/// All there is to a reply by chance, the same for the client and the server.
-struct Script {
-    way: Way,
-    tokens: Vec<&'static str>,
-    ending: Ending,
-    /// After so many tokens the program has enough, and the server's fault strikes.
-    place: usize,
-}
-
-impl Script {
-    fn new(seed: u64, number: usize) -> Script {
-        const TEXTS: &[&str] = &[
-            " a", " hé", "llo", " 你好", " 😀", "\n", " \"q\"", "\u{2028}",
-        ];
-        let mut random = Random::new(seed.wrapping_add(number as u64));
-        let way = random.choose(WAYS);
-        let tokens = (0..random.below(12))
-            .map(|_| random.choose(TEXTS))
-            .collect::<Vec<_>>();
-        let place = random.below(tokens.len() + 1);
-        let ends_early = !matches!(way, Way::Ask | Way::Iterate);
-        let bad = [
-            Ending::WithoutLastEvent,
-            Ending::Error,
-            Ending::Dropped,
-            Ending::Never,
-        ];
-        let ending = if random.one_in(BAD) {
-            let fault = random.choose(FAULTS);
-            [Ending::Fault(fault), random.choose(&bad)][random.below(2)]
-        } else if way == Way::Stop || ends_early && random.one_in(2) {
-            Ending::Never
-        } else {
-            Ending::Complete
-        };
-        Script {
-            way,
-            tokens,
-            ending,
-            place,
-        }
-    }
-
-    fn text(&self) -> String {
-        self.tokens.concat()
-    }
-
-    /// The server's fault strikes after the last event.
-    fn is_late(&self) -> bool {
-        self.place == self.tokens.len()
-    }
-
-    /// Whether the last event can come through.
-    fn can_be_whole(&self) -> bool {
-        match self.ending {
-            Ending::Complete => true,
-            Ending::Fault(fault) => {
-                self.is_late() || fault == Fault::Bytewise || fault.within(false).is_none()
-            }
-            _ => false,
-        }
-    }
-
-    /// Stops the call at its place, where it is ended by a stop.
-    fn plan(&self, stop: Stop) -> Plan {
-        let Plan::Acts(acts) = Plan::tokens(self.tokens.clone()) else {
-            unreachable!("tokens are acts")
-        };
-        let mut acts: Vec<Act> = acts.collect();
-        let mut cut = |end: Vec<Act>| {
-            acts.truncate(self.place);
-            acts.extend(end);
-        };
-        match self.ending {
-            Ending::Complete => {}
-            Ending::Never => cut(vec![Act::Hang]),
-            Ending::WithoutLastEvent => cut(Vec::new()),
-            Ending::Error => cut(vec![Act::Send(frame::error("no more", "generation"))]),
-            Ending::Dropped => cut(vec![Act::Drop]),
-            Ending::Fault(fault) => {
-                let at = self.place + usize::from(self.is_late());
-                let reaction = fault.within(self.is_late());
-                acts.splice(at..at, reaction.map(Act::React));
-            }
-        }
-        let place = (self.way == Way::Stop).then_some(self.place);
-        Plan::acts(acts.into_iter().enumerate().map(move |(at, act)| {
-            if Some(at) == place {
-                stop.stop();
-            }
-            act
-        }))
-    }
-}
-
 /// What goes wrong on the server, and what has.
 struct Trouble {
+    server: Server,
     seed: u64,
     random: Mutex<Random>,
     is_on: AtomicBool,
@@ -209,8 +63,9 @@ struct Trouble {
 }
 
 impl Trouble {
-    fn new(seed: u64, replies: usize) -> Arc<Trouble> {
+    fn new(server: Server, seed: u64, replies: usize) -> Arc<Trouble> {
         Arc::new(Trouble {
+            server,
             seed,
             random: Mutex::new(Random::new(seed)),
             is_on: AtomicBool::new(true),
@@ -223,7 +78,8 @@ impl Trouble {
 
     fn server(self: &Arc<Trouble>) -> StandIn {
         let (planning, reacting) = (Arc::clone(self), Arc::clone(self));
-        StandIn::builder()
+        let builder = self.server.builder();
+        builder
             .plan(move |prompt| {
                 let number: usize = prompt.parse().unwrap();
                 Script::new(planning.seed, number).plan(planning.stops[number].clone())
@@ -235,6 +91,9 @@ impl Trouble {
     fn reaction(&self, request: &stand_in::Request) -> Option<Reaction> {
         let kind = Kind::of(request)?;
         self.note_order(kind, request);
+        if kind == Kind::Stop && !self.server.stops {
+            self.unstopped.lock().unwrap().extend(id_of(request));
+        }
         if !self.is_on.load(Ordering::Relaxed) {
             return None;
         }
@@ -285,7 +144,8 @@ impl Trouble {
 
 /// The conversation that a request is about.
 fn id_of(request: &stand_in::Request) -> Option<String> {
-    let id = request.path.strip_prefix("/conversation/")?;
+    let path = request.path.strip_prefix("/api").unwrap_or(&request.path);
+    let id = path.strip_prefix("/conversation/")?;
     Some(id.strip_suffix("/stop-generating").unwrap_or(id).to_owned())
 }
 
@@ -324,7 +184,9 @@ impl Program<'_> {
             Ok(None) => _ = count(&self.tally.left_early),
             Err(error) => {
                 assert!(
-                    script.text().starts_with(error.received()),
+                    script
+                        .most(self.trouble.server)
+                        .starts_with(error.received()),
                     "reply {number}: {error}"
                 );
                 let named = self.client.leftovers();
@@ -350,8 +212,8 @@ impl Program<'_> {
                 let request = Request::new(prompt).stop(&self.trouble.stops[number]);
                 self.client.ask(request).map(Some)
             }
-            Way::Iterate => self.read(prompt, usize::MAX, &script.text()),
-            Way::Break => self.read(prompt, script.place, &script.text()),
+            Way::Iterate => self.read(script, prompt, usize::MAX),
+            Way::Break => self.read(script, prompt, script.place),
             Way::Delete => {
                 let mut tokens = self.client.generate(prompt)?;
                 tokens.next().transpose()?;
@@ -376,7 +238,7 @@ impl Program<'_> {
     }
 
     /// Reads at most so many tokens.
-    fn read(&self, prompt: String, most: usize, whole: &str) -> Result<Option<String>, Error> {
+    fn read(&self, script: &Script, prompt: String, most: usize) -> Result<Option<String>, Error> {
         let mut tokens = self.client.generate(prompt)?;
         let mut text = String::new();
         for _ in 0..most {
@@ -385,6 +247,7 @@ impl Program<'_> {
                 Some(Ok(token)) => text.push_str(&token),
                 Some(Err(error)) if error.step() == Step::Delete => return Ok(Some(text)),
                 Some(Err(error)) => {
+                    let whole = script.most(self.trouble.server);
                     assert!(whole.starts_with(&text), "{text:?} of {whole:?}: {error}");
                     return Err(error);
                 }
@@ -456,12 +319,39 @@ fn seed() -> u64 {
 #[test]
 fn nothing_is_left_but_what_is_named_however_much_goes_wrong() {
     let is_long = env::var_os("H2O_CHAT_SOAK").is_some();
-    let (replies, threads) = if is_long { (2000, 16) } else { (300, 8) };
+    let (replies, threads) = if is_long {
+        (2000, 16)
+    } else {
+        (300 / table::ALL.len(), 8)
+    };
     let seed = seed();
     println!("H2O_CHAT_SEED={seed}");
-    let before = Held::now();
+    // Each has replies of its own.
+    let seeds = (seed..).step_by(replies);
+    let tallies: Vec<Tally> = table::ALL
+        .into_iter()
+        .zip(seeds)
+        .map(|(server, seed)| soak(&Trouble::new(server, seed, replies), replies, threads))
+        .collect();
+    check_variety(&tallies, replies * tallies.len());
+}
 
-    let trouble = Trouble::new(seed, replies);
+/// A soak in which everything fails, or nothing, shows nothing.
+fn check_variety(tallies: &[Tally], replies: usize) {
+    let kinds: [fn(&Tally) -> &AtomicUsize; 3] = [
+        |tally| &tally.whole,
+        |tally| &tally.left_early,
+        |tally| &tally.failed,
+    ];
+    for kind in kinds {
+        let counters = tallies.iter().map(kind);
+        let count: usize = counters.map(|count| count.load(Ordering::Relaxed)).sum();
+        assert!(count > replies / 20, "{tallies:?}");
+    }
+}
+
+fn soak(trouble: &Arc<Trouble>, replies: usize, threads: usize) -> Tally {
+    let before = Held::now();
     let server = trouble.server();
     let client = Client::builder(&server.url())
         .silence_timeout(LIMIT)
@@ -469,8 +359,9 @@ fn nothing_is_left_but_what_is_named_however_much_goes_wrong() {
         .cleanup_budget(BUDGET)
         .build()
         .unwrap();
-    let lost = soak(&client, &trouble, replies, threads);
-    check_what_is_left(&client, &server, &trouble, lost);
+    let tally = run(&client, trouble, replies, threads);
+    let lost = tally.lost.load(Ordering::Relaxed);
+    check_what_is_left(&client, &server, trouble, lost);
 
     // The client keeps some connections, and the server those of the generations that were not stopped. For each, the
     // client has one file and the server two.
@@ -485,10 +376,10 @@ fn nothing_is_left_but_what_is_named_however_much_goes_wrong() {
     drop(client);
     drop(server);
     wait_until("all to be as before", Held::now, |&held| held == before);
+    tally
 }
 
-/// Returns how many errors said that a conversation may be left.
-fn soak(client: &Client, trouble: &Trouble, replies: usize, threads: usize) -> usize {
+fn run(client: &Client, trouble: &Trouble, replies: usize, threads: usize) -> Tally {
     let program = Program {
         client,
         trouble,
@@ -509,15 +400,13 @@ fn soak(client: &Client, trouble: &Trouble, replies: usize, threads: usize) -> u
     let (tally, struck) = (&program.tally, trouble.struck.load(Ordering::Relaxed));
     let slowest = program.slowest.lock().unwrap();
     println!(
-        "{replies} replies from {threads} threads in {:?}, {struck} answers faulty: {tally:?}; \
+        "{}: {replies} replies from {threads} threads in {:?}, {struck} answers faulty: {tally:?}; \
          the slowest to tidy up took {slowest:?} of {BUDGET:?}",
+        trouble.server.name(),
         start.elapsed(),
     );
-    // A soak in which everything fails, or nothing, shows nothing.
-    for counter in [&tally.whole, &tally.left_early, &tally.failed] {
-        assert!(counter.load(Ordering::Relaxed) > replies / 20, "{tally:?}");
-    }
-    tally.lost.load(Ordering::Relaxed)
+    drop(slowest);
+    program.tally
 }
 
 fn check_what_is_left(client: &Client, server: &StandIn, trouble: &Trouble, lost: usize) {

@@ -94,6 +94,14 @@ pub const ALL: [Kind; 5] = [CLASSIC, JSON, FORM, NEWER, NEWEST];
 pub const CURRENT: [Kind; 4] = [JSON, FORM, NEWER, NEWEST];
 
 impl Kind {
+    pub fn name(self) -> &'static str {
+        if self.hides_root {
+            "newest with a hidden root"
+        } else {
+            self.dialect.name()
+        }
+    }
+
     pub fn builder(self) -> Builder {
         let builder = StandIn::builder().dialect(self.dialect);
         if self.hides_root {
