@@ -57,30 +57,31 @@ impl Shared {
         self.server.stop(&watch, place)
     }
 
-    /// Stops at best; whether it has worked.
-    fn has_stopped(&self, place: &Place) -> bool {
-        let stopped = self.stop(place);
-        if let Err(error) = &stopped {
-            let id = &place.id;
-            warn!("conversation {id}: its generation may go on: {error}");
-        }
-        stopped.is_ok()
-    }
-
     /// Stops what may be running in a conversation and deletes it, within the cleanup budget. If that fails, it
     /// is remembered.
     pub(crate) fn remove(&self, place: &Place, running: bool) -> Result<()> {
         let watch = Watch::cleanup(self.limits.cleanup);
-        let running = running && !self.has_stopped(place);
+        let unstopped = running.then(|| self.stop(place).err()).flatten();
         let deleted = self.server.delete(&watch, place);
         let mut leftovers = self.leftovers();
         leftovers.retain(|leftover| leftover.place.id != place.id);
-        deleted.map_err(|error| {
-            let place = place.clone();
-            let error = error.with_undeleted(&place.id);
-            leftovers.push(Leftover { place, running });
-            error
-        })
+        match deleted {
+            Ok(()) => {
+                if let Some(error) = unstopped {
+                    let id = &place.id;
+                    warn!("conversation {id} is deleted, its generation may go on: {error}");
+                }
+                Ok(())
+            }
+            Err(error) => {
+                let error = error.with_undeleted(&place.id);
+                leftovers.push(Leftover {
+                    place: place.clone(),
+                    running: unstopped.is_some(),
+                });
+                Err(error)
+            }
+        }
     }
 
     /// The ids of the conversations that could not be deleted.
