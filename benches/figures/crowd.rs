@@ -1,0 +1,225 @@
+//! A thousand replies at once: as many threads share one client. Server and clients are processes of their own, so that
+//! the system's figures are those of one of them alone.
+
+use std::fmt::Display;
+use std::io::{self, BufRead, BufReader};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::Barrier;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::time::Duration;
+use std::{env, thread};
+
+use h2o_chat::Client;
+use serde_json::{Value, json};
+
+use super::latency::{age, read_stamps, stamped};
+use super::ready::Ready;
+use super::rounds::{float, interleaved, median, median_ratio, quantile};
+use super::table::Row;
+use super::{Outcome, client, system};
+
+const PACE: Duration = Duration::from_millis(20);
+
+/// Small, and large enough for a request in a release build.
+const STACK: usize = 128 * 1024;
+
+/// Open files besides one for each reply.
+const OTHER_FILES: usize = 50;
+
+pub fn rows(quick: bool) -> Outcome<Vec<Row>> {
+    let (size, tokens, rounds) = if quick { (100, 50, 1) } else { (1000, 400, 3) };
+    let needed = size + OTHER_FILES;
+    if let Some(limit) = system::open_files().filter(|limit| *limit < needed) {
+        return Err(format!(
+            "{size} replies at once need {needed} open files and {limit} are allowed; `ulimit -n {needed}` allows more"
+        )
+        .into());
+    }
+    let [replies, sockets] = interleaved(
+        rounds,
+        [&mut || crowd(size, tokens, "client"), &mut || {
+            crowd(size, tokens, "sockets")
+        }],
+    )?;
+    let figures = |crowds: &[Value], name: &str| -> Vec<f64> {
+        crowds
+            .iter()
+            .filter_map(|crowd| crowd[name].as_f64())
+            .collect()
+    };
+    let is_whole = |crowd: &&Value| {
+        crowd["at_once"] == size && crowd["complete"] == size && crowd["left"] == 0
+    };
+    let broken = replies.iter().find(|crowd| !is_whole(crowd));
+    let shown = broken.unwrap_or(&replies[0]);
+    let memory = median(figures(&replies, "memory"));
+    let (ours, theirs) = (figures(&replies, "age"), figures(&sockets, "age"));
+    let p99 = |ages: &[f64]| format!("{:.1} ms", median(ages.iter().copied()) / 1e3);
+    Ok(vec![
+        Row::new(
+            "crowd",
+            format!(
+                "{} at once, {} complete, {} left",
+                shown["at_once"], shown["complete"], shown["left"]
+            ),
+        )
+        .wanted(format!("{size}, {size}, 0"), broken.is_none()),
+        Row::new("crowd", format!("{memory:.1} KiB a stream"))
+            .against("threads that wait")
+            .wanted("at most 64 KiB", memory <= 64.0),
+        Row::new("crowd", format!("token age p99 {}", p99(&ours)))
+            .against(format!("raw sockets: {}", p99(&theirs)))
+            .ratio(median_ratio(&ours, &theirs)),
+    ])
+}
+
+/// Lets a crowd of this kind read its replies; returns what it and the server tell of it.
+fn crowd(size: usize, tokens: usize, kind: &str) -> Outcome<Value> {
+    let mut server = Role::start("server", &[&tokens])?;
+    let address = server.line()?;
+    let mut crowd = Role::start(kind, &[&address.trim(), &size])?;
+    let mut told: Value = serde_json::from_str(&crowd.line()?)?;
+    let counts: Value = serde_json::from_str(&server.end()?)?;
+    for name in ["at_once", "left"] {
+        told[name] = counts[name].clone();
+    }
+    Ok(told)
+}
+
+/// A process of this program with something else to do. It ends with its standard input.
+struct Role {
+    process: Child,
+    stdout: BufReader<ChildStdout>,
+}
+
+impl Role {
+    fn start(name: &str, arguments: &[&dyn Display]) -> Outcome<Role> {
+        let mut process = Command::new(env::current_exe()?)
+            .args(["--role", name])
+            .args(arguments.iter().map(ToString::to_string))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let stdout = process.stdout.take().ok_or("it has no output")?;
+        Ok(Role {
+            process,
+            stdout: BufReader::new(stdout),
+        })
+    }
+
+    fn line(&mut self) -> io::Result<String> {
+        let mut line = String::new();
+        self.stdout.read_line(&mut line)?;
+        Ok(line)
+    }
+
+    /// What it says at its end.
+    fn end(&mut self) -> io::Result<String> {
+        drop(self.process.stdin.take());
+        self.line()
+    }
+}
+
+impl Drop for Role {
+    fn drop(&mut self) {
+        drop(self.process.stdin.take());
+        // Whatever it still does is not wanted any more.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// What such a process does.
+pub fn play(role: &str, arguments: &[String]) -> Outcome<()> {
+    match (role, arguments) {
+        ("server", [tokens]) => serve(tokens.parse()?),
+        ("client", [server, size]) => {
+            let server = server.parse()?;
+            let client = client(server)?;
+            read_all(size.parse()?, |found| read_tokens(&client, found))
+        }
+        ("sockets", [server, size]) => {
+            let server = server.parse()?;
+            read_all(size.parse()?, |found| Ok(read_stamps(server, found)?))
+        }
+        _ => Err(format!("there is no role {role} {arguments:?}").into()),
+    }
+}
+
+fn serve(tokens: usize) -> Outcome<()> {
+    let ready = Ready::new(move |socket| stamped(socket, tokens, PACE));
+    let (address, ready) = ready.start()?;
+    println!("{address}");
+    io::copy(&mut io::stdin(), &mut io::sink())?;
+    let counts = ready.counts();
+    let [opened, deleted, running, at_once] = [
+        &counts.opened,
+        &counts.deleted,
+        &counts.running,
+        &counts.most_running,
+    ]
+    .map(|count| count.load(SeqCst));
+    println!(
+        "{}",
+        json!({"at_once": at_once, "left": opened - deleted + running})
+    );
+    Ok(())
+}
+
+fn read_tokens(client: &Client, found: &mut dyn FnMut(f64)) -> Outcome<()> {
+    for token in client.generate("hello")? {
+        age(&token?).into_iter().for_each(&mut *found);
+    }
+    Ok(())
+}
+
+/// Reads as many replies at once, each in a thread, and tells how that went.
+fn read_all(size: usize, read: impl Fn(&mut dyn FnMut(f64)) -> Outcome<()> + Sync) -> Outcome<()> {
+    let (waiting, begun, complete) = (
+        Barrier::new(size + 1),
+        AtomicUsize::new(0),
+        AtomicUsize::new(0),
+    );
+    let member = || {
+        // Before the memory is looked at.
+        let mut ages = Vec::with_capacity(1024);
+        waiting.wait();
+        waiting.wait();
+        let outcome = read(&mut |age| {
+            if ages.is_empty() {
+                begun.fetch_add(1, SeqCst);
+            }
+            ages.push(age);
+        });
+        match outcome {
+            Ok(()) => drop(complete.fetch_add(1, SeqCst)),
+            Err(error) => eprintln!("a reply of the crowd: {error}"),
+        }
+        ages
+    };
+    let (memory, mut ages) = thread::scope(|scope| -> Outcome<_> {
+        let thread = || {
+            thread::Builder::new()
+                .stack_size(STACK)
+                .spawn_scoped(scope, member)
+        };
+        let threads = (0..size)
+            .map(|_| thread())
+            .collect::<io::Result<Vec<_>>>()?;
+        waiting.wait();
+        let before = system::resident();
+        waiting.wait();
+        while begun.load(SeqCst) < size && complete.load(SeqCst) == 0 {
+            thread::sleep(PACE);
+        }
+        let more = system::resident() - before;
+        let ages = threads.into_iter().filter_map(|thread| thread.join().ok());
+        Ok((more / float(size), ages.flatten().collect::<Vec<_>>()))
+    })?;
+    let age = quantile(&mut ages, 99);
+    println!(
+        "{}",
+        json!({"complete": complete, "memory": memory, "age": age})
+    );
+    Ok(())
+}

@@ -1,0 +1,92 @@
+//! How old a token is when it is handed out.
+
+use std::io::{self, Read, Write};
+use std::net::SocketAddr;
+use std::thread;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use h2o_chat::Client;
+
+use super::ready::Ready;
+use super::rounds::{interleaved, quantile};
+use super::table::Row;
+use super::tokens;
+use super::{Outcome, client, raw};
+
+const PACE: Duration = Duration::from_millis(5);
+
+pub fn rows(quick: bool) -> Outcome<Vec<Row>> {
+    let (count, rounds) = if quick { (100, 2) } else { (125, 16) };
+    let (server, _) = Ready::new(move |socket| stamped(socket, count, PACE)).start()?;
+    let client = client(server)?;
+    let [tokens, socket] = interleaved(
+        rounds,
+        [&mut || of_tokens(&client), &mut || of_socket(server)],
+    )?;
+    let (mut tokens, mut socket) = (tokens.concat(), socket.concat());
+    let mut row = |percent, most| {
+        let (ours, yardstick) = (
+            quantile(&mut tokens, percent),
+            quantile(&mut socket, percent),
+        );
+        Row::new("latency", format!("p{percent} {ours:.0} µs"))
+            .against(format!("raw socket: {yardstick:.0} µs"))
+            .at_most(ours / yardstick, most)
+    };
+    Ok(vec![row(50, 1.2), row(99, 2.0)])
+}
+
+/// Tokens at this pace, each of which says when it was sent.
+pub fn stamped(socket: &mut dyn Write, count: usize, pace: Duration) -> io::Result<()> {
+    for _ in 0..count {
+        thread::sleep(pace);
+        let now = now().to_string();
+        socket.write_all(tokens::token(&now).as_bytes())?;
+    }
+    socket.write_all(tokens::last("").as_bytes())
+}
+
+/// The age of a token in microseconds.
+pub fn age(stamp: &str) -> Option<f64> {
+    let age = now().saturating_sub(stamp.parse().ok()?);
+    Some(Duration::from_nanos(age).as_secs_f64() * 1e6)
+}
+
+/// In nanoseconds, of a clock that all processes have in common.
+fn now() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.ok()
+        .and_then(|now| u64::try_from(now.as_nanos()).ok())
+        .unwrap_or_default()
+}
+
+fn of_tokens(client: &Client) -> Outcome<Vec<f64>> {
+    let mut ages = Vec::new();
+    for token in client.generate("hello")? {
+        ages.extend(age(&token?));
+    }
+    Ok(ages)
+}
+
+fn of_socket(server: SocketAddr) -> Outcome<Vec<f64>> {
+    let mut ages = Vec::new();
+    read_stamps(server, |age| ages.push(age))?;
+    Ok(ages)
+}
+
+/// A reply without a client. Each token comes in one piece: it was written as one, and is small.
+pub fn read_stamps(server: SocketAddr, mut found: impl FnMut(f64)) -> io::Result<()> {
+    let mut socket = raw::ask(server)?;
+    let mut buffer = [0; 4096];
+    loop {
+        let read = socket.read(&mut buffer)?;
+        if read == 0 {
+            return Ok(());
+        }
+        let bytes = String::from_utf8_lossy(&buffer[..read]);
+        let stamps = bytes.split("\"text\":\"").skip(1);
+        stamps
+            .filter_map(|rest| age(rest.split('"').next()?))
+            .for_each(&mut found);
+    }
+}

@@ -1,0 +1,15 @@
+//! The yardstick below all others: a plain socket, with nothing between it and the bytes.
+
+use std::io::{self, Write};
+use std::net::{SocketAddr, TcpStream};
+
+/// Asks for a reply, whose bytes are then to be read, head and all. The server closes after it.
+pub fn ask(server: SocketAddr) -> io::Result<TcpStream> {
+    let mut socket = TcpStream::connect(server)?;
+    socket.set_nodelay(true)?;
+    socket.write_all(
+        b"POST /conversation/0 HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\
+          content-type: application/json\r\ncontent-length: 2\r\n\r\n{}",
+    )?;
+    Ok(socket)
+}

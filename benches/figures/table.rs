@@ -1,0 +1,90 @@
+//! The table that is printed: Markdown, so that it can be put where it is read.
+
+use std::fmt;
+
+/// A line of the table.
+pub struct Row {
+    what: &'static str,
+    measured: String,
+    yardstick: String,
+    ratio: String,
+    wanted: String,
+    missed: bool,
+}
+
+impl Row {
+    pub fn new(what: &'static str, measured: impl Into<String>) -> Row {
+        Row {
+            what,
+            measured: measured.into(),
+            yardstick: String::new(),
+            ratio: String::new(),
+            wanted: String::new(),
+            missed: false,
+        }
+    }
+
+    pub fn against(mut self, yardstick: impl Into<String>) -> Row {
+        self.yardstick = yardstick.into();
+        self
+    }
+
+    pub fn ratio(mut self, ratio: f64) -> Row {
+        self.ratio = format!("{ratio:.2}");
+        self
+    }
+
+    pub fn at_least(self, ratio: f64, least: f64) -> Row {
+        self.ratio(ratio)
+            .wanted(format!("at least {least:.2}"), ratio >= least)
+    }
+
+    pub fn at_most(self, ratio: f64, most: f64) -> Row {
+        self.ratio(ratio)
+            .wanted(format!("at most {most:.2}"), ratio <= most)
+    }
+
+    pub fn wanted(mut self, wanted: impl Into<String>, met: bool) -> Row {
+        self.wanted = wanted.into();
+        self.missed = !met;
+        self
+    }
+
+    pub fn missed(&self) -> bool {
+        self.missed
+    }
+
+    fn cells(&self) -> [String; 5] {
+        let mark = if self.missed { ": **missed**" } else { "" };
+        [
+            self.what.to_owned(),
+            self.measured.clone(),
+            self.yardstick.clone(),
+            self.ratio.clone(),
+            format!("{}{mark}", self.wanted),
+        ]
+    }
+}
+
+pub struct Table(pub Vec<Row>);
+
+impl fmt::Display for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let head = ["", "measured", "yardstick", "ratio", "wanted"].map(str::to_owned);
+        let rows: Vec<_> = self.0.iter().map(Row::cells).collect();
+        let width = |column: usize| {
+            let cells = rows.iter().chain([&head]).map(|cells| &cells[column]);
+            cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+        };
+        let widths: [usize; 5] = std::array::from_fn(width);
+        let mut line = |cells: &[String; 5]| {
+            for (cell, width) in cells.iter().zip(widths) {
+                write!(f, "| {cell:width$} ")?;
+            }
+            writeln!(f, "|")
+        };
+        line(&head)?;
+        line(&widths.map(|width| "-".repeat(width)))?;
+        rows.iter().try_for_each(line)
+    }
+}

@@ -1,0 +1,56 @@
+//! The tokens of the replies that are measured: of about 110 bytes, one in 16 with an escape and one in 50 not ASCII.
+
+use std::fmt::Write;
+
+use serde_json::Value;
+
+/// What a chunked reply ends with.
+pub const LAST_CHUNK: &str = "0\r\n\r\n";
+
+const WORDS: [&str; 5] = [" the", " sky", " is", " blue", ","];
+const NOT_ASCII: [&str; 3] = [" größer", " 東京", " 😀"];
+const WITH_ESCAPE: [&str; 2] = ["\n", " \"so\""];
+
+/// The text of a reply's token.
+pub fn text(number: usize) -> &'static str {
+    let of = |texts: &[&'static str]| texts[number % texts.len()];
+    match number {
+        number if number % 50 == 49 => of(&NOT_ASCII),
+        number if number % 16 == 15 => WITH_ESCAPE[number / 16 % WITH_ESCAPE.len()],
+        _ => of(&WORDS),
+    }
+}
+
+/// The event that says a token, in a chunk of its own.
+pub fn token(text: &str) -> String {
+    chunk(&event(text, None))
+}
+
+/// The last event, in a chunk of its own.
+pub fn last(generated_text: &str) -> String {
+    chunk(&event("", Some(generated_text)))
+}
+
+/// So many tokens, each in a chunk of its own.
+pub fn tokens(count: usize) -> String {
+    let mut tokens = String::new();
+    for number in 0..count {
+        tokens.push_str(&token(text(number)));
+    }
+    tokens
+}
+
+fn event(text: &str, generated_text: Option<&str>) -> String {
+    let (special, text) = (generated_text.is_some(), Value::from(text));
+    let generated_text = Value::from(generated_text);
+    format!(
+        "data:{{\"token\":{{\"id\":12345,\"text\":{text},\"logprob\":-0.3457,\"special\":{special}}},\
+         \"generated_text\":{generated_text},\"details\":null}}\n\n"
+    )
+}
+
+fn chunk(bytes: &str) -> String {
+    let mut chunk = String::with_capacity(bytes.len() + 8);
+    let _ = write!(chunk, "{:x}\r\n{bytes}\r\n", bytes.len());
+    chunk
+}
