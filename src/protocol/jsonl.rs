@@ -1,12 +1,9 @@
 //! What a current server says in a reply, line by line of JSON.
 
-use std::fmt;
-use std::io::{self, Read};
-
-use serde_core::de::{Deserialize, Deserializer, Visitor};
+use std::io;
 
 use super::Frame;
-use super::object::object;
+use super::object::{Json, Read, object, read};
 use crate::error::{Error, ErrorKind, Result, Step};
 use crate::http::{glimpse, one_line};
 use crate::reply::{End, Event, Token};
@@ -35,7 +32,7 @@ impl Decoder {
         Ok(None)
     }
 
-    pub(super) fn fill(&mut self, reader: &mut impl Read) -> io::Result<usize> {
+    pub(super) fn fill(&mut self, reader: &mut impl io::Read) -> io::Result<usize> {
         self.lines.fill(reader)
     }
 
@@ -96,8 +93,7 @@ fn frame(line: &[u8]) -> Result<Option<Frame>> {
     if line.is_empty() {
         return Ok(None);
     }
-    let said = str::from_utf8(line).ok();
-    match said.and_then(|line| serde_json::from_str::<Said>(line).ok()) {
+    match str::from_utf8(line).ok().and_then(read::<Said>) {
         Some(Said {
             kind: Kind::None, ..
         }) => Err(foreign(line)),
@@ -108,7 +104,8 @@ fn frame(line: &[u8]) -> Result<Option<Frame>> {
 }
 
 fn is_of_unknown_type(line: &[u8]) -> bool {
-    serde_json::from_slice::<Typed>(line).is_ok_and(|typed| matches!(typed.kind, Kind::Unknown))
+    let typed = str::from_utf8(line).ok().and_then(read::<Typed>);
+    typed.is_some_and(|typed| matches!(typed.kind, Kind::Unknown))
 }
 
 /// The fields of a line that matter, whatever its type; one that is null is absent.
@@ -232,30 +229,17 @@ object!(Said {
     "title" => title,
 });
 
-impl<'de> Deserialize<'de> for Kind {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Kind, D::Error> {
-        deserializer.deserialize_str(Name)
-    }
-}
-
-struct Name;
-
-impl Visitor<'_> for Name {
-    type Value = Kind;
-
-    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str("the type of a line")
-    }
-
-    fn visit_str<E>(self, name: &str) -> Result<Kind, E> {
-        Ok(match name {
+impl Read for Kind {
+    fn read(&mut self, json: &mut Json) -> Option<()> {
+        *self = match &*json.string()? {
             "stream" => Kind::Stream,
             "finalAnswer" => Kind::FinalAnswer,
             "status" => Kind::Status,
             "title" => Kind::Title,
             "reasoning" => Kind::Reasoning,
             _ => Kind::Unknown,
-        })
+        };
+        Some(())
     }
 }
 

@@ -1,7 +1,7 @@
 //! What text-generation-inference says, event by event, of which a classic server's reply is made.
 
 use super::Frame;
-use super::object::object;
+use super::object::{object, read};
 use crate::error::{Error, ErrorKind, Result, Step};
 use crate::http::{glimpse, one_line};
 use crate::reply::{Details, End, Event, Token};
@@ -58,9 +58,7 @@ pub(super) fn frame(event: &[u8]) -> Result<Option<Frame>> {
     if event == b"[DONE]" || event.is_empty() {
         return Ok(None);
     }
-    // Looked through once for what is no UTF-8, and not again for each of its strings.
-    let said = str::from_utf8(event).ok();
-    let Some(said) = said.and_then(|event| serde_json::from_str::<Said>(event).ok()) else {
+    let Some(said) = str::from_utf8(event).ok().and_then(read::<Said>) else {
         return Err(foreign(event));
     };
     if let Some(words) = said.error {
