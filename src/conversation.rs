@@ -289,8 +289,12 @@ impl Conversation {
     }
 
     /// The next frame of the reply, or none at the end of its bytes, which proves nothing. The stall is counted
-    /// from `since`.
-    pub(crate) fn frame(&mut self, watch: &Watch, since: Instant) -> Result<Option<Frame>> {
+    /// from `since`, or from the first wait.
+    pub(crate) fn frame(
+        &mut self,
+        watch: &Watch,
+        since: &mut Option<Instant>,
+    ) -> Result<Option<Frame>> {
         let frame = self.generation.frame(watch, since)?;
         // The server has the message now, and the preamble with it.
         self.preamble = None;

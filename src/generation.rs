@@ -35,8 +35,12 @@ impl Generation {
     }
 
     /// The next frame of the reply, or none at the end of its bytes, which proves nothing. The stall is counted
-    /// from `since`.
-    pub(crate) fn frame(&mut self, watch: &Watch, since: Instant) -> Result<Option<Frame>> {
+    /// from `since`, or from the first wait.
+    pub(crate) fn frame(
+        &mut self,
+        watch: &Watch,
+        since: &mut Option<Instant>,
+    ) -> Result<Option<Frame>> {
         let Some(stream) = &mut self.stream else {
             return Ok(None);
         };

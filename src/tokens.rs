@@ -242,12 +242,12 @@ impl Tokens<'_> {
     /// # Ok::<(), h2o_chat::Error>(())
     /// ```
     pub fn next_event(&mut self) -> Option<Result<Event>> {
-        let event = self.event(Instant::now());
+        let event = self.event(&mut None);
         self.item(event)
     }
 
-    /// The next event; none when the reply is complete.
-    fn event(&mut self, since: Instant) -> Result<Option<Event>> {
+    /// The next event; none when the reply is complete. The wait for it began at `since`, or begins now.
+    fn event(&mut self, since: &mut Option<Instant>) -> Result<Option<Event>> {
         while !self.over && self.end.is_none() {
             let Some(frame) = self.conversation.frame(&self.watch, since)? else {
                 return Err(Error::new(
@@ -267,11 +267,11 @@ impl Tokens<'_> {
 
     /// The next token that is text; none when the reply is complete.
     fn text_token(&mut self) -> Result<Option<String>> {
-        let mut since = Instant::now();
-        while let Some(event) = self.event(since)? {
+        let mut since = None;
+        while let Some(event) = self.event(&mut since)? {
             // A model that thinks is at work.
             if matches!(event, Event::Reasoning(_)) {
-                since = Instant::now();
+                since = None;
             }
             if let Some(text) = event.into_text() {
                 return Ok(Some(text));

@@ -78,8 +78,12 @@ impl Stream {
     }
 
     /// The next frame, or none at the end of the bytes, which proves nothing. The stall is counted from
-    /// `since`.
-    pub(crate) fn next(&mut self, watch: &Watch, since: Instant) -> Result<Option<Frame>> {
+    /// `since`, or from the first wait: a frame that is here already is not worth a look at the clock.
+    pub(crate) fn next(
+        &mut self,
+        watch: &Watch,
+        since: &mut Option<Instant>,
+    ) -> Result<Option<Frame>> {
         loop {
             match watch.check() {
                 Ok(()) => {}
@@ -94,6 +98,7 @@ impl Stream {
             if let Some(frame) = self.received()? {
                 return Ok(Some(frame));
             }
+            let since = *since.get_or_insert_with(Instant::now);
             let read = watch.run(since, || self.decoder.fill(&mut self.body));
             if read.map_err(|error| unreadable(Step::Reply, error))? == 0 {
                 return Ok(None);
@@ -134,7 +139,7 @@ impl Stream {
     /// Only if this side gives up: however else the reply ends, the generation does with it.
     pub(crate) fn wait_for_end(&mut self, watch: &Watch) -> Result<bool> {
         loop {
-            match self.next(watch, Instant::now()) {
+            match self.next(watch, &mut None) {
                 Ok(Some(frame)) if frame.is_last() => return Ok(frame.stopped.is_some()),
                 Ok(Some(_)) => {}
                 Ok(None) => return Ok(false),
