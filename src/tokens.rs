@@ -47,7 +47,7 @@ pub struct Tokens<'c> {
     conversation: Guard<'c>,
     watch: Watch,
     received: u64,
-    end: Option<End>,
+    end: Option<Box<End>>,
     /// Nothing more is to be read.
     over: bool,
 }
@@ -186,7 +186,7 @@ impl Tokens<'_> {
             }
         }
         match self.end.take() {
-            Some(end) => Ok(Reply { text, end }),
+            Some(end) => Ok(Reply { text, end: *end }),
             None => Err(Error::new(
                 ErrorKind::Truncated,
                 Step::Reply,
@@ -217,7 +217,7 @@ impl Tokens<'_> {
     /// What the server said at the end; none before that, and none after an error in the reply.
     #[must_use]
     pub fn end(&self) -> Option<&End> {
-        self.end.as_ref()
+        self.end.as_deref()
     }
 
     /// The id of the conversation.

@@ -163,15 +163,15 @@ impl Said {
         let text = self.text.unwrap_or_default();
         if self.interrupted {
             return Frame {
-                stopped: Some(text),
+                stopped: Some(text.into()),
                 ..Frame::default()
             };
         }
         Frame {
-            end: Some(End {
+            end: Some(Box::new(End {
                 text,
                 details: None,
-            }),
+            })),
             ..Frame::default()
         }
     }

@@ -66,10 +66,10 @@ pub(crate) struct Entry {
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Frame {
     pub(crate) event: Option<Event>,
-    /// The proof that the reply is complete.
-    pub(crate) end: Option<End>,
+    /// The proof that the reply is complete. Boxed: every token moves as a frame, and only the last has it.
+    pub(crate) end: Option<Box<End>>,
     /// The generation has been stopped and has ended, with this text: more will not come, and it is not complete.
-    pub(crate) stopped: Option<String>,
+    pub(crate) stopped: Option<Box<str>>,
 }
 
 impl Frame {

@@ -147,6 +147,12 @@ impl<T: Read> Read for Option<T> {
     }
 }
 
+impl<T: Read> Read for Box<T> {
+    fn read(&mut self, json: &mut Json) -> Option<()> {
+        (**self).read(json)
+    }
+}
+
 macro_rules! read_by_serde {
     ($($number:ty)*) => {
         $(impl Read for $number {

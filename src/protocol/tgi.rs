@@ -12,7 +12,7 @@ struct Said {
     token: Option<SaidToken>,
     /// Of the last event, and of no other.
     generated_text: Option<String>,
-    details: Option<SaidDetails>,
+    details: Option<Box<SaidDetails>>,
     error: Option<String>,
 }
 
@@ -72,9 +72,11 @@ pub(super) fn frame(event: &[u8]) -> Result<Option<Frame>> {
     };
     Ok(Some(Frame {
         event: token.map(Event::Token),
-        end: said.generated_text.map(|text| End {
-            text,
-            details: said.details.map(SaidDetails::details),
+        end: said.generated_text.map(|text| {
+            Box::new(End {
+                text,
+                details: said.details.map(|details| details.details()),
+            })
         }),
         stopped: None,
     }))
