@@ -55,10 +55,13 @@ impl Lines {
 
     /// Reads more, once; 0 is the end.
     pub(crate) fn fill(&mut self, reader: &mut impl Read) -> io::Result<usize> {
-        self.buffer.copy_within(self.start..self.end, 0);
-        self.searched -= self.start;
-        self.end -= self.start;
-        self.start = 0;
+        // A long line that is read piece by piece is moved once only.
+        if self.start > 0 {
+            self.buffer.copy_within(self.start..self.end, 0);
+            self.searched -= self.start;
+            self.end -= self.start;
+            self.start = 0;
+        }
         if self.buffer.len() < self.end + PIECE {
             self.buffer.resize(self.end + PIECE, 0);
         }
