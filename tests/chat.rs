@@ -214,7 +214,8 @@ impl Terminal {
         let mut script = Command::new("script");
         script
             .args(["--quiet", "--return", "--command"])
-            .arg(format!("'{}'", chat.get_program().display()))
+            // Without the shell, which would die of the Ctrl-C that chat takes.
+            .arg(format!("exec '{}'", chat.get_program().display()))
             .arg("/dev/null")
             .env("TERM", "xterm")
             .env("H2O_CHAT_URL", server.url());
