@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use h2o_chat::Client;
 
 use super::ready::Ready;
-use super::rounds::{interleaved, quantile};
+use super::rounds::{interleaved, median, median_ratio, quantile};
 use super::table::Row;
 use super::tokens;
 use super::{Outcome, client, raw};
@@ -23,15 +23,18 @@ pub fn rows(quick: bool) -> Outcome<Vec<Row>> {
         rounds,
         [&mut || of_tokens(&client), &mut || of_socket(server)],
     )?;
-    let (mut tokens, mut socket) = (tokens.concat(), socket.concat());
-    let mut row = |percent, most| {
-        let (ours, yardstick) = (
-            quantile(&mut tokens, percent),
-            quantile(&mut socket, percent),
-        );
-        Row::new("latency", format!("p{percent} {ours:.0} µs"))
-            .against(format!("raw socket: {yardstick:.0} µs"))
-            .at_most(ours / yardstick, most)
+    let row = |percent, most| {
+        let of_rounds = |ages: &[Vec<f64>]| -> Vec<f64> {
+            let rounds = ages.iter().cloned();
+            rounds
+                .map(|mut ages| quantile(&mut ages, percent))
+                .collect()
+        };
+        let (ours, yardstick) = (of_rounds(&tokens), of_rounds(&socket));
+        let shown = |ages: &[f64]| format!("{:.0} µs", median(ages.iter().copied()));
+        Row::new("latency", format!("p{percent} {}", shown(&ours)))
+            .against(format!("raw socket: {}", shown(&yardstick)))
+            .at_most(median_ratio(&ours, &yardstick), most)
     };
     Ok(vec![row(50, 1.2), row(99, 2.0)])
 }

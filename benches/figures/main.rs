@@ -85,6 +85,7 @@ fn run(options: &Options) -> Outcome<()> {
 
 fn measure(options: &Options) -> Outcome<()> {
     let mut table = Table(Vec::new());
+    let mut is_whole = true;
     for (name, rows) in MEASURES {
         if !options.names.is_empty() && !options.names.iter().any(|wanted| wanted == name) {
             continue;
@@ -92,9 +93,12 @@ fn measure(options: &Options) -> Outcome<()> {
         eprintln!("measuring: {name}");
         match rows(options.quick) {
             Ok(rows) => table.0.extend(rows),
-            Err(error) => table
-                .0
-                .push(Row::new(name, format!("not measured: {error}")).wanted("", false)),
+            Err(error) => {
+                is_whole = false;
+                table
+                    .0
+                    .push(Row::new(name, format!("not measured: {error}")));
+            }
         }
     }
     let cores = thread::available_parallelism().map_or(1, usize::from);
@@ -103,6 +107,9 @@ fn measure(options: &Options) -> Outcome<()> {
         "\n{cores} cores, {}\n\n{table}",
         system::processor()
     )?;
+    if !is_whole {
+        return Err("not everything could be measured".into());
+    }
     if options.strict && table.0.iter().any(Row::missed) {
         return Err("what is wanted was missed".into());
     }

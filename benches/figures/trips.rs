@@ -9,7 +9,7 @@ use h2o_chat::{Client, Proxy, Tokens};
 
 use super::Outcome;
 use super::rounds::{interleaved, median, median_ratio};
-use super::stand_in::StandIn;
+use super::stand_in::{Plan, StandIn};
 use super::table::Row;
 
 const DELAY: Duration = Duration::from_millis(20);
@@ -106,7 +106,8 @@ fn client(server: &StandIn) -> Outcome<Client> {
 
 /// How many connections a client's replies take, one after the other.
 fn connections() -> Outcome<usize> {
-    let server = StandIn::start();
+    let server = StandIn::builder().plan(|_| Plan::tokens(["Hi", "."]));
+    let server = server.start();
     let client = client(&server)?;
     for _ in 0..REPLIES {
         client.ask("hello")?;
