@@ -17,9 +17,21 @@ use crate::stop::Stop;
 use crate::tokens::Tokens;
 
 /// Where H2O.ai served its public chat. It stopped speaking this protocol in October 2023.
+///
+/// ```
+/// assert!(h2o_chat::Client::new(h2o_chat::PUBLIC_URL).is_ok());
+/// ```
 pub const PUBLIC_URL: &str = "https://gpt-gm.h2o.ai";
 
 /// The model that H2O.ai's public chat answered with by default.
+///
+/// ```no_run
+/// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
+/// use h2o_chat::DEFAULT_MODEL;
+///
+/// let has_it = client.models()?.iter().any(|model| model.id == DEFAULT_MODEL);
+/// # Ok::<(), h2o_chat::Error>(())
+/// ```
 pub const DEFAULT_MODEL: &str = "h2oai/h2ogpt-gm-oasst1-en-2048-falcon-40b-v1";
 
 /// A client of one server.
@@ -48,6 +60,15 @@ impl Client {
 
     /// A client of the server at this URL, everything else by default.
     ///
+    /// ```
+    /// use h2o_chat::{Client, ErrorKind};
+    ///
+    /// let client = Client::new("https://chat.example.org/path")?;
+    /// let error = Client::new("chat.example.org").unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::Input);
+    /// # Ok::<(), h2o_chat::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// If the URL, or the proxy that the environment names, cannot be used.
     pub fn new(url: &str) -> Result<Client> {
@@ -58,11 +79,30 @@ impl Client {
     /// path that the server's pages are below, if there is one. A user and password in it are sent as Basic
     /// authentication, as they are; for those with characters that a URL cannot hold there is
     /// [`header`](ClientBuilder::header).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let client = h2o_chat::Client::builder("https://chat.example.org")
+    ///     .model("my/model")
+    ///     .silence_timeout(Duration::from_secs(120))
+    ///     .build()?;
+    /// # Ok::<(), h2o_chat::Error>(())
+    /// ```
     pub fn builder(url: &str) -> ClientBuilder {
         ClientBuilder::new(url)
     }
 
     /// Asks, and returns the whole reply. The conversation is deleted.
+    ///
+    /// ```no_run
+    /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
+    /// match client.ask("Why is the sky blue?") {
+    ///     Ok(text) => println!("{text}"),
+    ///     Err(error) => println!("{} [{error}]", error.received()),
+    /// }
+    /// # Ok::<(), h2o_chat::Error>(())
+    /// ```
     ///
     /// # Errors
     /// Whatever can go wrong with a reply; the text so far is in [`Error::received`](crate::Error::received).
@@ -74,6 +114,14 @@ impl Client {
     ///
     /// Returns when the server begins to reply. A classic server does that with the first token, so this is where a
     /// busy one is waited for; a current one does it at once.
+    ///
+    /// ```no_run
+    /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
+    /// for token in client.generate("Why is the sky blue?")? {
+    ///     print!("{}", token?);
+    /// }
+    /// # Ok::<(), h2o_chat::Error>(())
+    /// ```
     ///
     /// # Errors
     /// If the request is unfit to be sent, the server cannot be reached, refuses, or does not begin to reply
@@ -118,12 +166,26 @@ impl Client {
     }
 
     /// To open a conversation with a model or a system prompt of its own.
+    ///
+    /// ```no_run
+    /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
+    /// let mut chat = client.conversation_builder().model("my/model").open()?;
+    /// # Ok::<(), h2o_chat::Error>(())
+    /// ```
     pub fn conversation_builder(&self) -> ConversationBuilder {
         ConversationBuilder::new(self.clone())
     }
 
     /// Takes up a conversation that was kept, by its id, in the client's [session](Client::session). Dropping it leaves
     /// it on the server. Does no I/O: whether there is such a conversation is seen at the first message.
+    ///
+    /// ```no_run
+    /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
+    /// let id = client.conversation()?.keep();
+    /// let mut chat = client.resume(&id)?;
+    /// println!("{}", chat.ask("Where were we?")?);
+    /// # Ok::<(), h2o_chat::Error>(())
+    /// ```
     ///
     /// # Errors
     /// If that cannot be an id: it has letters, digits, `_` and `-`, 64 at the most.
@@ -134,6 +196,14 @@ impl Client {
 
     /// The conversations of the client's [session](Client::session) that are on the server.
     ///
+    /// ```no_run
+    /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
+    /// for conversation in client.conversations()? {
+    ///     println!("{} {}", conversation.id, conversation.title);
+    /// }
+    /// # Ok::<(), h2o_chat::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// If the server cannot be reached, refuses, or answers something else.
     pub fn conversations(&self) -> Result<Vec<Summary>> {
@@ -143,6 +213,14 @@ impl Client {
 
     /// Deletes a conversation of the client's [session](Client::session) by its id; what may still be generated in it is
     /// stopped first. One that is gone already is no error.
+    ///
+    /// ```no_run
+    /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
+    /// for conversation in client.conversations()? {
+    ///     client.delete(&conversation.id)?;
+    /// }
+    /// # Ok::<(), h2o_chat::Error>(())
+    /// ```
     ///
     /// # Errors
     /// If that cannot be an id, or the server cannot be reached within the
@@ -192,6 +270,14 @@ impl Client {
 
     /// The models that the server offers, its own default first.
     ///
+    /// ```no_run
+    /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
+    /// for model in client.models()? {
+    ///     println!("{}", model.id);
+    /// }
+    /// # Ok::<(), h2o_chat::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// If the server cannot be reached, refuses, or answers something else.
     pub fn models(&self) -> Result<Vec<Model>> {
@@ -218,6 +304,15 @@ impl Client {
 
     /// The ids of the conversations that could not be deleted, by whichever clone of this client, and are still on
     /// the server as far as it knows. [`sweep`](Client::sweep) tries again.
+    ///
+    /// ```no_run
+    /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
+    /// drop(client.generate("Count to a million.")?);
+    /// for id in client.leftovers() {
+    ///     eprintln!("still on the server: {id}");
+    /// }
+    /// # Ok::<(), h2o_chat::Error>(())
+    /// ```
     #[must_use]
     pub fn leftovers(&self) -> Vec<String> {
         self.shared.leftover_ids()
@@ -242,6 +337,12 @@ impl Client {
     }
 
     /// The session that this client's conversations belong to.
+    ///
+    /// ```no_run
+    /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
+    /// println!("--session {}", client.session().as_str());
+    /// # Ok::<(), h2o_chat::Error>(())
+    /// ```
     #[must_use]
     pub fn session(&self) -> Session {
         self.shared.server.session()

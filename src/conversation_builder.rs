@@ -42,6 +42,12 @@ impl ConversationBuilder {
     }
 
     /// The model to talk with. Defaults to the client's.
+    ///
+    /// ```no_run
+    /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
+    /// let chat = client.conversation_builder().model("my/model").open()?;
+    /// # Ok::<(), h2o_chat::Error>(())
+    /// ```
     pub fn model(mut self, model: impl Into<String>) -> ConversationBuilder {
         self.model = Some(model.into());
         self
@@ -49,24 +55,53 @@ impl ConversationBuilder {
 
     /// What the model is told before the first message. Classic servers have no place for it but the first message, of
     /// which it becomes the beginning, with an empty line after it. Defaults to nothing.
+    ///
+    /// ```no_run
+    /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
+    /// let chat = client.conversation_builder().system("Answer in French.").open()?;
+    /// # Ok::<(), h2o_chat::Error>(())
+    /// ```
     pub fn system(mut self, text: impl Into<String>) -> ConversationBuilder {
         self.system = Some(text.into());
         self
     }
 
     /// How long opening it may take. Defaults to the client's deadline.
+    ///
+    /// ```no_run
+    /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
+    /// use std::time::Duration;
+    ///
+    /// let builder = client.conversation_builder().deadline(Duration::from_secs(5));
+    /// let chat = builder.open()?;
+    /// # Ok::<(), h2o_chat::Error>(())
+    /// ```
     pub fn deadline(mut self, deadline: Duration) -> ConversationBuilder {
         self.deadline = Some(deadline);
         self
     }
 
     /// Lets this flag end the opening, from any thread.
+    ///
+    /// ```no_run
+    /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
+    /// let stop = h2o_chat::Stop::default();
+    /// let chat = client.conversation_builder().stop(&stop).open()?;
+    /// # Ok::<(), h2o_chat::Error>(())
+    /// ```
     pub fn stop(mut self, stop: &Stop) -> ConversationBuilder {
         self.stop = Some(stop.clone());
         self
     }
 
     /// Opens the conversation, which is deleted when dropped.
+    ///
+    /// ```no_run
+    /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
+    /// let mut chat = client.conversation_builder().open()?;
+    /// println!("{}", chat.ask("Name a prime.")?);
+    /// # Ok::<(), h2o_chat::Error>(())
+    /// ```
     ///
     /// # Errors
     /// If the model or the system prompt cannot be used, or the server cannot be reached, or refuses.

@@ -9,6 +9,16 @@ use std::fmt;
 use std::time::Duration;
 
 /// The result of everything in this crate that can fail.
+///
+/// ```no_run
+/// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
+/// fn first_line(client: &h2o_chat::Client) -> h2o_chat::Result<String> {
+///     let text = client.ask("Why is the sky blue?")?;
+///     Ok(text.lines().next().unwrap_or_default().to_owned())
+/// }
+/// first_line(&client)?;
+/// # Ok::<(), h2o_chat::Error>(())
+/// ```
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// An error of this crate: one pointer wide.
@@ -47,6 +57,20 @@ struct Inner {
 }
 
 /// What went wrong.
+///
+/// ```no_run
+/// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
+/// use h2o_chat::ErrorKind;
+///
+/// if let Err(error) = client.ask("Why is the sky blue?") {
+///     match error.kind() {
+///         ErrorKind::Truncated | ErrorKind::Generation => println!("{} […]", error.received()),
+///         ErrorKind::Timeout(limit) => println!("the {limit} limit was reached"),
+///         _ => println!("{error}"),
+///     }
+/// }
+/// # Ok::<(), h2o_chat::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
@@ -86,6 +110,17 @@ pub enum ErrorKind {
 }
 
 /// The limit behind an [`ErrorKind::Timeout`]. Each is set on the [`ClientBuilder`](crate::ClientBuilder).
+///
+/// ```no_run
+/// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
+/// use h2o_chat::{ErrorKind, Limit};
+///
+/// match client.ask("Why is the sky blue?") {
+///     Err(error) if error.kind() == ErrorKind::Timeout(Limit::Silence) => println!("{error}"),
+///     other => println!("{}", other?),
+/// }
+/// # Ok::<(), h2o_chat::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Limit {
@@ -114,6 +149,17 @@ impl fmt::Display for Limit {
 }
 
 /// Where in the life of a conversation an error came up.
+///
+/// ```no_run
+/// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
+/// use h2o_chat::Step;
+///
+/// match client.ask("Why is the sky blue?") {
+///     Err(error) if error.step() == Step::Reply => println!("cut off: {}", error.received()),
+///     other => println!("{}", other?),
+/// }
+/// # Ok::<(), h2o_chat::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Step {
@@ -236,30 +282,64 @@ impl Error {
     }
 
     /// What went wrong.
+    ///
+    /// ```
+    /// let error = h2o_chat::Client::new("chat.example.org").unwrap_err();
+    /// assert_eq!(error.kind(), h2o_chat::ErrorKind::Input);
+    /// ```
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
     }
 
     /// Where it went wrong.
+    ///
+    /// ```
+    /// let error = h2o_chat::Client::new("chat.example.org").unwrap_err();
+    /// assert_eq!(error.step(), h2o_chat::Step::Prepare);
+    /// ```
     #[must_use]
     pub fn step(&self) -> Step {
         self.0.step
     }
 
     /// The status of the answer that is the matter, which may be a success with a wrong content.
+    ///
+    /// ```no_run
+    /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
+    /// if let Err(error) = client.ask("Why is the sky blue?") {
+    ///     println!("HTTP {:?}", error.status());
+    /// }
+    /// # Ok::<(), h2o_chat::Error>(())
+    /// ```
     #[must_use]
     pub fn status(&self) -> Option<u16> {
         self.0.status
     }
 
     /// The server's own words, on one line of at most 500 characters.
+    ///
+    /// ```no_run
+    /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
+    /// if let Err(error) = client.ask("Why is the sky blue?") {
+    ///     println!("the server says: {}", error.server_message().unwrap_or("nothing"));
+    /// }
+    /// # Ok::<(), h2o_chat::Error>(())
+    /// ```
     #[must_use]
     pub fn server_message(&self) -> Option<&str> {
         self.0.server_message.as_deref()
     }
 
     /// How long the server asks to wait before another try, if it says so.
+    ///
+    /// ```no_run
+    /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
+    /// if let Err(error) = client.ask("Why is the sky blue?") {
+    ///     std::thread::sleep(error.retry_after().unwrap_or_default());
+    /// }
+    /// # Ok::<(), h2o_chat::Error>(())
+    /// ```
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         self.0.retry_after
@@ -267,6 +347,15 @@ impl Error {
 
     /// Whether the same call may succeed later: the server could not be reached, was overloaded (429, 502,
     /// 503, 504), or was silent. Never for a failed deletion: the reply has been handed out.
+    ///
+    /// ```no_run
+    /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
+    /// let text = match client.ask("Why is the sky blue?") {
+    ///     Err(error) if error.is_retryable() => client.ask("Why is the sky blue?")?,
+    ///     other => other?,
+    /// };
+    /// # Ok::<(), h2o_chat::Error>(())
+    /// ```
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         let passing = match self.0.kind {
@@ -279,6 +368,14 @@ impl Error {
     /// The text that [`Client::ask`](crate::Client::ask), [`Tokens::text`](crate::Tokens::text) or
     /// [`Tokens::reply`](crate::Tokens::reply) had gathered. Empty for an error out of the iterator
     /// and of `write_to`, which have handed each token out before.
+    ///
+    /// ```no_run
+    /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
+    /// if let Err(error) = client.ask("Why is the sky blue?") {
+    ///     println!("{} [{error}]", error.received());
+    /// }
+    /// # Ok::<(), h2o_chat::Error>(())
+    /// ```
     #[must_use]
     pub fn received(&self) -> &str {
         &self.0.received
@@ -286,6 +383,16 @@ impl Error {
 
     /// The id of a conversation that is still on the server, because deleting it failed as well. It is among the
     /// client's [leftovers](crate::Client::leftovers) too.
+    ///
+    /// ```no_run
+    /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
+    /// if let Err(error) = client.ask("Why is the sky blue?") {
+    ///     if let Some(id) = error.undeleted() {
+    ///         client.delete(id)?;
+    ///     }
+    /// }
+    /// # Ok::<(), h2o_chat::Error>(())
+    /// ```
     #[must_use]
     pub fn undeleted(&self) -> Option<&str> {
         self.0.undeleted.as_deref()
@@ -293,6 +400,16 @@ impl Error {
 
     /// Whether a conversation may be on the server whose id is not known, because the answer to its creation was
     /// lost. It belongs to the client's [session](crate::Client::session).
+    ///
+    /// ```no_run
+    /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
+    /// if let Err(error) = client.ask("Why is the sky blue?") {
+    ///     if error.maybe_undeleted() {
+    ///         println!("look among {:?}", client.conversations()?);
+    ///     }
+    /// }
+    /// # Ok::<(), h2o_chat::Error>(())
+    /// ```
     #[must_use]
     pub fn maybe_undeleted(&self) -> bool {
         self.0.maybe_undeleted == Some(true)

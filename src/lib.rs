@@ -113,6 +113,27 @@
 //! one although it is spoken to over http gets the Referer that it expects, and a current server that refuses the first
 //! message gets it in the other of the two forms that there are.
 //!
+//! # Errors
+//!
+//! There is one type, [`Error`], one pointer wide. [`kind`](Error::kind) says what went wrong and [`step`](Error::step)
+//! where; [`status`](Error::status) and [`server_message`](Error::server_message) are what the server answered,
+//! [`received`](Error::received) is the text that had been gathered, and [`hint`](Error::hint) says what can be done, if
+//! there is something to say. `Display` is one line for a person. Nothing that a server sends makes this crate panic.
+//!
+//! # Proxies
+//!
+//! By default the one that the environment names is used, but never for a server on the loopback interface; see [`Proxy`]
+//! for another or none. It may speak `http`, `socks5` or `socks5h`, and ask for a user and a password. Every connection
+//! goes through it as a tunnel, for `http://` servers too: an http proxy has to allow `CONNECT` to the server's port.
+//! What is the proxy's doing is [`ErrorKind::Proxy`].
+//!
+//! # TLS
+//!
+//! A server behind `https://` is checked against the certificates that the system trusts (on Linux those that
+//! `SSL_CERT_FILE` and `SSL_CERT_DIR` name, if they are set), or against others in their place
+//! (`ClientBuilder::authorities`). That cannot be switched off. A certificate that does not hold is [`ErrorKind::Tls`],
+//! and nothing has been sent then. Limits and stops hold in a handshake as anywhere else.
+//!
 //! # Logging
 //!
 //! Through the [`log`] crate, under the target `h2o_chat`:
@@ -134,8 +155,11 @@
 //!
 //! # Features
 //!
-//! * `rustls` (default): https, checked against the system's certificates, or against
-//!   others (`ClientBuilder::authorities`). Without it, `http://` only.
+//! * `rustls` (default): https, and `ClientBuilder::authorities`. Without it, `http://` only.
+//!
+//! # Minimum supported Rust version
+//!
+//! Rust 1.89, with the default features and without. Raising it is a minor release, and the changelog says so.
 
 mod builder;
 mod client;

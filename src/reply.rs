@@ -1,6 +1,13 @@
 //! What a reply is made of: events, tokens most of all, and what the server says at its end.
 
 /// A complete reply, gathered from its tokens.
+///
+/// ```no_run
+/// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
+/// let reply = client.generate("Name a prime.")?.reply()?;
+/// println!("{} ({})", reply.text, reply.end.text);
+/// # Ok::<(), h2o_chat::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Reply {
@@ -11,6 +18,22 @@ pub struct Reply {
 }
 
 /// What a server says in the course of a reply: see [`Tokens::next_event`](crate::Tokens::next_event).
+///
+/// ```no_run
+/// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
+/// use h2o_chat::Event;
+///
+/// let mut tokens = client.generate("Why is the sky blue?")?;
+/// while let Some(event) = tokens.next_event() {
+///     match event? {
+///         Event::Token(token) if !token.special => print!("{}", token.text),
+///         Event::Title(title) => eprintln!("[{title}]"),
+///         Event::Reasoning(text) => eprint!("{text}"),
+///         _ => {}
+///     }
+/// }
+/// # Ok::<(), h2o_chat::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Event {
@@ -24,6 +47,19 @@ pub enum Event {
 }
 
 /// A token, as the model made it.
+///
+/// ```no_run
+/// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
+/// use h2o_chat::Event;
+///
+/// let mut tokens = client.generate("Why is the sky blue?")?;
+/// while let Some(event) = tokens.next_event() {
+///     if let Event::Token(token) = event? {
+///         println!("{:?} {:?} {:?}", token.id, token.text, token.logprob);
+///     }
+/// }
+/// # Ok::<(), h2o_chat::Error>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Token {
@@ -61,6 +97,14 @@ impl Token {
 }
 
 /// What the server says when a reply is complete.
+///
+/// ```no_run
+/// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
+/// let mut tokens = client.generate("Name a prime.")?;
+/// tokens.write_to(std::io::stdout())?;
+/// assert!(tokens.end().is_some_and(|end| !end.text.is_empty()));
+/// # Ok::<(), h2o_chat::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct End {
@@ -73,6 +117,17 @@ pub struct End {
 }
 
 /// How a reply was generated.
+///
+/// ```no_run
+/// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
+/// use h2o_chat::Request;
+///
+/// let reply = client.generate(Request::new("Name a prime.").details(true))?.reply()?;
+/// if let Some(details) = reply.end.details {
+///     println!("{:?} tokens, seed {:?}", details.generated_tokens, details.seed);
+/// }
+/// # Ok::<(), h2o_chat::Error>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Details {

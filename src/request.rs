@@ -12,6 +12,12 @@ use crate::error::{Error, Result};
 use crate::stop::Stop;
 
 /// Who says a [`Message`].
+///
+/// ```
+/// use h2o_chat::{Message, Role};
+///
+/// assert_eq!(Message::user("Why?").role(), Role::User);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Role {
@@ -43,6 +49,16 @@ impl Role {
 /// One message of a conversation.
 ///
 /// `Debug` shows the length of the content, not the content.
+///
+/// ```
+/// use h2o_chat::{Message, Request};
+///
+/// let request = Request::messages([
+///     Message::user("Name a prime."),
+///     Message::assistant("7"),
+///     Message::user("And the next one?"),
+/// ]);
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Message {
     role: Role,
@@ -51,6 +67,11 @@ pub struct Message {
 
 impl Message {
     /// A message of the given role.
+    ///
+    /// ```
+    /// # use h2o_chat::{Message, Role};
+    /// let message = Message::new(Role::User, "Why is the sky blue?");
+    /// ```
     pub fn new(role: Role, content: impl Into<String>) -> Message {
         Message {
             role,
@@ -59,27 +80,52 @@ impl Message {
     }
 
     /// A system message.
+    ///
+    /// ```
+    /// # use h2o_chat::Message;
+    /// let message = Message::system("Answer in one sentence.");
+    /// ```
     pub fn system(content: impl Into<String>) -> Message {
         Message::new(Role::System, content)
     }
 
     /// A user's message.
+    ///
+    /// ```
+    /// # use h2o_chat::Message;
+    /// let message = Message::user("Why is the sky blue?");
+    /// ```
     pub fn user(content: impl Into<String>) -> Message {
         Message::new(Role::User, content)
     }
 
     /// A message of the model.
+    ///
+    /// ```
+    /// # use h2o_chat::Message;
+    /// let message = Message::assistant("It scatters blue light most.");
+    /// ```
     pub fn assistant(content: impl Into<String>) -> Message {
         Message::new(Role::Assistant, content)
     }
 
     /// Who says it.
+    ///
+    /// ```
+    /// # use h2o_chat::{Message, Role};
+    /// assert_eq!(Message::system("Be brief.").role(), Role::System);
+    /// ```
     #[must_use]
     pub fn role(&self) -> Role {
         self.role
     }
 
     /// What is said.
+    ///
+    /// ```
+    /// # use h2o_chat::Message;
+    /// assert_eq!(Message::user("Why?").content(), "Why?");
+    /// ```
     #[must_use]
     pub fn content(&self) -> &str {
         &self.content
@@ -143,6 +189,11 @@ enum Prompt {
 
 impl Request {
     /// Asks with this prompt, which reaches the server as it is.
+    ///
+    /// ```
+    /// # use h2o_chat::Request;
+    /// let request = Request::new("Why is the sky blue?");
+    /// ```
     pub fn new(prompt: impl Into<String>) -> Request {
         Request::with(Prompt::Text(prompt.into()))
     }
@@ -155,6 +206,15 @@ impl Request {
     ///
     /// A system message at the beginning is not in that text on a current server, if a conversation is opened for the
     /// request: it is the conversation's system prompt then.
+    ///
+    /// ```
+    /// use h2o_chat::{Message, Request};
+    ///
+    /// let request = Request::messages([
+    ///     Message::system("Answer in one sentence."),
+    ///     Message::user("Why is the sky blue?"),
+    /// ]);
+    /// ```
     pub fn messages(messages: impl IntoIterator<Item = Message>) -> Request {
         Request::with(Prompt::Messages(messages.into_iter().collect()))
     }
@@ -171,57 +231,107 @@ impl Request {
     }
 
     /// The model to ask. Defaults to the client's.
+    ///
+    /// ```
+    /// # use h2o_chat::Request;
+    /// let request = Request::new("Why is the sky blue?").model("my/model");
+    /// ```
     pub fn model(mut self, model: impl Into<String>) -> Request {
         self.model = Some(model.into());
         self
     }
 
     /// How freely the next token is chosen; the server wants more than 0. Defaults to 0.4. [Classic servers](Request#parameters) only.
+    ///
+    /// ```
+    /// # use h2o_chat::Request;
+    /// let request = Request::new("Why is the sky blue?").temperature(0.7);
+    /// ```
     pub fn temperature(self, temperature: f64) -> Request {
         self.number("temperature", temperature)
     }
 
     /// Chooses among the likeliest tokens that together have this probability, between 0 and 1. Not sent by
     /// default. [Classic servers](Request#parameters) only.
+    ///
+    /// ```
+    /// # use h2o_chat::Request;
+    /// let request = Request::new("Why is the sky blue?").top_p(0.9);
+    /// ```
     pub fn top_p(self, top_p: f64) -> Request {
         self.number("top_p", top_p)
     }
 
     /// Chooses among this many likeliest tokens. Not sent by default. [Classic servers](Request#parameters) only.
+    ///
+    /// ```
+    /// # use h2o_chat::Request;
+    /// let request = Request::new("Why is the sky blue?").top_k(50);
+    /// ```
     pub fn top_k(self, top_k: u32) -> Request {
         self.param("top_k", top_k)
     }
 
     /// How many tokens the reply has at the most. Defaults to 1024. [Classic servers](Request#parameters) only.
+    ///
+    /// ```
+    /// # use h2o_chat::Request;
+    /// let request = Request::new("Why is the sky blue?").max_new_tokens(200);
+    /// ```
     pub fn max_new_tokens(self, tokens: u32) -> Request {
         self.param("max_new_tokens", tokens)
     }
 
     /// How many tokens of the prompt are kept; a longer one loses its beginning. Defaults to 2048.
     /// [Classic servers](Request#parameters) only.
+    ///
+    /// ```
+    /// # use h2o_chat::Request;
+    /// let request = Request::new("Why is the sky blue?").truncate(1000);
+    /// ```
     pub fn truncate(self, tokens: u32) -> Request {
         self.param("truncate", tokens)
     }
 
     /// How strongly repetition is avoided; 1 is not at all. Defaults to 1.2. [Classic servers](Request#parameters) only.
+    ///
+    /// ```
+    /// # use h2o_chat::Request;
+    /// let request = Request::new("Why is the sky blue?").repetition_penalty(1.0);
+    /// ```
     pub fn repetition_penalty(self, penalty: f64) -> Request {
         self.number("repetition_penalty", penalty)
     }
 
     /// Whether tokens are chosen at random; without, the likeliest is taken. Defaults to true.
     /// [Classic servers](Request#parameters) only.
+    ///
+    /// ```
+    /// # use h2o_chat::Request;
+    /// let request = Request::new("Why is the sky blue?").do_sample(false);
+    /// ```
     pub fn do_sample(self, sample: bool) -> Request {
         self.param("do_sample", sample)
     }
 
     /// The seed of the random choice, for a reply that can be had again. Not sent by default.
     /// [Classic servers](Request#parameters) only.
+    ///
+    /// ```
+    /// # use h2o_chat::Request;
+    /// let request = Request::new("Why is the sky blue?").seed(42);
+    /// ```
     pub fn seed(self, seed: u64) -> Request {
         self.param("seed", seed)
     }
 
     /// Texts at which the reply ends; the server takes four at the most. Not sent by default.
     /// [Classic servers](Request#parameters) only.
+    ///
+    /// ```
+    /// # use h2o_chat::Request;
+    /// let request = Request::new("Why is the sky blue?").stop_sequences(["\n\n", "User:"]);
+    /// ```
     pub fn stop_sequences(self, texts: impl IntoIterator<Item = impl Into<String>>) -> Request {
         let texts: Vec<String> = texts.into_iter().map(Into::into).collect();
         self.param("stop", texts)
@@ -229,6 +339,11 @@ impl Request {
 
     /// Whether the end of the reply comes with [`Details`](crate::Details). Not sent by default.
     /// [Classic servers](Request#parameters) only.
+    ///
+    /// ```
+    /// # use h2o_chat::Request;
+    /// let request = Request::new("Why is the sky blue?").details(true);
+    /// ```
     pub fn details(self, details: bool) -> Request {
         self.param("details", details)
     }
@@ -237,6 +352,11 @@ impl Request {
     /// [Classic servers](Request#parameters) only.
     ///
     /// A number that is not finite cannot be said in JSON: it arrives here as `null`.
+    ///
+    /// ```
+    /// # use h2o_chat::Request;
+    /// let request = Request::new("Why is the sky blue?").param("typical_p", 0.9);
+    /// ```
     pub fn param(mut self, name: impl Into<String>, value: impl Into<Value>) -> Request {
         let name = name.into();
         self.not_finite.remove(&name);
@@ -246,12 +366,25 @@ impl Request {
 
     /// How long the whole call may take, from its beginning to the last token. Defaults to the client's
     /// deadline, which is none unless it was set; [`Duration::MAX`] is none.
+    ///
+    /// ```
+    /// # use h2o_chat::Request;
+    /// use std::time::Duration;
+    ///
+    /// let request = Request::new("Why is the sky blue?").deadline(Duration::from_secs(60));
+    /// ```
     pub fn deadline(mut self, deadline: Duration) -> Request {
         self.deadline = Some(deadline);
         self
     }
 
     /// Lets this flag end the call, from any thread.
+    ///
+    /// ```
+    /// # use h2o_chat::Request;
+    /// let stop = h2o_chat::Stop::default();
+    /// let request = Request::new("Why is the sky blue?").stop(&stop);
+    /// ```
     pub fn stop(mut self, stop: &Stop) -> Request {
         self.stop = Some(stop.clone());
         self

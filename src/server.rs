@@ -5,6 +5,12 @@ use std::fmt;
 use crate::http::one_line;
 
 /// What a server speaks, by its age.
+///
+/// ```no_run
+/// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
+/// println!("a {} server", client.check()?.protocol);
+/// # Ok::<(), h2o_chat::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Protocol {
@@ -24,6 +30,14 @@ impl fmt::Display for Protocol {
 }
 
 /// A model that a server offers.
+///
+/// ```no_run
+/// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
+/// for model in client.models()? {
+///     println!("{} {}", model.id, model.description.unwrap_or_default());
+/// }
+/// # Ok::<(), h2o_chat::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Model {
@@ -36,6 +50,14 @@ pub struct Model {
 }
 
 /// A conversation that is on the server: see [`Client::conversations`](crate::Client::conversations).
+///
+/// ```no_run
+/// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
+/// for conversation in client.conversations()? {
+///     println!("{} {}", conversation.id, conversation.title);
+/// }
+/// # Ok::<(), h2o_chat::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Summary {
@@ -48,6 +70,14 @@ pub struct Summary {
 }
 
 /// What [`Client::check`](crate::Client::check) found out. `Display` says it in plain sentences.
+///
+/// ```no_run
+/// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
+/// let info = client.check()?;
+/// println!("{info}");
+/// assert!(info.models.iter().any(|model| model.id == info.model));
+/// # Ok::<(), h2o_chat::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ServerInfo {

@@ -34,11 +34,29 @@ pub struct Stop(Arc<AtomicBool>);
 
 impl Stop {
     /// Ends the calls that were given this flag, now and later.
+    ///
+    /// ```
+    /// use h2o_chat::{Client, ErrorKind, Request, Stop};
+    ///
+    /// let stop = Stop::default();
+    /// stop.stop();
+    /// let client = Client::new("http://127.0.0.1:3000")?;
+    /// let error = client.ask(Request::new("Count to a million.").stop(&stop)).unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::Stopped);
+    /// # Ok::<(), h2o_chat::Error>(())
+    /// ```
     pub fn stop(&self) {
         self.0.store(true, Ordering::Release);
     }
 
     /// Whether [`stop`](Stop::stop) was called, or the flag set that this was made of.
+    ///
+    /// ```
+    /// let stop = h2o_chat::Stop::default();
+    /// let same = stop.clone();
+    /// stop.stop();
+    /// assert!(same.is_stopped());
+    /// ```
     #[must_use]
     pub fn is_stopped(&self) -> bool {
         self.0.load(Ordering::Acquire)

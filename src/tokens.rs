@@ -106,6 +106,14 @@ impl Tokens<'static> {
     /// # Ok::<(), h2o_chat::Error>(())
     /// ```
     ///
+    /// ```no_run
+    /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
+    /// let mut tokens = client.generate("Count to a million.")?;
+    /// let first = tokens.next().transpose()?;
+    /// tokens.delete()?;
+    /// # Ok::<(), h2o_chat::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// As [`Conversation::delete`].
     pub fn delete(mut self) -> Result<()> {
@@ -123,6 +131,15 @@ impl Tokens<'static> {
     /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
     /// let mut chat = client.conversation()?;
     /// let kept = chat.send("Name a prime.")?.keep();
+    /// # Ok::<(), h2o_chat::Error>(())
+    /// ```
+    ///
+    /// ```no_run
+    /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
+    /// let mut tokens = client.generate("Count to a million.")?;
+    /// let first = tokens.next().transpose()?;
+    /// let mut chat = tokens.keep();
+    /// println!("{}", chat.ask("Why did you stop?")?);
     /// # Ok::<(), h2o_chat::Error>(())
     /// ```
     pub fn keep(mut self) -> Conversation {
@@ -152,6 +169,16 @@ impl<'c> Tokens<'c> {
 impl Tokens<'_> {
     /// Ends the reply where it is, as dropping does, but shows what goes wrong in it.
     ///
+    /// ```no_run
+    /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
+    /// let mut chat = client.conversation()?;
+    /// let mut tokens = chat.send("Count to a million.")?;
+    /// let first = tokens.next().transpose()?;
+    /// tokens.cancel()?;
+    /// println!("{}", chat.ask("Why did you stop?")?);
+    /// # Ok::<(), h2o_chat::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// Of a turn, if the generation could not be stopped. Of any other reply, if its conversation could not be deleted.
     pub fn cancel(mut self) -> Result<()> {
@@ -159,6 +186,14 @@ impl Tokens<'_> {
     }
 
     /// The rest of the reply as one text, of 8 MiB at the most.
+    ///
+    /// ```no_run
+    /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
+    /// # let mut tokens = client.generate("Why is the sky blue?")?;
+    /// let first = tokens.next().transpose()?;
+    /// let rest = tokens.text()?;
+    /// # Ok::<(), h2o_chat::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As the iterator, with the text so far in [`Error::received`]. A failed deletion is no error here, since
@@ -168,6 +203,15 @@ impl Tokens<'_> {
     }
 
     /// The rest of the reply as one text, and its end.
+    ///
+    /// ```no_run
+    /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
+    /// use h2o_chat::Request;
+    ///
+    /// let reply = client.generate(Request::new("Name a prime.").details(true))?.reply()?;
+    /// println!("{} {:?}", reply.text, reply.end.details);
+    /// # Ok::<(), h2o_chat::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As [`text`](Tokens::text); and if the reply was read before to an end that was no good one.
@@ -197,6 +241,13 @@ impl Tokens<'_> {
 
     /// Writes the rest of the reply, token by token as it arrives, each flushed.
     ///
+    /// ```no_run
+    /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
+    /// # let mut tokens = client.generate("Why is the sky blue?")?;
+    /// tokens.write_to(std::io::stdout())?;
+    /// # Ok::<(), h2o_chat::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// As the iterator, a failed deletion included: the whole text has been written then. And with
     /// [`ErrorKind::Output`] if the writer fails, whose error is the source; the reply ends there, stopped and
@@ -215,12 +266,27 @@ impl Tokens<'_> {
     }
 
     /// What the server said at the end; none before that, and none after an error in the reply.
+    ///
+    /// ```no_run
+    /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
+    /// # let mut tokens = client.generate("Why is the sky blue?")?;
+    /// tokens.write_to(std::io::stdout())?;
+    /// let details = tokens.end().and_then(|end| end.details.as_ref());
+    /// # Ok::<(), h2o_chat::Error>(())
+    /// ```
     #[must_use]
     pub fn end(&self) -> Option<&End> {
         self.end.as_deref()
     }
 
     /// The id of the conversation.
+    ///
+    /// ```no_run
+    /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
+    /// # let tokens = client.generate("Why is the sky blue?")?;
+    /// println!("conversation {}", tokens.conversation_id());
+    /// # Ok::<(), h2o_chat::Error>(())
+    /// ```
     #[must_use]
     pub fn conversation_id(&self) -> &str {
         self.conversation.id()

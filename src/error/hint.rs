@@ -9,7 +9,8 @@ pub(crate) const DEAD_PROXY: &str = "Nobody answers at the proxy: is it running,
                         was named or, if none was, the environment's.";
 
 const NOT_SECURE: &str = "The system does not trust this server's certificate, or the server does not speak https. A \
-                          certificate of one's own can be named in SSL_CERT_FILE.";
+                          certificate of one's own can be given to `ClientBuilder::authorities`, or be named in \
+                          SSL_CERT_FILE.";
 
 const PROXY: &str = "The proxy is the matter, not the server behind it.";
 
@@ -41,6 +42,14 @@ const NO_CHAT: &str = "This does not look like a chat-ui server.";
 
 impl Error {
     /// What can be done about it, in a plain sentence, where there is something to say.
+    ///
+    /// ```no_run
+    /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
+    /// if let Err(error) = client.ask("Why is the sky blue?") {
+    ///     println!("{error}. {}", error.hint().unwrap_or_default());
+    /// }
+    /// # Ok::<(), h2o_chat::Error>(())
+    /// ```
     #[must_use]
     pub fn hint(&self) -> Option<&'static str> {
         self.0.hint.or_else(|| match self.0.kind {

@@ -11,6 +11,15 @@ use crate::error::{Error, Result};
 ///
 /// Every connection goes through it as a tunnel, with `http://` targets too. `Debug` shows no user and no
 /// password.
+///
+/// ```
+/// use h2o_chat::{Client, Proxy};
+///
+/// let client = Client::builder("https://chat.example.org")
+///     .proxy(Proxy::url("http://user:password@127.0.0.1:3128"))
+///     .build()?;
+/// # Ok::<(), h2o_chat::Error>(())
+/// ```
 #[derive(Clone)]
 pub struct Proxy(Choice);
 
@@ -25,12 +34,28 @@ impl Proxy {
     /// The proxy that the environment names, if it does: the first usable of `ALL_PROXY`, `HTTPS_PROXY` and
     /// `HTTP_PROXY`, in capitals or small letters, but for hosts in `NO_PROXY`. Never used for a server on
     /// the loopback interface. This is the default.
+    ///
+    /// ```
+    /// # use h2o_chat::Client;
+    /// let client = Client::builder("https://chat.example.org")
+    ///     .proxy(h2o_chat::Proxy::env())
+    ///     .build()?;
+    /// # Ok::<(), h2o_chat::Error>(())
+    /// ```
     #[must_use]
     pub fn env() -> Proxy {
         Proxy(Choice::Env)
     }
 
     /// No proxy, whatever the environment says.
+    ///
+    /// ```
+    /// # use h2o_chat::Client;
+    /// let client = Client::builder("https://chat.example.org")
+    ///     .proxy(h2o_chat::Proxy::none())
+    ///     .build()?;
+    /// # Ok::<(), h2o_chat::Error>(())
+    /// ```
     #[must_use]
     pub fn none() -> Proxy {
         Proxy(Choice::None)
@@ -39,6 +64,14 @@ impl Proxy {
     /// This proxy: `http://host:port`, `socks5://host:port`, `socks5h://host:port` or a bare `host:port`,
     /// which is `http`; with `user:password@` before the host if it asks for them. With `socks5` names are
     /// looked up here, with the others by the proxy.
+    ///
+    /// ```
+    /// # use h2o_chat::Client;
+    /// let client = Client::builder("https://chat.example.org")
+    ///     .proxy(h2o_chat::Proxy::url("socks5h://127.0.0.1:1080"))
+    ///     .build()?;
+    /// # Ok::<(), h2o_chat::Error>(())
+    /// ```
     pub fn url(url: impl Into<String>) -> Proxy {
         Proxy(Choice::Url(url.into()))
     }

@@ -31,6 +31,10 @@ impl Session {
     }
 
     /// The id of the session.
+    ///
+    /// ```
+    /// assert_eq!(h2o_chat::Session::from("my-session").as_str(), "my-session");
+    /// ```
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
