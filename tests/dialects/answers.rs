@@ -5,7 +5,7 @@ use std::time::Duration;
 use h2o_chat::{ErrorKind, Step};
 
 use crate::stand_in::Dialect;
-use crate::table::{ALL, GREETING, Kind, STOP, assert_nothing_left, client, count};
+use crate::table::{ALL, GREETING, Kind, STOP, assert_nothing_left, client, count, each};
 
 use ErrorKind::{Generation, Status, Truncated};
 use Outcome::{Fails, Whole};
@@ -127,15 +127,15 @@ const ROWS: &[Row] = &[
 
 #[test]
 fn whatever_becomes_of_a_prompt_is_told_for_what_it_is_and_leaves_nothing_behind() {
-    for (prompt, outcomes) in ROWS {
-        for kind in ALL {
+    each(ALL, |kind| {
+        for (prompt, outcomes) in ROWS {
             let context = format!("{prompt} {:?}", kind.dialect);
             let columns = COLUMNS.into_iter().zip(outcomes);
             for (_, expected) in columns.filter(|(dialect, _)| *dialect == kind.dialect) {
                 assert_outcome(kind, prompt, *expected, &context);
             }
         }
-    }
+    });
 }
 
 fn assert_outcome(kind: Kind, prompt: &str, expected: Outcome, context: &str) {
@@ -175,11 +175,11 @@ fn assert_outcome(kind: Kind, prompt: &str, expected: Outcome, context: &str) {
 
 #[test]
 fn a_refusal_of_the_chat_server_itself_may_ask_for_a_wait() {
-    for kind in ALL {
+    each(ALL, |kind| {
         let server = kind.start();
         let error = client(&server).ask("/429").unwrap_err();
         // Inside a reply there is no place for it.
         let expected = kind.is_classic().then_some(Duration::from_secs(7));
         assert_eq!(error.retry_after(), expected, "{kind:?}");
-    }
+    });
 }

@@ -8,12 +8,12 @@ use serde_json::json;
 use crate::stand_in::{self, Builder, Dialect, Plan, Reaction, StandIn};
 use crate::table::{
     ALL, CLASSIC, CURRENT, FORM, GREETING, JSON, Kind, MESSAGE, NEWEST, SETTINGS,
-    assert_nothing_left, client, count, other_client, paths,
+    assert_nothing_left, client, count, each, other_client, paths,
 };
 
 #[test]
 fn a_generation_that_is_named_is_not_found_out() {
-    for kind in ALL {
+    each(ALL, |kind| {
         let server = kind.start();
         let builder = Client::builder(&server.url()).protocol(kind.protocol);
         let client = builder.build().unwrap();
@@ -28,12 +28,12 @@ fn a_generation_that_is_named_is_not_found_out() {
         let asked = server.counts().requests - before;
         let expected = kind.cold.len() - if kind.is_classic() { 0 } else { 2 };
         assert_eq!(asked, expected, "{kind:?}");
-    }
+    });
 }
 
 #[test]
 fn whatever_is_asked_first_finds_it_out() {
-    for kind in ALL {
+    each(ALL, |kind| {
         let server = kind.start();
         let keeper = client(&server);
         let id = keeper.conversation().unwrap().keep();
@@ -48,12 +48,12 @@ fn whatever_is_asked_first_finds_it_out() {
         assert_eq!(fresh().check().unwrap().protocol, kind.protocol);
         fresh().delete(&id).unwrap();
         assert_nothing_left(&server);
-    }
+    });
 }
 
 #[test]
 fn an_origin_is_told_where_it_is_wanted_and_never_to_a_classic_server() {
-    for kind in ALL {
+    each(ALL, |kind| {
         let server = kind.builder().base_path("/chat").start();
         let url = server.url().replace("http://", "http://user:secret@");
         let client = Client::builder(&format!("{url}/")).build().unwrap();
@@ -78,7 +78,7 @@ fn an_origin_is_told_where_it_is_wanted_and_never_to_a_classic_server() {
             assert_eq!(authorization, Some("Basic dXNlcjpzZWNyZXQ="));
         }
         assert_nothing_left(&server);
-    }
+    });
 }
 
 #[test]
@@ -111,7 +111,7 @@ fn a_server_that_nobody_speaks_to_is_refused_before_anything_is_begun() {
 
 #[test]
 fn a_server_that_takes_itself_for_an_https_one_is_humoured() {
-    for kind in ALL {
+    each(ALL, |kind| {
         let server = kind.builder().https_referer().start();
         let client = client(&server);
         for _ in 0..2 {
@@ -121,7 +121,7 @@ fn a_server_that_takes_itself_for_an_https_one_is_humoured() {
         assert_eq!(count(&server, SETTINGS), 1 + usize::from(tells), "{kind:?}");
         let expects_https = client.check().unwrap().expects_https;
         assert_eq!(expects_https, tells, "{kind:?}");
-    }
+    });
 }
 
 /// Of an API that is switched off nothing shows which of the two ways a message is taken.
@@ -150,7 +150,7 @@ fn where_it_does_not_show_how_a_message_is_taken_both_ways_are_tried_once() {
 
 #[test]
 fn a_message_that_is_refused_both_ways_has_the_first_refusal() {
-    for kind in CURRENT {
+    each(CURRENT, |kind| {
         let tries = AtomicUsize::new(0);
         let intercept = move |request: &stand_in::Request| {
             let is_message = request.method == "POST" && request.path.starts_with("/conversation/");
@@ -166,12 +166,12 @@ fn a_message_that_is_refused_both_ways_has_the_first_refusal() {
         assert_eq!(error.server_message(), Some("reason0"), "{kind:?} {error}");
         assert_eq!(count(&server, MESSAGE), 2, "{kind:?}");
         assert_nothing_left(&server);
-    }
+    });
 }
 
 #[test]
 fn a_server_that_took_a_message_is_not_asked_another_way_when_it_refuses_one() {
-    for kind in CURRENT {
+    each(CURRENT, |kind| {
         let plan = |prompt: &str| match prompt {
             "refused" => Plan::Refusal {
                 status: 500,
@@ -186,7 +186,7 @@ fn a_server_that_took_a_message_is_not_asked_another_way_when_it_refuses_one() {
         assert_eq!(error.status(), Some(500), "{kind:?} {error}");
         assert_eq!(count(&server, MESSAGE), 2, "{kind:?}");
         assert_eq!(chat.ask("hello").unwrap(), GREETING, "{kind:?}");
-    }
+    });
 }
 
 #[test]
@@ -217,7 +217,7 @@ fn the_welcome_modal_is_accepted_once_where_there_is_one() {
 
 #[test]
 fn where_users_have_to_log_in_that_is_what_the_error_says() {
-    for kind in ALL {
+    each(ALL, |kind| {
         let server = kind.builder().requires_login().start();
         let errors = [
             client(&server).ask("hello").unwrap_err(),
@@ -234,12 +234,12 @@ fn where_users_have_to_log_in_that_is_what_the_error_says() {
             assert!(!error.maybe_undeleted(), "{kind:?} {error}");
         }
         assert_eq!(server.counts().created, 0, "{kind:?}");
-    }
+    });
 }
 
 #[test]
 fn who_does_not_want_to_share_says_so_once() {
-    for kind in CURRENT {
+    each(CURRENT, |kind| {
         let server = kind.start();
         let builder = Client::builder(&server.url()).share_with_model_authors(false);
         let client = builder.build().unwrap();
@@ -254,7 +254,7 @@ fn who_does_not_want_to_share_says_so_once() {
         assert_eq!(shared, [json!(null), json!(false)], "{kind:?}");
         let at = |wanted: &str| paths(&server).iter().rposition(|path| path == wanted);
         assert!(at(SETTINGS) < at("POST /conversation"), "{kind:?}");
-    }
+    });
 }
 
 #[test]

@@ -6,7 +6,7 @@ use h2o_chat::{Client, Conversation, ErrorKind, Step};
 
 use crate::stand_in::{Act, Plan, StandIn};
 use crate::table::{
-    ALL, CLASSIC, CURRENT, FORM, GREETING, JSON, Kind, NEWER, NEWEST, STOP, client, count,
+    ALL, CLASSIC, CURRENT, FORM, GREETING, JSON, Kind, NEWER, NEWEST, STOP, client, count, each,
 };
 
 /// For how long the newest servers apply a stop to the next message when nothing was running.
@@ -20,7 +20,7 @@ fn interrupt(chat: &mut Conversation, prompt: &str) {
 
 #[test]
 fn two_interruptions_within_five_seconds_leave_the_conversation_usable() {
-    for kind in [CLASSIC, JSON, NEWER, NEWEST] {
+    each([CLASSIC, JSON, NEWER, NEWEST], |kind| {
         let server = kind.start();
         let mut chat = client(&server).conversation().unwrap();
         let start = Instant::now();
@@ -33,7 +33,7 @@ fn two_interruptions_within_five_seconds_leave_the_conversation_usable() {
         assert_eq!(chat.messages().unwrap().len(), 6, "{kind:?}");
         let prompt = server.model_prompts().pop().unwrap();
         assert!(prompt.contains(" s0"), "{kind:?} {prompt}");
-    }
+    });
 }
 
 #[test]
@@ -60,7 +60,7 @@ fn stop_too_late(server: &StandIn, chat: &mut Conversation) -> Instant {
 
 #[test]
 fn a_stop_that_came_too_late_is_waited_out_where_it_would_cut_the_next_reply() {
-    for kind in ALL {
+    each(ALL, |kind| {
         let server = kind.start();
         let mut chat = client(&server).conversation().unwrap();
         let stopped = stop_too_late(&server, &mut chat);
@@ -68,7 +68,7 @@ fn a_stop_that_came_too_late_is_waited_out_where_it_would_cut_the_next_reply() {
         let has_waited = stopped.elapsed() >= Duration::from_millis(4800);
         assert_eq!(has_waited, kind.dialect == NEWEST.dialect, "{kind:?}");
         assert_eq!(count(&server, STOP), 1, "{kind:?}");
-    }
+    });
 }
 
 #[test]
@@ -95,7 +95,7 @@ fn stopped_from_elsewhere(kind: Kind) -> StandIn {
 
 #[test]
 fn a_reply_that_somebody_else_has_stopped_is_truncated_and_is_not_stopped_again() {
-    for kind in CURRENT {
+    each(CURRENT, |kind| {
         let server = stopped_from_elsewhere(kind);
         let mut chat = client(&server).conversation().unwrap();
         let error = chat.ask("interrupted").unwrap_err();
@@ -107,12 +107,12 @@ fn a_reply_that_somebody_else_has_stopped_is_truncated_and_is_not_stopped_again(
         assert!(error.to_string().contains("interrupted"), "{error}");
         assert_eq!(count(&server, STOP), 0, "{kind:?}");
         assert_eq!(chat.ask("hello").unwrap(), GREETING, "{kind:?}");
-    }
+    });
 }
 
 #[test]
 fn a_message_that_was_never_sent_is_not_stopped() {
-    for kind in CURRENT {
+    each(CURRENT, |kind| {
         let server = kind.builder().intercept(crate::trials::deaf_to_history);
         let server = server.start();
         let builder = Client::builder(&server.url()).retries(0);
@@ -125,5 +125,5 @@ fn a_message_that_was_never_sent_is_not_stopped() {
         let error = error.unwrap_err();
         assert_eq!(error.step(), Step::History, "{kind:?} {error}");
         assert_eq!(count(&server, STOP), 0, "{kind:?}");
-    }
+    });
 }

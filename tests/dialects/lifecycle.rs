@@ -6,13 +6,13 @@ use h2o_chat::{Event, Message, Request, Tokens};
 
 use crate::stand_in::{Act, Plan, StandIn};
 use crate::table::{
-    ALL, CURRENT, GREETING, Kind, NEWEST, STOP, assert_nothing_left, client, messages,
+    ALL, CURRENT, GREETING, Kind, NEWEST, STOP, assert_nothing_left, client, each, messages,
     other_client, paths,
 };
 
 #[test]
 fn a_reply_costs_these_requests_and_the_next_one_fewer_all_on_one_connection() {
-    for kind in ALL {
+    each(ALL, |kind| {
         let server = kind.start();
         let client = client(&server);
         for turn in 0..2 {
@@ -27,7 +27,7 @@ fn a_reply_costs_these_requests_and_the_next_one_fewer_all_on_one_connection() {
             (1, 0, 0),
             "{kind:?}"
         );
-    }
+    });
 }
 
 /// The last two requests have to be a stop and a deletion.
@@ -58,7 +58,7 @@ fn an_early_end_stops_then_deletes() {
             catch_unwind(AssertUnwindSafe(panicking)).unwrap_err();
         },
     ];
-    for kind in ALL {
+    each(ALL, |kind| {
         for end in ends {
             let server = kind.start();
             let mut tokens = client(&server).generate("/slow").unwrap();
@@ -66,12 +66,12 @@ fn an_early_end_stops_then_deletes() {
             end(tokens);
             assert_stopped_then_deleted(kind, &server);
         }
-    }
+    });
 }
 
 #[test]
 fn a_reply_that_is_kept_is_stopped_and_taken_up_by_another_client_of_the_session() {
-    for kind in ALL {
+    each(ALL, |kind| {
         let server = kind.start();
         let first = client(&server);
         let mut tokens = first.generate("/slow").unwrap();
@@ -89,12 +89,12 @@ fn a_reply_that_is_kept_is_stopped_and_taken_up_by_another_client_of_the_session
         third.delete(&id).unwrap();
         third.delete(&id).unwrap();
         assert_eq!(server.conversations(), [""; 0], "{kind:?}");
-    }
+    });
 }
 
 #[test]
 fn parameters_go_to_classic_servers_only() {
-    for kind in ALL {
+    each(ALL, |kind| {
         let server = kind.start();
         let request = Request::new("/count 1").temperature(0.9).details(true);
         let mut tokens = client(&server).generate(request).unwrap();
@@ -105,12 +105,12 @@ fn parameters_go_to_classic_servers_only() {
         let temperature = sent["parameters"]["temperature"].as_f64();
         let expected = kind.is_classic().then_some(0.9);
         assert_eq!(temperature, expected, "{kind:?}: {sent}");
-    }
+    });
 }
 
 #[test]
 fn the_whole_text_is_at_the_end_and_its_tokens_have_no_padding() {
-    for kind in ALL {
+    each(ALL, |kind| {
         let server = kind.start();
         let reply = client(&server).generate("/emoji").unwrap().reply().unwrap();
         let whole = reply.end.text.trim_end();
@@ -122,12 +122,12 @@ fn the_whole_text_is_at_the_end_and_its_tokens_have_no_padding() {
             .map(Result::unwrap)
             .collect();
         assert_eq!(tokens[..2], [" Hi", " there"], "{kind:?}");
-    }
+    });
 }
 
 #[test]
 fn the_title_is_an_event_of_the_first_turn() {
-    for kind in ALL {
+    each(ALL, |kind| {
         let server = kind.start();
         let mut chat = client(&server).conversation().unwrap();
         for expected in [kind.title, None] {
@@ -141,16 +141,16 @@ fn the_title_is_an_event_of_the_first_turn() {
             assert_eq!(titles.first().map(String::as_str), expected, "{kind:?}");
             assert!(titles.len() < 2, "{kind:?}");
         }
-    }
+    });
 }
 
 #[test]
 fn thoughts_are_text_or_events_as_the_server_has_them() {
-    for kind in ALL {
+    each(ALL, |kind| {
         let server = kind.start();
         let text = client(&server).ask("/reasoning").unwrap();
         assert_eq!(text, "<think>Let me think.</think>The answer is 42.");
-    }
+    });
     let lines = [
         r#"{"type":"reasoning","subtype":"status","status":"Thinking"}"#,
         r#"{"type":"reasoning","subtype":"stream","token":"Hm."}"#,
@@ -164,7 +164,7 @@ fn thoughts_are_text_or_events_as_the_server_has_them() {
         };
         Plan::acts(lines).then(reply)
     };
-    for kind in CURRENT {
+    each(CURRENT, |kind| {
         let server = kind.builder().plan(said).start();
         assert_eq!(client(&server).ask("hello").unwrap(), "42", "{kind:?}");
         let mut tokens = client(&server).generate("hello").unwrap();
@@ -175,7 +175,7 @@ fn thoughts_are_text_or_events_as_the_server_has_them() {
             }
         }
         assert_eq!(thoughts, ["Thinking", "Hm."], "{kind:?}");
-    }
+    });
 }
 
 #[test]

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use h2o_chat::{Client, Error, ErrorKind, Limit, Request, Step, Stop};
 
-use crate::stand_in::{self, Act, Counts, Plan, Reaction, StandIn};
+use crate::stand_in::{self, Act, Counts, Dialect, Plan, Reaction, StandIn};
 use crate::table::{
-    CLASSIC, CURRENT, FORM, JSON, Kind, NEWEST, STOP, assert_nothing_left, client, count,
+    CLASSIC, CURRENT, FORM, JSON, Kind, NEWEST, STOP, assert_nothing_left, client, count, each,
 };
 
 /// With a silence of one second and a stall of two.
@@ -43,24 +43,27 @@ fn a_model_that_says_nothing_is_silent_or_stalls_as_its_server_has_it() {
         } else {
             Step::Reply
         };
-        assert_cut(CLASSIC, prompt, Limit::Silence, before);
-        assert_cut(JSON, prompt, Limit::Silence, Step::Reply);
-        // Lines that say nothing but that the server is there.
-        assert_cut(FORM, prompt, Limit::Stall, Step::Reply);
-        assert_cut(NEWEST, prompt, Limit::Stall, Step::Reply);
+        each([CLASSIC, JSON, FORM, NEWEST], |kind| {
+            match kind.dialect {
+                Dialect::Classic => assert_cut(kind, prompt, Limit::Silence, before),
+                Dialect::Json => assert_cut(kind, prompt, Limit::Silence, Step::Reply),
+                // Lines that say nothing but that the server is there.
+                _ => assert_cut(kind, prompt, Limit::Stall, Step::Reply),
+            }
+        });
     }
 }
 
 #[test]
 fn a_deadline_ends_a_reply_in_the_middle() {
-    for kind in CURRENT {
+    each(CURRENT, |kind| {
         let server = kind.start();
         let request = Request::new("/slow").deadline(Duration::from_millis(500));
         let error = client(&server).ask(request).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Timeout(Limit::Deadline), "{error}");
         assert_eq!(server.counts().conversations, 0, "{kind:?}");
         assert_eq!(count(&server, STOP), 1, "{kind:?}");
-    }
+    });
 }
 
 /// What a stop does that comes when the message has been sent or, in the reply, when that has begun.
@@ -141,10 +144,10 @@ fn what_is_no_line_of_a_reply_is_an_error_and_stops_the_generation() {
 fn a_reply_may_be_longer_than_the_longest_line_of_a_short_one() {
     // The last line repeats the whole text, and each of these characters takes six bytes there.
     let tokens = || (0..20).map(|_| "\u{1}".repeat(100_000));
-    for kind in CURRENT {
+    each(CURRENT, |kind| {
         let server = kind.builder().plan(move |_| Plan::tokens(tokens())).start();
         let reply = client(&server).generate("hello").unwrap().reply().unwrap();
         assert_eq!(reply.text.len(), 2_000_000, "{kind:?}");
         assert_eq!(reply.text, reply.end.text, "{kind:?}");
-    }
+    });
 }

@@ -3,11 +3,11 @@
 use h2o_chat::{Client, DEFAULT_MODEL, Error, ErrorKind, Message, Request};
 
 use crate::stand_in::StandIn;
-use crate::table::{ALL, CURRENT, GREETING, assert_nothing_left, client};
+use crate::table::{ALL, CURRENT, GREETING, assert_nothing_left, client, each};
 
 #[test]
 fn models_and_conversations_are_listed() {
-    for kind in ALL {
+    each(ALL, |kind| {
         let server = kind.start();
         let client = client(&server);
         let models = client.models().unwrap();
@@ -37,12 +37,12 @@ fn models_and_conversations_are_listed() {
         let stranger = crate::table::client(&server);
         assert_eq!(stranger.conversations().unwrap(), [], "{kind:?}");
         assert_eq!(server.counts().pages, 0, "{kind:?}");
-    }
+    });
 }
 
 #[test]
 fn a_server_is_told_in_plain_sentences() {
-    for kind in ALL {
+    each(ALL, |kind| {
         let server = kind.start();
         let info = client(&server).check().unwrap();
         assert_eq!(info.protocol, kind.protocol);
@@ -53,12 +53,12 @@ fn a_server_is_told_in_plain_sentences() {
         );
         assert_eq!(info.to_string(), expected);
         assert_eq!(server.counts().created, 0, "{kind:?}");
-    }
+    });
 }
 
 #[test]
 fn without_a_named_model_the_servers_first_is_asked() {
-    for kind in ALL {
+    each(ALL, |kind| {
         let server = kind.builder().models(&["first/model", "second/model"]);
         let server = server.start();
         let client = client(&server);
@@ -72,12 +72,12 @@ fn without_a_named_model_the_servers_first_is_asked() {
             .collect();
         assert_eq!(models, ["first/model", "first/model"], "{kind:?}");
         assert_eq!(client.check().unwrap().model, "first/model", "{kind:?}");
-    }
+    });
 }
 
 #[test]
 fn a_named_model_is_never_replaced_and_the_error_has_the_list() {
-    for kind in ALL {
+    each(ALL, |kind| {
         let server = kind.builder().models(&["first/model", "second/model"]);
         let server = server.start();
         let builder = Client::builder(&server.url()).model("no/model");
@@ -99,12 +99,12 @@ fn a_named_model_is_never_replaced_and_the_error_has_the_list() {
         assert_eq!(server.counts().created, 0, "{kind:?}");
         let known = Request::new("/count 1").model("second/model");
         client(&server).ask(known).unwrap();
-    }
+    });
 }
 
 #[test]
 fn where_the_api_is_switched_off_the_pages_tell_the_same() {
-    for kind in CURRENT {
+    each(CURRENT, |kind| {
         let server = kind.builder().api_disabled().start();
         let client = client(&server);
         assert_eq!(client.models().unwrap().len(), 2, "{kind:?}");
@@ -123,7 +123,7 @@ fn where_the_api_is_switched_off_the_pages_tell_the_same() {
         assert_eq!(client.ask("hello").unwrap(), GREETING, "{kind:?}");
         assert_nothing_left(&server);
         assert_eq!(server.counts().pages, 0, "{kind:?}");
-    }
+    });
 }
 
 /// The body of a success that is not what was asked for.
@@ -160,7 +160,7 @@ fn a_list_that_cannot_be_read_is_an_error() {
 #[test]
 fn conversations_are_listed_page_by_page_to_the_last() {
     const MANY: usize = 65;
-    for kind in ALL {
+    each(ALL, |kind| {
         let server = kind.start();
         let client = client(&server);
         let kept = (0..MANY).map(|_| client.conversation().unwrap().keep());
@@ -170,5 +170,5 @@ fn conversations_are_listed_page_by_page_to_the_last() {
         kept.sort();
         listed.sort();
         assert_eq!(listed, kept, "{kind:?}");
-    }
+    });
 }

@@ -4,7 +4,7 @@
 use h2o_chat::{Message, Request};
 
 use crate::stand_in::StandIn;
-use crate::table::{ALL, GREETING, Kind, client};
+use crate::table::{ALL, GREETING, Kind, client, each};
 
 /// What the server was told when the conversation was opened.
 fn preprompt(server: &StandIn) -> Option<String> {
@@ -30,7 +30,7 @@ fn assert_told(kind: Kind, server: &StandIn, classic: &str, current: &str) {
 #[test]
 fn a_request_that_begins_with_a_system_message_has_one() {
     let (system, hi) = (Message::system("Be brief."), Message::user("Hi"));
-    for kind in ALL {
+    each(ALL, |kind| {
         let server = kind.start();
         client(&server).ask([system.clone(), hi.clone()]).unwrap();
         let classic = "System: Be brief.\nUser: Hi\nAssistant:";
@@ -43,12 +43,12 @@ fn a_request_that_begins_with_a_system_message_has_one() {
         let rest = "User: Hi\nAssistant: Hey\nUser: Bye\nAssistant:";
         let classic = format!("System: Be brief.\n{rest}");
         assert_told(kind, &server, &classic, rest);
-    }
+    });
 }
 
 #[test]
 fn a_conversation_has_one_of_its_own() {
-    for kind in ALL {
+    each(ALL, |kind| {
         let server = kind.start();
         let builder = client(&server).conversation_builder().model("other/model");
         let mut chat = builder.system("Be brief.").open().unwrap();
@@ -60,12 +60,12 @@ fn a_conversation_has_one_of_its_own() {
         let mut opening = opening.filter(|request| request.path == "/conversation");
         let model = opening.next().unwrap().json()["model"].clone();
         assert_eq!(model, "other/model", "{kind:?}");
-    }
+    });
 }
 
 #[test]
 fn a_reply_that_is_kept_can_be_had_again_with_it() {
-    for kind in ALL {
+    each(ALL, |kind| {
         let server = kind.start();
         let request = [Message::system("Be brief."), Message::user("Hi")];
         let mut tokens = client(&server).generate(request).unwrap();
@@ -75,5 +75,5 @@ fn a_reply_that_is_kept_can_be_had_again_with_it() {
         let classic = "System: Be brief.\nUser: Hi\nAssistant:";
         assert_told(kind, &server, classic, "Hi");
         assert_eq!(chat.messages().unwrap().len(), 2, "{kind:?}");
-    }
+    });
 }

@@ -1,6 +1,8 @@
 //! The servers that are spoken to, and in what they differ for a client.
 #![allow(dead_code, reason = "each test uses its own part")]
 
+use std::thread;
+
 use h2o_chat::{Client, Protocol};
 use serde_json::Value;
 
@@ -92,6 +94,16 @@ pub const NEWER: Kind = Kind {
 
 pub const ALL: [Kind; 5] = [CLASSIC, JSON, FORM, NEWER, NEWEST];
 pub const CURRENT: [Kind; 4] = [JSON, FORM, NEWER, NEWEST];
+
+/// Does this with each of them, at the same time: much of it is waiting.
+pub fn each<const N: usize>(kinds: [Kind; N], test: impl Fn(Kind) + Sync) {
+    let test = &test;
+    thread::scope(|scope| {
+        for kind in kinds {
+            scope.spawn(move || test(kind));
+        }
+    });
+}
 
 impl Kind {
     pub fn name(self) -> &'static str {

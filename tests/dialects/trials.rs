@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use h2o_chat::{ErrorKind, Message, Request};
 
 use crate::stand_in::{self, Plan, Reaction};
-use crate::table::{ALL, CURRENT, GREETING, assert_nothing_left, client, messages};
+use crate::table::{ALL, CURRENT, GREETING, assert_nothing_left, client, each, messages};
 
 /// Never answers when asked what has been said in a conversation.
 pub fn deaf_to_history(request: &stand_in::Request) -> Option<Reaction> {
@@ -15,7 +15,7 @@ pub fn deaf_to_history(request: &stand_in::Request) -> Option<Reaction> {
 
 #[test]
 fn a_retry_takes_the_place_of_the_last_reply() {
-    for kind in ALL {
+    each(ALL, |kind| {
         let server = kind.start();
         let mut chat = client(&server).conversation().unwrap();
         chat.ask("first").unwrap();
@@ -31,12 +31,12 @@ fn a_retry_takes_the_place_of_the_last_reply() {
         let third = server.model_prompts().pop().unwrap();
         assert_eq!(third.matches(GREETING).count(), 2, "{kind:?} {third}");
         assert_eq!(chat.messages().unwrap().len(), 6, "{kind:?}");
-    }
+    });
 }
 
 #[test]
 fn the_last_reply_can_be_had_again_in_another_client_and_after_an_early_end() {
-    for kind in ALL {
+    each(ALL, |kind| {
         let server = kind.start();
         let client = client(&server);
         let mut chat = client.conversation().unwrap();
@@ -50,12 +50,12 @@ fn the_last_reply_can_be_had_again_in_another_client_and_after_an_early_end() {
         assert_eq!(chat.messages().unwrap().len(), 2, "{kind:?}");
         chat.delete().unwrap();
         assert_nothing_left(&server);
-    }
+    });
 }
 
 #[test]
 fn another_prompt_in_the_place_of_the_last_is_for_classic_servers_only() {
-    for kind in ALL {
+    each(ALL, |kind| {
         let server = kind.start();
         let mut chat = client(&server).conversation().unwrap();
         chat.ask("first").unwrap();
@@ -64,7 +64,7 @@ fn another_prompt_in_the_place_of_the_last_is_for_classic_servers_only() {
         if kind.is_classic() {
             assert_eq!(other.unwrap(), GREETING);
             assert_eq!(chat.messages().unwrap()[0], Message::user("other"));
-            continue;
+            return;
         }
         let error = other.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Input, "{kind:?} {error}");
@@ -75,12 +75,12 @@ fn another_prompt_in_the_place_of_the_last_is_for_classic_servers_only() {
         assert_eq!(empty.unwrap_err().kind(), ErrorKind::Input, "{kind:?}");
         assert_eq!(chat.retry().unwrap().text().unwrap(), GREETING, "{kind:?}");
         assert_eq!(chat.messages().unwrap().len(), 2, "{kind:?}");
-    }
+    });
 }
 
 #[test]
 fn a_message_that_was_refused_is_sent_anew() {
-    for kind in ALL {
+    each(ALL, |kind| {
         let refused = AtomicBool::new(false);
         let plan = move |prompt: &str| {
             let is_refused = prompt == "second" && !refused.swap(true, Ordering::Relaxed);
@@ -104,15 +104,15 @@ fn a_message_that_was_refused_is_sent_anew() {
         assert_eq!(history[2], Message::user("second"), "{kind:?}");
         assert_eq!(chat.retry().unwrap().text().unwrap(), GREETING, "{kind:?}");
         assert_eq!(chat.messages().unwrap().len(), 4, "{kind:?}");
-    }
+    });
 }
 
 #[test]
 fn there_is_nothing_to_retry_before_the_first_message() {
-    for kind in CURRENT {
+    each(CURRENT, |kind| {
         let server = kind.start();
         let mut chat = client(&server).conversation().unwrap();
         let error = chat.retry().map(drop).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Input, "{kind:?}");
-    }
+    });
 }

@@ -3,12 +3,12 @@
 use h2o_chat::{Message, Step};
 
 use crate::table::{
-    ALL, CLASSIC, GREETING, STOP, assert_nothing_left, client, count, other_client,
+    ALL, CLASSIC, GREETING, STOP, assert_nothing_left, client, count, each, other_client,
 };
 
 #[test]
 fn the_model_is_given_the_history_and_each_turn_costs_this_much() {
-    for kind in ALL {
+    each(ALL, |kind| {
         let server = kind.start();
         let mut chat = client(&server).conversation().unwrap();
         let mut before = server.counts().requests;
@@ -32,7 +32,7 @@ fn the_model_is_given_the_history_and_each_turn_costs_this_much() {
         assert_eq!(count(&server, STOP), 0, "{kind:?}");
         drop(chat);
         assert_nothing_left(&server);
-    }
+    });
 }
 
 #[test]
@@ -46,7 +46,7 @@ fn an_error_in_a_turn_does_not_spoil_the_next_and_stops_nothing() {
         "/dead",
         "/rate-limit",
     ];
-    for kind in ALL {
+    each(ALL, |kind| {
         let server = kind.start();
         let mut chat = client(&server).conversation().unwrap();
         for prompt in prompts {
@@ -57,12 +57,12 @@ fn an_error_in_a_turn_does_not_spoil_the_next_and_stops_nothing() {
         }
         assert_eq!(count(&server, STOP), 0, "{kind:?}");
         assert_eq!(server.counts().created, 1, "{kind:?}");
-    }
+    });
 }
 
 #[test]
 fn a_kept_conversation_is_taken_up_in_its_session_and_in_no_other() {
-    for kind in ALL {
+    each(ALL, |kind| {
         let server = kind.start();
         let first = client(&server);
         let mut chat = first.conversation().unwrap();
@@ -84,12 +84,12 @@ fn a_kept_conversation_is_taken_up_in_its_session_and_in_no_other() {
         let second = other_client(&server, &first);
         second.resume(&id).unwrap().delete().unwrap();
         assert_nothing_left(&server);
-    }
+    });
 }
 
 #[test]
 fn a_conversation_that_is_gone_is_never_silently_a_new_one() {
-    for kind in ALL {
+    each(ALL, |kind| {
         for api_disabled in [false, true] {
             let builder = kind.builder();
             let server = if api_disabled {
@@ -114,5 +114,5 @@ fn a_conversation_that_is_gone_is_never_silently_a_new_one() {
             assert_eq!(error.status(), Some(404), "{kind:?} {error}");
             assert_eq!(server.counts().created, 1, "{kind:?}");
         }
-    }
+    });
 }
