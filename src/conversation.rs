@@ -10,8 +10,9 @@ use log::{debug, warn};
 use crate::error::{Error, ErrorKind, Result};
 use crate::generation::Generation;
 use crate::http::Watch;
+use crate::message::Message;
 use crate::protocol::{Frame, Opened, Place, Turn};
-use crate::request::{Message, Request};
+use crate::request::Request;
 use crate::shared::Shared;
 use crate::tokens::Tokens;
 

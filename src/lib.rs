@@ -168,6 +168,7 @@ mod conversation_builder;
 mod error;
 mod generation;
 mod http;
+mod message;
 mod protocol;
 #[cfg(test)]
 mod random;
@@ -185,8 +186,9 @@ pub use conversation::Conversation;
 pub use conversation_builder::ConversationBuilder;
 pub use error::{Error, ErrorKind, Limit, Result, Step};
 pub use http::{Proxy, Session};
+pub use message::{Message, Role};
 pub use reply::{Details, End, Event, Reply, Token};
-pub use request::{Message, Request, Role};
+pub use request::Request;
 pub use server::{Model, Protocol, ServerInfo, Summary};
 pub use stop::Stop;
 pub use tokens::Tokens;

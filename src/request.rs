@@ -9,141 +9,8 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use crate::error::{Error, Result};
+use crate::message::{Message, Role, joined};
 use crate::stop::Stop;
-
-/// Who says a [`Message`].
-///
-/// ```
-/// use h2o_chat::{Message, Role};
-///
-/// assert_eq!(Message::user("Why?").role(), Role::User);
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Role {
-    /// Instructions that stand above the conversation.
-    System,
-    /// The person, or program, that asks.
-    User,
-    /// The model.
-    Assistant,
-}
-
-impl Role {
-    fn name(self) -> &'static str {
-        match self {
-            Role::System => "System",
-            Role::User => "User",
-            Role::Assistant => "Assistant",
-        }
-    }
-
-    /// As servers name it in a history.
-    pub(crate) fn by_name(name: &str) -> Option<Role> {
-        let all = [Role::System, Role::User, Role::Assistant];
-        all.into_iter()
-            .find(|role| role.name().eq_ignore_ascii_case(name))
-    }
-}
-
-/// One message of a conversation.
-///
-/// `Debug` shows the length of the content, not the content.
-///
-/// ```
-/// use h2o_chat::{Message, Request};
-///
-/// let request = Request::messages([
-///     Message::user("Name a prime."),
-///     Message::assistant("7"),
-///     Message::user("And the next one?"),
-/// ]);
-/// ```
-#[derive(Clone, PartialEq, Eq)]
-pub struct Message {
-    role: Role,
-    content: String,
-}
-
-impl Message {
-    /// A message of the given role.
-    ///
-    /// ```
-    /// # use h2o_chat::{Message, Role};
-    /// let message = Message::new(Role::User, "Why is the sky blue?");
-    /// ```
-    pub fn new(role: Role, content: impl Into<String>) -> Message {
-        Message {
-            role,
-            content: content.into(),
-        }
-    }
-
-    /// A system message.
-    ///
-    /// ```
-    /// # use h2o_chat::Message;
-    /// let message = Message::system("Answer in one sentence.");
-    /// ```
-    pub fn system(content: impl Into<String>) -> Message {
-        Message::new(Role::System, content)
-    }
-
-    /// A user's message.
-    ///
-    /// ```
-    /// # use h2o_chat::Message;
-    /// let message = Message::user("Why is the sky blue?");
-    /// ```
-    pub fn user(content: impl Into<String>) -> Message {
-        Message::new(Role::User, content)
-    }
-
-    /// A message of the model.
-    ///
-    /// ```
-    /// # use h2o_chat::Message;
-    /// let message = Message::assistant("It scatters blue light most.");
-    /// ```
-    pub fn assistant(content: impl Into<String>) -> Message {
-        Message::new(Role::Assistant, content)
-    }
-
-    /// Who says it.
-    ///
-    /// ```
-    /// # use h2o_chat::{Message, Role};
-    /// assert_eq!(Message::system("Be brief.").role(), Role::System);
-    /// ```
-    #[must_use]
-    pub fn role(&self) -> Role {
-        self.role
-    }
-
-    /// What is said.
-    ///
-    /// ```
-    /// # use h2o_chat::Message;
-    /// assert_eq!(Message::user("Why?").content(), "Why?");
-    /// ```
-    #[must_use]
-    pub fn content(&self) -> &str {
-        &self.content
-    }
-
-    pub(crate) fn is_users(&self) -> bool {
-        self.role == Role::User
-    }
-}
-
-impl fmt::Debug for Message {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Message")
-            .field("role", &self.role)
-            .field("content", &format_args!("{} bytes", self.content.len()))
-            .finish()
-    }
-}
 
 /// What to ask, and how the reply is to be generated.
 ///
@@ -420,8 +287,8 @@ impl Request {
     pub(crate) fn system_apart(&self) -> Option<(String, String)> {
         match &self.prompt {
             Prompt::Messages(messages) => match messages.as_slice() {
-                [first, rest @ ..] if first.role == Role::System && !rest.is_empty() => {
-                    Some((first.content.clone(), joined(rest)))
+                [first, rest @ ..] if first.role() == Role::System && !rest.is_empty() => {
+                    Some((first.content().to_owned(), joined(rest)))
                 }
                 _ => None,
             },
@@ -451,24 +318,6 @@ fn default_parameters() -> Map<String, Value> {
     match defaults {
         Value::Object(parameters) => parameters,
         _ => unreachable!("the literal above is an object"),
-    }
-}
-
-/// One message is its content; several are a dialogue that the model is to go on with.
-fn joined(messages: &[Message]) -> String {
-    match messages {
-        [] => String::new(),
-        [only] => only.content.clone(),
-        several => {
-            let mut text = String::new();
-            for message in several {
-                text.push_str(message.role.name());
-                text.push_str(": ");
-                text.push_str(&message.content);
-                text.push('\n');
-            }
-            text + "Assistant:"
-        }
     }
 }
 

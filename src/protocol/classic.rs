@@ -8,7 +8,7 @@ use super::success::{Json, no_stream};
 use super::{Entry, Opened, Place, Stream, Turn, is_id};
 use crate::error::{Error, Result, Step};
 use crate::http::{Answer, Call, Redirect, Session, Watch};
-use crate::request::{Message, Role};
+use crate::message::{Message, Role};
 use crate::server::{Model, Summary};
 
 const SETTINGS: &str = "/settings";

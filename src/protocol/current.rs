@@ -13,7 +13,7 @@ use super::success::{Json, no_stream};
 use super::{Entry, Opened, Place, Stream, Turn, is_id};
 use crate::error::{Error, ErrorKind, Result, Step, hint};
 use crate::http::{Answer, Call, Session, Watch};
-use crate::request::{Message, Role};
+use crate::message::{Message, Role};
 use crate::server::{Model, Summary};
 
 /// The largest body that the servers take, in bytes.

@@ -18,8 +18,9 @@ use uuid::Uuid;
 
 use crate::error::Result;
 use crate::http::Session;
+use crate::message::Message;
 use crate::reply::{End, Event};
-use crate::request::{Message, Request};
+use crate::request::Request;
 
 pub(crate) use server::{Config, Server};
 pub(crate) use stream::Stream;

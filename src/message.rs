@@ -1,0 +1,155 @@
+//! A message of a conversation, and several of them as one text.
+
+use std::fmt;
+
+/// Who says a [`Message`].
+///
+/// ```
+/// use h2o_chat::{Message, Role};
+///
+/// assert_eq!(Message::user("Why?").role(), Role::User);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Role {
+    /// Instructions that stand above the conversation.
+    System,
+    /// The person, or program, that asks.
+    User,
+    /// The model.
+    Assistant,
+}
+
+impl Role {
+    fn name(self) -> &'static str {
+        match self {
+            Role::System => "System",
+            Role::User => "User",
+            Role::Assistant => "Assistant",
+        }
+    }
+
+    /// As servers name it in a history.
+    pub(crate) fn by_name(name: &str) -> Option<Role> {
+        let all = [Role::System, Role::User, Role::Assistant];
+        all.into_iter()
+            .find(|role| role.name().eq_ignore_ascii_case(name))
+    }
+}
+
+/// One message of a conversation.
+///
+/// `Debug` shows the length of the content, not the content.
+///
+/// ```
+/// use h2o_chat::{Message, Request};
+///
+/// let request = Request::messages([
+///     Message::user("Name a prime."),
+///     Message::assistant("7"),
+///     Message::user("And the next one?"),
+/// ]);
+/// ```
+#[derive(Clone, PartialEq, Eq)]
+pub struct Message {
+    role: Role,
+    content: String,
+}
+
+impl Message {
+    /// A message of the given role.
+    ///
+    /// ```
+    /// # use h2o_chat::{Message, Role};
+    /// let message = Message::new(Role::User, "Why is the sky blue?");
+    /// ```
+    pub fn new(role: Role, content: impl Into<String>) -> Message {
+        Message {
+            role,
+            content: content.into(),
+        }
+    }
+
+    /// A system message.
+    ///
+    /// ```
+    /// # use h2o_chat::Message;
+    /// let message = Message::system("Answer in one sentence.");
+    /// ```
+    pub fn system(content: impl Into<String>) -> Message {
+        Message::new(Role::System, content)
+    }
+
+    /// A user's message.
+    ///
+    /// ```
+    /// # use h2o_chat::Message;
+    /// let message = Message::user("Why is the sky blue?");
+    /// ```
+    pub fn user(content: impl Into<String>) -> Message {
+        Message::new(Role::User, content)
+    }
+
+    /// A message of the model.
+    ///
+    /// ```
+    /// # use h2o_chat::Message;
+    /// let message = Message::assistant("It scatters blue light most.");
+    /// ```
+    pub fn assistant(content: impl Into<String>) -> Message {
+        Message::new(Role::Assistant, content)
+    }
+
+    /// Who says it.
+    ///
+    /// ```
+    /// # use h2o_chat::{Message, Role};
+    /// assert_eq!(Message::system("Be brief.").role(), Role::System);
+    /// ```
+    #[must_use]
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
+    /// What is said.
+    ///
+    /// ```
+    /// # use h2o_chat::Message;
+    /// assert_eq!(Message::user("Why?").content(), "Why?");
+    /// ```
+    #[must_use]
+    pub fn content(&self) -> &str {
+        &self.content
+    }
+
+    pub(crate) fn is_users(&self) -> bool {
+        self.role == Role::User
+    }
+}
+
+impl fmt::Debug for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Message")
+            .field("role", &self.role)
+            .field("content", &format_args!("{} bytes", self.content.len()))
+            .finish()
+    }
+}
+
+/// One message is its content; several are a dialogue that the model is to go on with.
+pub(crate) fn joined(messages: &[Message]) -> String {
+    match messages {
+        [] => String::new(),
+        [only] => only.content.clone(),
+        several => {
+            let mut text = String::new();
+            for message in several {
+                text.push_str(message.role.name());
+                text.push_str(": ");
+                text.push_str(&message.content);
+                text.push('\n');
+            }
+            text + "Assistant:"
+        }
+    }
+}
