@@ -18,7 +18,8 @@ use crate::tokens::Tokens;
 
 /// A conversation of several turns. The server keeps the history: only what is new is sent.
 ///
-/// Made by [`Client::conversation`](crate::Client::conversation), it is deleted from the server when it is dropped.
+/// Made by [`Client::conversation`](crate::Client::conversation), it is deleted from the server when it is dropped, within
+/// the client's [cleanup budget](crate::ClientBuilder::cleanup_budget).
 /// Made by [`Client::resume`](crate::Client::resume) or [`Tokens::keep`], it is not.
 ///
 /// ```no_run
@@ -45,7 +46,7 @@ use crate::tokens::Tokens;
 ///
 /// Dropping the [`Tokens`] of a turn stops the generation, as an error on this side of the connection does (a limit, a
 /// [`Stop`](crate::Stop)); the conversation can be gone on with. The next message waits until the server has ended the
-/// stopped generation, for no longer than the [cleanup budget](crate::ClientBuilder::cleanup_budget).
+/// stopped generation, for no longer than the cleanup budget.
 ///
 /// A classic server may ignore a second stop within half a minute of the first in the same conversation, and those of
 /// chat-ui 0.8.4 up to 0.9.4 ignore every one. If so, the generation goes on there after the wait: whichever of the two

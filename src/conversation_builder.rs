@@ -66,7 +66,7 @@ impl ConversationBuilder {
         self
     }
 
-    /// How long opening it may take. Defaults to the client's deadline.
+    /// How long opening it may take; `None` is as long as it takes. Defaults to the client's deadline.
     ///
     /// ```no_run
     /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
@@ -76,8 +76,8 @@ impl ConversationBuilder {
     /// let chat = builder.open()?;
     /// # Ok::<(), h2o_chat::Error>(())
     /// ```
-    pub fn deadline(mut self, deadline: Duration) -> ConversationBuilder {
-        self.deadline = Some(deadline);
+    pub fn deadline(mut self, limit: impl Into<Option<Duration>>) -> ConversationBuilder {
+        self.deadline = Some(limit.into().unwrap_or(Duration::MAX));
         self
     }
 

@@ -50,7 +50,7 @@ impl Role {
 ///     Message::user("And the next one?"),
 /// ]);
 /// ```
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Message {
     role: Role,
     content: String,

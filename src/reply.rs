@@ -128,7 +128,7 @@ pub struct End {
 /// }
 /// # Ok::<(), h2o_chat::Error>(())
 /// ```
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Details {
     /// Why it ended: `length`, `eos_token` or `stop_sequence`.

@@ -44,6 +44,7 @@ pub struct Request {
     parameters: Map<String, Value>,
     /// The parameters whose numbers JSON cannot say.
     not_finite: BTreeSet<String>,
+    /// None for the client's, and the longest there is for none at all.
     pub(crate) deadline: Option<Duration>,
     pub(crate) stop: Option<Stop>,
 }
@@ -231,8 +232,8 @@ impl Request {
         self
     }
 
-    /// How long the whole call may take, from its beginning to the last token. Defaults to the client's
-    /// deadline, which is none unless it was set; [`Duration::MAX`] is none.
+    /// How long the whole call may take, from its beginning to the last token; `None` is as long as it takes. Defaults to
+    /// the client's deadline, which is none unless it was set.
     ///
     /// ```
     /// # use h2o_chat::Request;
@@ -240,8 +241,8 @@ impl Request {
     ///
     /// let request = Request::new("Why is the sky blue?").deadline(Duration::from_secs(60));
     /// ```
-    pub fn deadline(mut self, deadline: Duration) -> Request {
-        self.deadline = Some(deadline);
+    pub fn deadline(mut self, limit: impl Into<Option<Duration>>) -> Request {
+        self.deadline = Some(limit.into().unwrap_or(Duration::MAX));
         self
     }
 

@@ -302,6 +302,18 @@ fn limits_beyond_the_clock_are_no_limits() {
 }
 
 #[test]
+fn a_call_can_do_without_the_clients_deadline() {
+    // Twenty tokens, one every 50 milliseconds.
+    let plan = |_: &str| Plan::tokens(["."; 20]).paced(Duration::from_millis(50));
+    let server = StandIn::builder().plan(plan).start();
+    let client = builder(&server).deadline(SHORT).build().unwrap();
+    let error = client.ask("hello").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Timeout(Limit::Deadline));
+    let reply = client.ask(Request::new("hello").deadline(None)).unwrap();
+    assert_eq!(reply, ".".repeat(20));
+}
+
+#[test]
 fn the_pool_goes_on_after_a_stopped_call() {
     let server = StandIn::start();
     let client = builder(&server).silence_timeout(SHORT).build().unwrap();

@@ -21,7 +21,7 @@ use crate::error::{Error, Result};
 /// assert_eq!(client.session().as_str(), "1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed");
 /// # Ok::<(), h2o_chat::Error>(())
 /// ```
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Session(String);
 
 impl Session {
