@@ -34,15 +34,7 @@ fn a_list_that_cannot_be_read_is_an_error() {
         r#"{"nodes":[{"data":[{"models":-1}]}]}"#,
         r#"{"nodes":[null]}"#,
     ] {
-        let answer = format!(
-            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
-            body.len()
-        );
-        let server = StandIn::builder()
-            .intercept(move |request| {
-                (request.path == "/__data.json").then(|| Reaction::Answer(answer.clone().into()))
-            })
-            .start();
+        let server = listing(&["a/model"], || answer("200 OK", body));
         let error = client(&server).models().unwrap_err();
         assert_eq!(
             (error.kind(), error.step()),
@@ -58,15 +50,7 @@ fn a_list_that_is_one_long_text_a_thousand_times_is_not_held() {
     let places = vec!["2"; 1000].join(",");
     let body =
         format!(r#"{{"nodes":[{{"data":[{{"models":1}},[{places}],{{"id":3}},"{text}"]}}]}}"#);
-    let answer = format!(
-        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
-        body.len()
-    );
-    let server = StandIn::builder()
-        .intercept(move |request| {
-            (request.path == "/__data.json").then(|| Reaction::Answer(answer.clone().into()))
-        })
-        .start();
+    let server = listing(&["a/model"], move || answer("200 OK", &body));
     let error = client(&server).models().unwrap_err();
     assert_eq!(
         (error.kind(), error.step()),

@@ -382,25 +382,6 @@ fn both_spellings_of_an_event_and_every_line_ending_are_understood() {
 }
 
 #[test]
-fn many_threads_can_use_one_client() {
-    let server = StandIn::start();
-    let client = client(&server);
-    std::thread::scope(|scope| {
-        for _ in 0..8 {
-            scope.spawn(|| {
-                let text = client.ask("/count 50").unwrap();
-                assert_eq!(text.split_whitespace().count(), 50);
-            });
-        }
-    });
-    let counts = server.counts();
-    assert_eq!(
-        (counts.created, counts.conversations, counts.running),
-        (8, 0, 0)
-    );
-}
-
-#[test]
 fn an_idle_connection_that_the_server_closed_is_not_used_again() {
     let server = StandIn::builder()
         .idle(std::time::Duration::from_secs(1))

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::page::{found, page};
 use super::server::{FORM, JSON, Server, form_encoded};
 use super::success::{Json, no_stream};
-use super::{Entry, Opened, Place, Stream, Turn, is_id};
+use super::{Entry, Opened, Place, Stream, Turn, is_id, listed};
 use crate::error::{Error, Result, Step};
 use crate::http::{Answer, Call, Redirect, Session, Watch};
 use crate::message::{Message, Role};
@@ -167,14 +167,7 @@ pub(super) fn ask(server: &Server, watch: &Watch, place: &Place, turn: &Turn) ->
 pub(super) fn models(server: &Server, watch: &Watch) -> Result<Vec<Model>> {
     let page = page(server, watch, &Call::get(Step::Models, "/__data.json"))?;
     let models = found(&page, "models")?;
-    models.list(Step::Models, |text| {
-        let id = text("id").or_else(|| text("name"))?;
-        Some(Model {
-            name: text("displayName").unwrap_or_else(|| id.clone()),
-            description: text("description"),
-            id,
-        })
-    })
+    models.list(Step::Models, listed::model)
 }
 
 /// The conversations of the session.
@@ -182,13 +175,7 @@ pub(super) fn conversations(server: &Server, watch: &Watch) -> Result<Vec<Summar
     let call = Call::get(Step::Conversations, "/__data.json");
     let page = page(server, watch, &call)?;
     let conversations = found(&page, "conversations")?;
-    conversations.list(Step::Conversations, |text| {
-        Some(Summary {
-            id: text("id").filter(|id| is_id(id))?,
-            title: text("title").unwrap_or_default(),
-            model: text("model"),
-        })
-    })
+    conversations.list(Step::Conversations, listed::summary)
 }
 
 /// What has been said in a conversation.

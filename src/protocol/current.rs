@@ -10,7 +10,7 @@ use super::page::{found, page};
 use super::server::{FORM, JSON, Server, form_encoded};
 use super::set_up::unknown_model;
 use super::success::{Json, no_stream};
-use super::{Entry, Opened, Place, Stream, Turn, is_id};
+use super::{Entry, Opened, Place, Stream, Turn, is_id, listed};
 use crate::error::{Error, ErrorKind, Result, Step, hint};
 use crate::http::{Answer, Call, Session, Watch};
 use crate::message::{Message, Role};
@@ -333,14 +333,7 @@ pub(super) fn messages(server: &Server, watch: &Watch, place: &Place) -> Result<
 
 /// The models that the server offers.
 pub(super) fn models(server: &Server, watch: &Watch) -> Result<Vec<Model>> {
-    list(server, watch, Step::Models, "models", |text| {
-        let id = text("id").or_else(|| text("name"))?;
-        Some(Model {
-            name: text("displayName").unwrap_or_else(|| id.clone()),
-            description: text("description"),
-            id,
-        })
-    })
+    list(server, watch, Step::Models, "models", listed::model)
 }
 
 /// The conversations of the session, which are listed page by page.
@@ -354,13 +347,7 @@ pub(super) fn conversations(server: &Server, watch: &Watch) -> Result<Vec<Summar
             page => format!("?p={page}"),
         };
         let name = format!("conversations{query}");
-        let listed = list(server, watch, step, &name, |text| {
-            Some(Summary {
-                id: text("id").filter(|id| is_id(id))?,
-                title: text("title").unwrap_or_default(),
-                model: text("modelId").or_else(|| text("model")),
-            })
-        })?;
+        let listed = list(server, watch, step, &name, listed::summary)?;
         let before = all.len();
         all.extend(listed.into_iter().filter(|new| ids.insert(new.id.clone())));
         // A server that knows no pages says the same again.

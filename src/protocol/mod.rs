@@ -4,6 +4,7 @@
 mod classic;
 mod current;
 mod jsonl;
+mod listed;
 mod object;
 mod packed;
 mod page;

@@ -6,8 +6,8 @@ use h2o_chat::{Event, Message, Request, Tokens};
 
 use crate::stand_in::{Act, Plan, StandIn};
 use crate::table::{
-    ALL, CURRENT, GREETING, Kind, NEWEST, STOP, assert_nothing_left, client, each, messages,
-    other_client, paths,
+    ALL, CURRENT, GREETING, Kind, STOP, assert_nothing_left, client, each, messages, other_client,
+    paths,
 };
 
 #[test]
@@ -180,16 +180,19 @@ fn thoughts_are_text_or_events_as_the_server_has_them() {
 
 #[test]
 fn many_threads_can_use_one_client() {
-    let server = NEWEST.start();
-    let client = client(&server);
-    std::thread::scope(|scope| {
-        for _ in 0..8 {
-            scope.spawn(|| {
-                let text = client.ask("/count 50").unwrap();
-                assert_eq!(text.split_whitespace().count(), 50);
-            });
-        }
+    each(ALL, |kind| {
+        let server = kind.start();
+        let client = client(&server);
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    let text = client.ask("/count 50").unwrap();
+                    assert_eq!(text.split_whitespace().count(), 50, "{kind:?}");
+                });
+            }
+        });
+        let counts = server.counts();
+        let seen = (counts.created, counts.conversations, counts.running);
+        assert_eq!(seen, (8, 0, 0), "{kind:?}");
     });
-    assert_nothing_left(&server);
-    assert_eq!(server.counts().created, 8);
 }
