@@ -1,9 +1,8 @@
 //! Connections through a proxy, and what happens when it does not let them.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::net::{Ipv4Addr, Ipv6Addr, TcpListener, TcpStream, ToSocketAddrs};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -19,31 +18,40 @@ type Handshake = fn(&mut TcpStream) -> io::Result<String>;
 /// A proxy that tunnels to the address of the handshake.
 struct TestProxy {
     address: String,
-    tunnels: Arc<AtomicUsize>,
+    targets: Arc<Mutex<Vec<String>>>,
 }
 
 impl TestProxy {
     fn start(handshake: Handshake) -> TestProxy {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        let tunnels = Arc::new(AtomicUsize::new(0));
-        let counted = Arc::clone(&tunnels);
+        let targets = Arc::new(Mutex::new(Vec::new()));
+        let asked = Arc::clone(&targets);
         thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
-                counted.fetch_add(1, Ordering::Relaxed);
-                thread::spawn(move || tunnel(client, handshake));
+                let asked = Arc::clone(&asked);
+                thread::spawn(move || tunnel(client, handshake, &asked));
             }
         });
-        TestProxy { address, tunnels }
+        TestProxy { address, targets }
     }
 
-    fn tunnels(&self) -> usize {
-        self.tunnels.load(Ordering::Relaxed)
+    /// Where each of its tunnels leads to, as it was asked for it.
+    fn targets(&self) -> Vec<String> {
+        self.targets.lock().unwrap().clone()
     }
 }
 
-fn tunnel(mut client: TcpStream, handshake: Handshake) -> io::Result<()> {
-    let server = TcpStream::connect(handshake(&mut client)?)?;
+fn tunnel(
+    mut client: TcpStream,
+    handshake: Handshake,
+    asked: &Mutex<Vec<String>>,
+) -> io::Result<()> {
+    let target = handshake(&mut client)?;
+    asked.lock().unwrap().push(target.clone());
+    // Whatever it is called, it is on this machine.
+    let port = target.rsplit(':').next().and_then(|port| port.parse().ok());
+    let server = TcpStream::connect((Ipv4Addr::LOCALHOST, port.unwrap()))?;
     let (mut up, mut down) = (client.try_clone()?, server.try_clone()?);
     thread::spawn(move || {
         io::copy(&mut up, &mut &server).and_then(|_| server.shutdown(std::net::Shutdown::Both))
@@ -70,21 +78,44 @@ fn connect(client: &mut TcpStream) -> io::Result<String> {
     Ok(head[0].split(' ').nth(1).unwrap().to_owned())
 }
 
-/// Reads a SOCKS5 greeting and a request for an IPv4 address.
+/// Lets in who knows the password, or says that there is none, to an address or a name.
 fn socks5(client: &mut TcpStream) -> io::Result<String> {
-    let mut greeting = [0; 2];
-    client.read_exact(&mut greeting)?;
-    client.read_exact(&mut vec![0; usize::from(greeting[1])])?;
-    client.write_all(&[5, 0])?;
-    let mut request = [0; 10];
-    client.read_exact(&mut request)?;
-    assert_eq!(request[..4], [5, 1, 0, 1]);
+    const PASSWORD: u8 = 2;
+    let [_, methods] = read(client)?;
+    if read_vec(client, methods)?.contains(&PASSWORD) {
+        client.write_all(&[5, PASSWORD])?;
+        let [_, user] = read(client)?;
+        assert_eq!(read_vec(client, user)?, b"me");
+        let [password] = read(client)?;
+        assert_eq!(read_vec(client, password)?, b"secret");
+        client.write_all(&[1, 0])?;
+    } else {
+        client.write_all(&[5, 0])?;
+    }
+    let [version, command, _, kind] = read(client)?;
+    assert_eq!((version, command), (5, 1));
+    let host = match kind {
+        1 => Ipv4Addr::from(read::<4>(client)?).to_string(),
+        3 => {
+            let [length] = read(client)?;
+            String::from_utf8_lossy(&read_vec(client, length)?).into_owned()
+        }
+        4 => format!("[{}]", Ipv6Addr::from(read::<16>(client)?)),
+        kind => panic!("an address of kind {kind}"),
+    };
+    let port = u16::from_be_bytes(read(client)?);
     client.write_all(&[5, 0, 0, 1, 0, 0, 0, 0, 0, 0])?;
-    let [.., a, b, c, d, high, low] = request;
-    Ok(format!(
-        "{a}.{b}.{c}.{d}:{}",
-        u16::from_be_bytes([high, low])
-    ))
+    Ok(format!("{host}:{port}"))
+}
+
+fn read<const N: usize>(client: &mut TcpStream) -> io::Result<[u8; N]> {
+    let mut bytes = [0; N];
+    client.read_exact(&mut bytes).map(|()| bytes)
+}
+
+fn read_vec(client: &mut TcpStream, length: u8) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; usize::from(length)];
+    client.read_exact(&mut bytes).map(|()| bytes)
 }
 
 #[test]
@@ -102,7 +133,7 @@ fn a_reply_through_an_http_proxy() {
         client.generate("/slow").unwrap().delete().unwrap();
     }
     // For each client one for the first reply and the next, and one to stop and delete.
-    assert_eq!(proxy.tunnels(), 4);
+    assert_eq!(proxy.targets().len(), 4);
     assert_eq!(
         (server.counts().conversations, server.counts().running),
         (0, 0)
@@ -110,17 +141,27 @@ fn a_reply_through_an_http_proxy() {
 }
 
 #[test]
-fn a_reply_through_a_socks_proxy() {
-    let (server, proxy) = (StandIn::start(), TestProxy::start(socks5));
-    for scheme in ["socks5", "socks5h"] {
-        let url = format!("{scheme}://{}", proxy.address);
-        let client = Client::builder(&server.url())
-            .proxy(Proxy::url(url))
-            .build()
-            .unwrap();
-        assert_eq!(client.ask("hello").unwrap(), " Hi there, how can I help?");
+fn a_reply_through_a_socks_proxy_which_looks_names_up_if_that_is_wanted() {
+    let server = StandIn::start();
+    let by_name = format!("localhost:{}", server.port());
+    let by_number = format!("127.0.0.1:{}", server.port());
+    let mut found = by_name.to_socket_addrs().unwrap();
+    let found = found.next().unwrap().to_string();
+    for (scheme, server, target) in [
+        ("socks5", &by_number, &by_number),
+        ("socks5", &by_name, &found),
+        ("socks5h", &by_number, &by_number),
+        ("socks5h", &by_name, &by_name),
+    ] {
+        for user in ["", "me:secret@"] {
+            let proxy = TestProxy::start(socks5);
+            let url = format!("{scheme}://{user}{}", proxy.address);
+            let client = Client::builder(&format!("http://{server}")).proxy(Proxy::url(url));
+            let client = client.build().unwrap();
+            assert_eq!(client.ask("hello").unwrap(), " Hi there, how can I help?");
+            assert_eq!(proxy.targets(), [target.as_str()], "{scheme} {server}");
+        }
     }
-    assert_eq!(proxy.tunnels(), 2);
 }
 
 #[test]
