@@ -25,7 +25,7 @@ pub(crate) use self::judged::judge_model;
 /// ```
 /// use std::time::Duration;
 ///
-/// let client = h2o_chat::Client::builder("https://chat.example.org")
+/// let client = h2o_chat::Client::builder("http://127.0.0.1:3000")
 ///     .model("my/model")
 ///     .header("Authorization", "Bearer my-token")
 ///     .deadline(Duration::from_secs(600))
@@ -83,7 +83,7 @@ impl ClientBuilder {
     ///
     /// ```
     /// # use h2o_chat::Client;
-    /// let client = Client::builder("https://chat.example.org")
+    /// let client = Client::builder("http://127.0.0.1:3000")
     ///     .model("my/model")
     ///     .build()?;
     /// # Ok::<(), h2o_chat::Error>(())
@@ -98,7 +98,7 @@ impl ClientBuilder {
     ///
     /// ```
     /// # use h2o_chat::Client;
-    /// let client = Client::builder("https://chat.example.org")
+    /// let client = Client::builder("http://127.0.0.1:3000")
     ///     .protocol(h2o_chat::Protocol::Current)
     ///     .build()?;
     /// # Ok::<(), h2o_chat::Error>(())
@@ -112,7 +112,7 @@ impl ClientBuilder {
     ///
     /// ```
     /// # use h2o_chat::Client;
-    /// let client = Client::builder("https://chat.example.org")
+    /// let client = Client::builder("http://127.0.0.1:3000")
     ///     .session("1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed")
     ///     .build()?;
     /// # Ok::<(), h2o_chat::Error>(())
@@ -126,7 +126,7 @@ impl ClientBuilder {
     ///
     /// ```
     /// # use h2o_chat::Client;
-    /// let client = Client::builder("https://chat.example.org")
+    /// let client = Client::builder("http://127.0.0.1:3000")
     ///     .cookie_name("my-chat")
     ///     .build()?;
     /// # Ok::<(), h2o_chat::Error>(())
@@ -140,7 +140,7 @@ impl ClientBuilder {
     ///
     /// ```
     /// # use h2o_chat::Client;
-    /// let client = Client::builder("https://chat.example.org")
+    /// let client = Client::builder("http://127.0.0.1:3000")
     ///     .proxy(h2o_chat::Proxy::url("socks5h://127.0.0.1:1080"))
     ///     .build()?;
     /// # Ok::<(), h2o_chat::Error>(())
@@ -173,7 +173,7 @@ impl ClientBuilder {
     ///
     /// ```
     /// # use h2o_chat::Client;
-    /// let client = Client::builder("https://chat.example.org")
+    /// let client = Client::builder("http://127.0.0.1:3000")
     ///     .header("Authorization", "Bearer my-token")
     ///     .build()?;
     /// # Ok::<(), h2o_chat::Error>(())
@@ -187,7 +187,7 @@ impl ClientBuilder {
     ///
     /// ```
     /// # use h2o_chat::Client;
-    /// let client = Client::builder("https://chat.example.org")
+    /// let client = Client::builder("http://127.0.0.1:3000")
     ///     .user_agent("my-program/1.0")
     ///     .build()?;
     /// # Ok::<(), h2o_chat::Error>(())
@@ -202,7 +202,7 @@ impl ClientBuilder {
     ///
     /// ```
     /// # use h2o_chat::Client;
-    /// let client = Client::builder("https://chat.example.org")
+    /// let client = Client::builder("http://127.0.0.1:3000")
     ///     .share_with_model_authors(false)
     ///     .build()?;
     /// # Ok::<(), h2o_chat::Error>(())
@@ -218,7 +218,7 @@ impl ClientBuilder {
     /// ```
     /// # use std::time::Duration;
     /// # use h2o_chat::Client;
-    /// let client = Client::builder("https://chat.example.org")
+    /// let client = Client::builder("http://127.0.0.1:3000")
     ///     .connect_timeout(Duration::from_secs(3))
     ///     .build()?;
     /// # Ok::<(), h2o_chat::Error>(())
@@ -235,7 +235,7 @@ impl ClientBuilder {
     /// ```
     /// # use std::time::Duration;
     /// # use h2o_chat::Client;
-    /// let client = Client::builder("https://chat.example.org")
+    /// let client = Client::builder("http://127.0.0.1:3000")
     ///     .silence_timeout(Duration::from_secs(120))
     ///     .build()?;
     /// # Ok::<(), h2o_chat::Error>(())
@@ -250,7 +250,7 @@ impl ClientBuilder {
     ///
     /// ```
     /// # use h2o_chat::Client;
-    /// let client = Client::builder("https://chat.example.org")
+    /// let client = Client::builder("http://127.0.0.1:3000")
     ///     .stall_timeout(None)
     ///     .build()?;
     /// # Ok::<(), h2o_chat::Error>(())
@@ -266,7 +266,7 @@ impl ClientBuilder {
     /// ```
     /// # use std::time::Duration;
     /// # use h2o_chat::Client;
-    /// let client = Client::builder("https://chat.example.org")
+    /// let client = Client::builder("http://127.0.0.1:3000")
     ///     .deadline(Duration::from_secs(600))
     ///     .build()?;
     /// # Ok::<(), h2o_chat::Error>(())
@@ -282,7 +282,7 @@ impl ClientBuilder {
     /// ```
     /// # use std::time::Duration;
     /// # use h2o_chat::Client;
-    /// let client = Client::builder("https://chat.example.org")
+    /// let client = Client::builder("http://127.0.0.1:3000")
     ///     .cleanup_budget(Duration::from_secs(1))
     ///     .build()?;
     /// # Ok::<(), h2o_chat::Error>(())
@@ -303,7 +303,7 @@ impl ClientBuilder {
     ///
     /// ```
     /// # use h2o_chat::Client;
-    /// let client = Client::builder("https://chat.example.org")
+    /// let client = Client::builder("http://127.0.0.1:3000")
     ///     .retries(0)
     ///     .build()?;
     /// # Ok::<(), h2o_chat::Error>(())
@@ -319,7 +319,7 @@ impl ClientBuilder {
     /// ```
     /// # use std::time::Duration;
     /// # use h2o_chat::Client;
-    /// let client = Client::builder("https://chat.example.org")
+    /// let client = Client::builder("http://127.0.0.1:3000")
     ///     .longest_retry_wait(Duration::from_secs(60))
     ///     .build()?;
     /// # Ok::<(), h2o_chat::Error>(())
@@ -334,7 +334,7 @@ impl ClientBuilder {
     /// ```
     /// use h2o_chat::{Client, ErrorKind};
     ///
-    /// let builder = Client::builder("https://chat.example.org").header("Host", "another");
+    /// let builder = Client::builder("http://127.0.0.1:3000").header("Host", "another");
     /// assert_eq!(builder.build().unwrap_err().kind(), ErrorKind::Input);
     /// ```
     ///

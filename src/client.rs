@@ -63,7 +63,7 @@ impl Client {
     /// ```
     /// use h2o_chat::{Client, ErrorKind};
     ///
-    /// let client = Client::new("https://chat.example.org/path")?;
+    /// let client = Client::new("http://127.0.0.1:3000/path")?;
     /// let error = Client::new("chat.example.org").unwrap_err();
     /// assert_eq!(error.kind(), ErrorKind::Input);
     /// # Ok::<(), h2o_chat::Error>(())
@@ -83,7 +83,7 @@ impl Client {
     /// ```
     /// use std::time::Duration;
     ///
-    /// let client = h2o_chat::Client::builder("https://chat.example.org")
+    /// let client = h2o_chat::Client::builder("http://127.0.0.1:3000")
     ///     .model("my/model")
     ///     .silence_timeout(Duration::from_secs(120))
     ///     .build()?;

@@ -122,10 +122,10 @@
 //!
 //! # Proxies
 //!
-//! By default the one that the environment names is used, but never for a server on the loopback interface; see [`Proxy`]
-//! for another or none. It may speak `http`, `socks5` or `socks5h`, and ask for a user and a password. Every connection
-//! goes through it as a tunnel, for `http://` servers too: an http proxy has to allow `CONNECT` to the server's port.
-//! What is the proxy's doing is [`ErrorKind::Proxy`].
+//! By default the one that the environment names is used, but never for a server on this machine; see [`Proxy`] for
+//! another or none. It may speak `http`, `socks5` or `socks5h`, and ask for a user and a password. Every connection goes
+//! through it as a tunnel, for `http://` servers too: an http proxy has to allow `CONNECT` to the server's port. One that
+//! refuses is [`ErrorKind::Proxy`], one that is not there [`ErrorKind::Connect`], with its address in the message.
 //!
 //! # TLS
 //!

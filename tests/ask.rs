@@ -309,6 +309,26 @@ fn the_environments_proxy_is_used_for_other_servers() {
 }
 
 #[test]
+fn a_proxy_of_the_environment_that_cannot_be_used_is_no_reason_to_go_without() {
+    for proxy in [
+        "http://pro xy:3128",
+        "http//proxy:3128",
+        "ftp://127.0.0.1:1",
+        "socks4://127.0.0.1:1",
+        "http://me:secret%FF@127.0.0.1:1",
+        "http://me:secret@127.0.0.1:0",
+    ] {
+        let mut command = example::command("ask");
+        let command = command.env("ALL_PROXY", "").env("https_proxy", proxy);
+        let command = command.args(["--url", "http://chat.example.org", "hello"]);
+        let output = command.stdin(Stdio::null()).output().unwrap();
+        let stderr = text(&output.stderr);
+        assert_fails(&output, 2, "https_proxy");
+        assert!(!stderr.contains("secret"), "{stderr}");
+    }
+}
+
+#[test]
 fn a_retry_is_told_before_it_is_waited_for() {
     let seen = AtomicBool::new(false);
     let busy =

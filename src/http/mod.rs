@@ -6,6 +6,7 @@ mod call;
 mod cookies;
 mod date;
 mod failure;
+mod host;
 mod origin;
 mod proxy;
 mod redirect;

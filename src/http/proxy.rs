@@ -1,9 +1,11 @@
 //! Which proxy the connections go through, judged before any is made.
 
+use std::env;
 use std::fmt;
 
 use ureq::ProxyProtocol;
 
+use super::host::Host;
 use super::url::{BaseUrl, has_bad_port, without_user};
 use crate::error::{Error, Result};
 
@@ -15,7 +17,7 @@ use crate::error::{Error, Result};
 /// ```
 /// use h2o_chat::{Client, Proxy};
 ///
-/// let client = Client::builder("https://chat.example.org")
+/// let client = Client::builder("http://127.0.0.1:3000")
 ///     .proxy(Proxy::url("http://user:password@127.0.0.1:3128"))
 ///     .build()?;
 /// # Ok::<(), h2o_chat::Error>(())
@@ -31,13 +33,16 @@ enum Choice {
 }
 
 impl Proxy {
-    /// The proxy that the environment names, if it does: the first usable of `ALL_PROXY`, `HTTPS_PROXY` and
-    /// `HTTP_PROXY`, in capitals or small letters, but for hosts in `NO_PROXY`. Never used for a server on
-    /// the loopback interface. This is the default.
+    /// The proxy that the environment names, if it does: the first of `ALL_PROXY`, `HTTPS_PROXY` and `HTTP_PROXY` that is
+    /// set and not empty, in capitals or small letters, as [`url`](Proxy::url) takes it. What cannot be used is an error, and
+    /// no reason to go without. This is the default.
+    ///
+    /// Never used for a server on this machine (`localhost`, a loopback or an unspecified address), nor for the hosts in
+    /// `NO_PROXY`: names or addresses with commas between them, a name standing for what is below it too, `*` for all.
     ///
     /// ```
     /// # use h2o_chat::Client;
-    /// let client = Client::builder("https://chat.example.org")
+    /// let client = Client::builder("http://127.0.0.1:3000")
     ///     .proxy(h2o_chat::Proxy::env())
     ///     .build()?;
     /// # Ok::<(), h2o_chat::Error>(())
@@ -51,7 +56,7 @@ impl Proxy {
     ///
     /// ```
     /// # use h2o_chat::Client;
-    /// let client = Client::builder("https://chat.example.org")
+    /// let client = Client::builder("http://127.0.0.1:3000")
     ///     .proxy(h2o_chat::Proxy::none())
     ///     .build()?;
     /// # Ok::<(), h2o_chat::Error>(())
@@ -62,12 +67,12 @@ impl Proxy {
     }
 
     /// This proxy: `http://host:port`, `socks5://host:port`, `socks5h://host:port` or a bare `host:port`,
-    /// which is `http`; with `user:password@` before the host if it asks for them. With `socks5` names are
-    /// looked up here, with the others by the proxy.
+    /// which is `http`; with `user:password@` before the host if it asks for them, percent-encoded where a URL needs that.
+    /// With `socks5` names are looked up here, with the others by the proxy.
     ///
     /// ```
     /// # use h2o_chat::Client;
-    /// let client = Client::builder("https://chat.example.org")
+    /// let client = Client::builder("http://127.0.0.1:3000")
     ///     .proxy(h2o_chat::Proxy::url("socks5h://127.0.0.1:1080"))
     ///     .build()?;
     /// # Ok::<(), h2o_chat::Error>(())
@@ -80,22 +85,54 @@ impl Proxy {
     pub(crate) fn judged(&self, server: &BaseUrl) -> Result<Option<ureq::Proxy>> {
         match &self.0 {
             Choice::None => Ok(None),
-            Choice::Env if server.is_loopback() => Ok(None),
-            Choice::Env => ureq::Proxy::try_from_env()
-                .map(|proxy| judge(proxy, "of the environment"))
-                .transpose(),
-            Choice::Url(url) => {
-                let shown = format!("{:?}", without_user(url));
-                let unfit = |why| Error::input(format!("{shown} is no proxy's URL{why}"));
-                if has_more_than_a_host(url.trim()) {
-                    return Err(unfit(": it has more than a host and a port"));
-                }
-                let proxy = ureq::Proxy::new(url.trim());
-                let proxy = proxy.map_err(|error| unfit("").with_source(error))?;
-                judge(proxy, &shown).map(Some)
-            }
+            Choice::Env => of_environment(server.host()),
+            Choice::Url(url) => proxy_of(url, "").map(Some),
         }
     }
+}
+
+/// Where the environment names a proxy, and the servers that are spoken to without.
+const VARIABLES: [&str; 6] = [
+    "ALL_PROXY",
+    "all_proxy",
+    "HTTPS_PROXY",
+    "https_proxy",
+    "HTTP_PROXY",
+    "http_proxy",
+];
+const EXCEPTIONS: [&str; 2] = ["NO_PROXY", "no_proxy"];
+
+/// The proxy that the environment has for this host.
+fn of_environment(host: &Host) -> Result<Option<ureq::Proxy>> {
+    let exceptions = variable(&EXCEPTIONS);
+    let is_exception = exceptions.is_some_and(|(_, hosts)| host.is_one_of(&hosts));
+    if host.is_on_this_machine() || is_exception {
+        return Ok(None);
+    }
+    variable(&VARIABLES)
+        .map(|(name, url)| proxy_of(&url, &format!(" in {name}")))
+        .transpose()
+}
+
+/// The first of these variables that is not empty.
+fn variable(names: &[&'static str]) -> Option<(&'static str, String)> {
+    let set = |name: &'static str| Some((name, env::var_os(name)?.to_string_lossy().into_owned()));
+    names
+        .iter()
+        .filter_map(|name| set(name))
+        .find(|(_, value)| !value.trim().is_empty())
+}
+
+/// The proxy of this URL, which was found there.
+fn proxy_of(url: &str, place: &str) -> Result<ureq::Proxy> {
+    let shown = format!("{:?}{place}", without_user(url));
+    let unfit = |why| Error::input(format!("{shown} is no proxy's URL{why}"));
+    if has_more_than_a_host(url.trim()) {
+        return Err(unfit(": it has more than a host and a port"));
+    }
+    let proxy = ureq::Proxy::new(url.trim());
+    let proxy = proxy.map_err(|error| unfit("").with_source(error))?;
+    judge(proxy, &shown)
 }
 
 /// The proxy as it may be shown.

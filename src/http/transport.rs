@@ -115,8 +115,7 @@ impl std::error::Error for Unconnected {}
 /// If there is a proxy, says of an error that it came up on the way to it or through it. What goes wrong after it has
 /// been reached, and before there is a tunnel, is its doing.
 fn at_the_proxy(details: &ConnectionDetails, error: ureq::Error) -> ureq::Error {
-    let proxy = details.config.proxy();
-    let Some(proxy) = proxy.filter(|proxy| !proxy.is_no_proxy(details.uri)) else {
+    let Some(proxy) = details.config.proxy() else {
         return error;
     };
     let error = match error {

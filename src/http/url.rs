@@ -4,6 +4,7 @@ use std::fmt;
 
 use ureq::http::Uri;
 
+use super::host::Host;
 use crate::error::{Error, Result};
 
 /// The address that all paths of a server are below, without a slash at its end.
@@ -15,7 +16,7 @@ pub(crate) struct BaseUrl {
     shown: String,
     /// Of `shown`, what is before the path.
     origin_length: usize,
-    loopback: bool,
+    host: Host,
 }
 
 impl BaseUrl {
@@ -47,7 +48,7 @@ impl BaseUrl {
         }
         if uri.path().contains('@') {
             return Err(unfit(
-                "has an @ after its host; in a user or password, / ? # are written %2F %3F %23",
+                "has an @ after its host; a user or password with / ? or # has its place in an Authorization header",
             ));
         }
         let path = uri.path().trim_end_matches('/');
@@ -56,7 +57,7 @@ impl BaseUrl {
             whole: format!("{scheme}://{authority}{path}"),
             shown: format!("{scheme}://{host_and_port}{path}"),
             origin_length: scheme.len() + "://".len() + host_and_port.len(),
-            loopback: is_loopback(authority.host()),
+            host: Host::new(authority.host()),
         })
     }
 
@@ -109,8 +110,8 @@ impl BaseUrl {
         self.shown.starts_with("https://")
     }
 
-    pub(crate) fn is_loopback(&self) -> bool {
-        self.loopback
+    pub(super) fn host(&self) -> &Host {
+        &self.host
     }
 }
 
@@ -160,14 +161,6 @@ pub(super) fn has_bad_port(authority: &str) -> bool {
         Some((_, port)) => !port.parse::<u16>().is_ok_and(|port| port > 0),
         None => false,
     }
-}
-
-fn is_loopback(host: &str) -> bool {
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    let is_loopback_ip = |ip: std::net::IpAddr| ip.to_canonical().is_loopback();
-    bare.eq_ignore_ascii_case("localhost")
-        || bare.to_ascii_lowercase().ends_with(".localhost")
-        || bare.parse().is_ok_and(is_loopback_ip)
 }
 
 #[cfg(test)]
@@ -259,25 +252,6 @@ mod tests {
                 right,
                 "{base} {location}"
             );
-        }
-    }
-
-    #[test]
-    fn loopback_is_told_by_name_and_by_number() {
-        for url in [
-            "http://localhost:1",
-            "http://a.LOCALHOST",
-            "http://127.9.9.9",
-            "http://[::1]",
-        ] {
-            assert!(BaseUrl::parse(url).unwrap().is_loopback(), "{url}");
-        }
-        for url in [
-            "http://localhost.example.org",
-            "http://10.0.0.1",
-            "http://[::2]",
-        ] {
-            assert!(!BaseUrl::parse(url).unwrap().is_loopback(), "{url}");
         }
     }
 }

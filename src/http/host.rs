@@ -1,0 +1,123 @@
+//! A server's host, by which it is told whether a proxy is to be used.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+/// A name in small letters and without a dot at its end, or an address without brackets.
+#[derive(Clone)]
+pub(super) struct Host(String);
+
+impl Host {
+    pub(super) fn new(host: &str) -> Host {
+        let bare = host.trim_start_matches('[').trim_end_matches(']');
+        Host(bare.trim_end_matches('.').to_ascii_lowercase())
+    }
+
+    /// Whether a connection to it cannot leave the machine.
+    pub(super) fn is_on_this_machine(&self) -> bool {
+        let Host(host) = self;
+        let address = host.parse().ok();
+        let address = address.or_else(|| short_address(host).map(IpAddr::V4));
+        match address.map(|address| address.to_canonical()) {
+            Some(address) => address.is_loopback() || address.is_unspecified(),
+            None => self.is_within(&Host::new("localhost")),
+        }
+    }
+
+    /// Whether it is one of these, with commas between them; a name stands for what is below it too.
+    pub(super) fn is_one_of(&self, hosts: &str) -> bool {
+        hosts.split(',').map(str::trim).any(|host| {
+            let name = host.trim_start_matches("*.").trim_start_matches('.');
+            host == "*" || (!name.is_empty() && self.is_within(&Host::new(name)))
+        })
+    }
+
+    /// Whether this is the name, or one below it.
+    fn is_within(&self, name: &Host) -> bool {
+        let rest = self.0.strip_suffix(&name.0);
+        rest.is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+    }
+}
+
+/// An address with fewer than four numbers, the last of which fills the rest, or with numbers that are not decimal: the
+/// system takes these too.
+fn short_address(host: &str) -> Option<Ipv4Addr> {
+    let number = |part: &str| match part.strip_prefix("0x") {
+        Some(digits) => u32::from_str_radix(digits, 16).ok(),
+        None if part.len() > 1 && part.starts_with('0') => u32::from_str_radix(part, 8).ok(),
+        None => part.parse().ok(),
+    };
+    let numbers: Vec<u32> = host.split('.').map(number).collect::<Option<_>>()?;
+    let (last, first) = numbers.split_last()?;
+    let mut address = *last;
+    for (number, shift) in first.iter().zip([24, 16, 8]) {
+        address |= number.checked_shl(shift)?;
+    }
+    (numbers.len() <= 4).then(|| Ipv4Addr::from_bits(address))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_machine_is_told_by_name_and_by_number() {
+        for host in [
+            "localhost",
+            "localhost.",
+            "a.LOCALHOST",
+            "127.9.9.9",
+            "127.1",
+            "0x7f.1",
+            "0177.0.0.1",
+            "2130706433",
+            "0.0.0.0",
+            "0",
+            "[::1]",
+            "[::]",
+            "[::ffff:127.0.0.1]",
+        ] {
+            assert!(Host::new(host).is_on_this_machine(), "{host}");
+        }
+        for host in [
+            "localhost.example.org",
+            "mylocalhost",
+            "10.0.0.1",
+            "10.1",
+            "128.0.0.1",
+            "[::2]",
+            "127.0.0.1.example.org",
+            "127.0.0.0.1",
+            "0x",
+            "999999999999",
+        ] {
+            assert!(!Host::new(host).is_on_this_machine(), "{host}");
+        }
+    }
+
+    #[test]
+    fn a_name_in_a_list_stands_for_what_is_below_it() {
+        for (host, list) in [
+            ("chat.example.org", "chat.example.org"),
+            ("chat.example.org", "other , EXAMPLE.org,"),
+            ("chat.example.org", ".example.org"),
+            ("chat.example.org", "*.example.org"),
+            ("chat.example.org.", "example.org."),
+            ("chat.example.org", "*"),
+            ("10.0.0.1", "10.0.0.1"),
+            ("[fd00::1]", "fd00::1"),
+            ("[fd00::1]", "[fd00::1]"),
+        ] {
+            assert!(Host::new(host).is_one_of(list), "{host} {list}");
+        }
+        for (host, list) in [
+            ("chat.example.org", ""),
+            ("chat.example.org", " , ."),
+            ("chat.example.org", "ample.org"),
+            ("chat.example.org", "chat.example.org.uk"),
+            ("example.org", "chat.example.org"),
+            ("10.0.0.1", "10.0.0.10"),
+        ] {
+            assert!(!Host::new(host).is_one_of(list), "{host} {list}");
+        }
+    }
+}
