@@ -46,7 +46,8 @@ pub enum ErrorKind {
     Protocol,
     /// Something in the answer exceeds what this crate is willing to hold in memory: a line of a reply of more than
     /// 1 MiB, or of 17 MiB if it is one that repeats the text; 8 MiB of text that is not iterated over but gathered; a
-    /// head of more than 16 KiB; a list of more than 4 MiB; another answer of more than 1 MiB.
+    /// head of more than 16 KiB; a list of more than 4 MiB, or of 16 MiB on several pages; another answer of more than
+    /// 1 MiB.
     TooLarge,
     /// A [`Stop`](crate::Stop) ended the call.
     Stopped,

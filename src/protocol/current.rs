@@ -340,7 +340,7 @@ pub(super) fn models(server: &Server, watch: &Watch) -> Result<Vec<Model>> {
 pub(super) fn conversations(server: &Server, watch: &Watch) -> Result<Vec<Summary>> {
     const MOST_PAGES: usize = 1000;
     let step = Step::Conversations;
-    let (mut all, mut ids) = (Vec::new(), HashSet::new());
+    let (mut all, mut ids, mut size) = (Vec::new(), HashSet::new(), 0);
     for page in 0..MOST_PAGES {
         let query = match page {
             0 => String::new(),
@@ -353,6 +353,10 @@ pub(super) fn conversations(server: &Server, watch: &Watch) -> Result<Vec<Summar
         // A server that knows no pages says the same again.
         if all.len() == before {
             break;
+        }
+        size += all[before..].iter().map(listed::size).sum::<usize>();
+        if size > listed::LARGEST {
+            return Err(listed::too_large(step));
         }
     }
     Ok(all)

@@ -1,7 +1,16 @@
 //! What a server lists, each made out of the texts of its fields, whichever way they came.
 
 use super::is_id;
+use crate::error::{Error, ErrorKind, Step};
 use crate::server::{Model, Summary};
+
+/// The most text that a list may have, in bytes, however often it is said and on however many pages.
+pub(super) const LARGEST: usize = 16 << 20;
+
+pub(super) fn too_large(step: Step) -> Error {
+    let message = format!("the list is larger than {LARGEST} bytes");
+    Error::new(ErrorKind::TooLarge, step, message)
+}
 
 /// The text of the field of a name.
 type Text<'a> = &'a dyn Fn(&str) -> Option<String>;
@@ -13,6 +22,12 @@ pub(super) fn model(text: Text) -> Option<Model> {
         description: text("description"),
         id,
     })
+}
+
+/// How much text it has.
+pub(super) fn size(summary: &Summary) -> usize {
+    let Summary { id, title, model } = summary;
+    id.len() + title.len() + model.as_ref().map_or(0, String::len)
 }
 
 pub(super) fn summary(text: Text) -> Option<Summary> {

@@ -7,10 +7,8 @@ use std::cell::Cell;
 
 use serde_json::Value;
 
-use crate::error::{Error, ErrorKind, Result, Step};
-
-/// The most text that a list may have, in bytes.
-const LARGEST_LIST: usize = 16 << 20;
+use super::listed;
+use crate::error::{Result, Step};
 
 /// One value of a packed array.
 #[derive(Clone, Copy)]
@@ -42,7 +40,7 @@ impl<'a> Packed<'a> {
         step: Step,
         make: impl Fn(&dyn Fn(&str) -> Option<String>) -> Option<T>,
     ) -> Result<Vec<T>> {
-        let room = Cell::new(LARGEST_LIST);
+        let room = Cell::new(listed::LARGEST);
         let mut list = Vec::new();
         for object in self.items() {
             let text = |name: &str| {
@@ -52,8 +50,7 @@ impl<'a> Packed<'a> {
             };
             list.extend(make(&text));
             if room.get() == 0 {
-                let message = format!("the list is larger than {LARGEST_LIST} bytes");
-                return Err(Error::new(ErrorKind::TooLarge, step, message));
+                return Err(listed::too_large(step));
             }
         }
         Ok(list)

@@ -1,9 +1,12 @@
 //! What a server offers and what it keeps.
 
-use h2o_chat::{Client, DEFAULT_MODEL, Error, ErrorKind, Message, Request};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::stand_in::StandIn;
-use crate::table::{ALL, CURRENT, GREETING, assert_nothing_left, client, each};
+use h2o_chat::{Client, DEFAULT_MODEL, Error, ErrorKind, Message, Request, Step};
+
+use crate::stand_in::{Reaction, StandIn};
+use crate::table::{ALL, CURRENT, GREETING, NEWEST, assert_nothing_left, client, each};
 
 #[test]
 fn models_and_conversations_are_listed() {
@@ -128,15 +131,33 @@ fn where_the_api_is_switched_off_the_pages_tell_the_same() {
 
 /// The body of a success that is not what was asked for.
 fn answering(path: &'static str, body: &'static str) -> StandIn {
-    crate::table::NEWEST
-        .builder()
-        .intercept(move |request| {
-            let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json";
-            let length = body.len();
-            let answer = format!("{head}\r\ncontent-length: {length}\r\n\r\n{body}");
-            (request.path == path).then(|| crate::stand_in::Reaction::Answer(answer.into_bytes()))
-        })
-        .start()
+    let builder = NEWEST.builder();
+    let builder = builder.intercept(move |request| (request.path == path).then(|| success(body)));
+    builder.start()
+}
+
+fn success(body: &str) -> Reaction {
+    let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json";
+    let length = body.len();
+    Reaction::Answer(format!("{head}\r\ncontent-length: {length}\r\n\r\n{body}").into_bytes())
+}
+
+#[test]
+fn pages_without_end_are_not_held() {
+    let pages = Arc::new(AtomicUsize::new(0));
+    let asked = Arc::clone(&pages);
+    let page = move || {
+        let title = "x".repeat(3 << 20);
+        let page = asked.fetch_add(1, Ordering::Relaxed);
+        success(&format!(r#"[{{"id":"{page}","title":"{title}"}}]"#))
+    };
+    let is_list = |path: &str| path.starts_with("/api/conversations");
+    let builder = NEWEST.builder();
+    let builder = builder.intercept(move |request| is_list(&request.path).then(&page));
+    let error = client(&builder.start()).conversations().unwrap_err();
+    let seen = (error.kind(), error.step());
+    assert_eq!(seen, (ErrorKind::TooLarge, Step::Conversations), "{error}");
+    assert_eq!(pages.load(Ordering::Relaxed), 6);
 }
 
 #[test]
