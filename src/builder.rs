@@ -113,7 +113,7 @@ impl ClientBuilder {
     /// ```
     /// # use h2o_chat::Client;
     /// let client = Client::builder("http://127.0.0.1:3000")
-    ///     .session("1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed")
+    ///     .session(h2o_chat::Session::random())
     ///     .build()?;
     /// # Ok::<(), h2o_chat::Error>(())
     /// ```
@@ -151,7 +151,9 @@ impl ClientBuilder {
     }
 
     /// The certificates of the authorities that may vouch for the server, as a text of PEM, instead of those that the
-    /// system trusts. For a server with a certificate of one's own. Needs the feature `rustls`. Defaults to the system's.
+    /// system trusts. For a server whose certificate was signed by an authority of one's own: it is the authority's that
+    /// is given here. A certificate that signed itself can be given if it says that it is none (`CA:FALSE`). Needs the
+    /// feature `rustls`. Defaults to the system's.
     ///
     /// ```no_run
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -228,9 +230,11 @@ impl ClientBuilder {
         self
     }
 
-    /// How long the server may be silent, without a single byte. A classic one begins its reply only with the first
-    /// token and then says something every 15 seconds; a current one begins at once and says something every 0.1
-    /// seconds, but before chat-ui 0.9.3 nothing that is no text. Defaults to 60 seconds.
+    /// How long the server may be silent, without a single byte. Defaults to 60 seconds.
+    ///
+    /// A classic server says nothing before the first token, and then something every 15 seconds: where a busy one takes
+    /// longer than a minute to begin, raise this. A current one says something every 0.1 seconds from the beginning on;
+    /// those before chat-ui 0.9.3 only send text, so that a model that pauses is silent there.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -245,8 +249,8 @@ impl ClientBuilder {
         self
     }
 
-    /// How long a token may be waited for while bytes arrive that are none. Time between two calls of
-    /// [`Iterator::next`] does not count. Defaults to 5 minutes.
+    /// How long a token may be waited for while bytes arrive that are none, and the whole of any other answer. What a
+    /// model thinks counts as a token, time between two calls of [`Iterator::next`] does not count. Defaults to 5 minutes.
     ///
     /// ```
     /// # use h2o_chat::Client;
@@ -342,7 +346,7 @@ impl ClientBuilder {
     /// With [`ErrorKind::Input`](crate::ErrorKind::Input) if anything that was given cannot be used.
     pub fn build(self) -> Result<Client> {
         let base = BaseUrl::parse(&self.url)?;
-        self.model.as_deref().map_or(Ok(()), judge_model)?;
+        judge_model(self.model.as_deref())?;
         judge_cookie_name(&self.cookie_name)?;
         self.limits.judge()?;
         if HeaderValue::from_str(&self.user_agent).is_err() {

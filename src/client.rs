@@ -19,7 +19,7 @@ use crate::tokens::Tokens;
 /// Where H2O.ai served its public chat. It stopped speaking this protocol in October 2023.
 ///
 /// ```
-/// assert!(h2o_chat::Client::new(h2o_chat::PUBLIC_URL).is_ok());
+/// assert!(h2o_chat::PUBLIC_URL.starts_with("https://"));
 /// ```
 pub const PUBLIC_URL: &str = "https://gpt-gm.h2o.ai";
 
@@ -38,6 +38,8 @@ pub const DEFAULT_MODEL: &str = "h2oai/h2ogpt-gm-oasst1-en-2048-falcon-40b-v1";
 ///
 /// It does no I/O until it is asked something, starts no thread, and keeps its connections to use them again.
 /// Clones are the same client; it can be used by many threads at once. `Debug` shows no secret.
+///
+/// Asking a server accepts its [terms of use](crate#terms-and-sharing).
 ///
 /// ```no_run
 /// use h2o_chat::Client;
@@ -131,7 +133,7 @@ impl Client {
         let request = request.into();
         let turn = Turn::new(&request, &Turn::new_id(), false)?;
         self.shared.server.judge(&turn)?;
-        request.model.as_deref().map_or(Ok(()), judge_model)?;
+        judge_model(request.model.as_deref())?;
         let watch = self.watch(request.stop.clone(), request.deadline);
         let model = self
             .shared
@@ -216,9 +218,8 @@ impl Client {
     ///
     /// ```no_run
     /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
-    /// for conversation in client.conversations()? {
-    ///     client.delete(&conversation.id)?;
-    /// }
+    /// let id = client.conversation()?.keep();
+    /// client.delete(&id)?;
     /// # Ok::<(), h2o_chat::Error>(())
     /// ```
     ///

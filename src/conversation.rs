@@ -152,9 +152,9 @@ impl Conversation {
     /// ```
     ///
     /// # Errors
-    /// If the request is unfit to be sent, names another model than the conversation's (or any, of one that was taken up),
-    /// is refused, or does not begin to be answered within the limits. The conversation can be gone on with, unless it is not on the server any more: a
-    /// status of 404 says that, and is never made good with a new one.
+    /// If the request is unfit to be sent, names another model than the conversation's (in a resumed one: any model), is
+    /// refused, or does not begin to be answered within the limits. The conversation can be gone on with, unless it is not
+    /// on the server any more: a status of 404 says that, and is never made good with a new one.
     pub fn send(&mut self, request: impl Into<Request>) -> Result<Tokens<'_>> {
         let request = request.into();
         let last = Last {

@@ -106,7 +106,10 @@ impl ConversationBuilder {
     /// # Errors
     /// If the model or the system prompt cannot be used, or the server cannot be reached, or refuses.
     pub fn open(self) -> Result<Conversation> {
-        self.model.as_deref().map_or(Ok(()), judge_model)?;
+        judge_model(self.model.as_deref())?;
+        if self.deadline == Some(Duration::ZERO) {
+            return Err(Error::input("a deadline of zero leaves no time"));
+        }
         if self
             .system
             .as_ref()

@@ -209,8 +209,13 @@ impl Error {
     ///
     /// ```no_run
     /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
+    /// use std::time::Duration;
+    ///
     /// if let Err(error) = client.ask("Why is the sky blue?") {
-    ///     std::thread::sleep(error.retry_after().unwrap_or_default());
+    ///     match error.retry_after() {
+    ///         Some(wait) if wait > Duration::from_secs(60) => println!("busy for {wait:?}"),
+    ///         _ => println!("{error}"),
+    ///     }
     /// }
     /// # Ok::<(), h2o_chat::Error>(())
     /// ```
@@ -224,8 +229,16 @@ impl Error {
     ///
     /// ```no_run
     /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
+    /// use std::thread;
+    /// use std::time::Duration;
+    ///
+    /// // The client has tried again already, within seconds.
     /// let text = match client.ask("Why is the sky blue?") {
-    ///     Err(error) if error.is_retryable() => client.ask("Why is the sky blue?")?,
+    ///     Err(error) if error.is_retryable() => {
+    ///         let wait = error.retry_after().unwrap_or(Duration::from_secs(30));
+    ///         thread::sleep(wait.min(Duration::from_secs(300)));
+    ///         client.ask("Why is the sky blue?")?
+    ///     }
     ///     other => other?,
     /// };
     /// # Ok::<(), h2o_chat::Error>(())
@@ -239,8 +252,8 @@ impl Error {
         passing && self.0.step != Step::Delete
     }
 
-    /// The text that [`Client::ask`](crate::Client::ask), [`Tokens::text`](crate::Tokens::text) or
-    /// [`Tokens::reply`](crate::Tokens::reply) had gathered. Empty for an error out of the iterator
+    /// The text that [`Client::ask`](crate::Client::ask), [`Conversation::ask`](crate::Conversation::ask),
+    /// [`Tokens::text`](crate::Tokens::text) or [`Tokens::reply`](crate::Tokens::reply) had gathered. Empty for an error out of the iterator
     /// and of `write_to`, which have handed each token out before.
     ///
     /// ```no_run

@@ -34,8 +34,8 @@
 //!   and a generation that was still running is stopped first: a server goes on generating after its client
 //!   has gone, and after a deletion too. What could not be deleted is among [`Client::leftovers`], named in
 //!   [`Error::undeleted`] or, where there is no place for an error, logged; [`Client::sweep`] tries again.
-//! * **Limits that fit streams.** Silence, stall and deadline are separate; by default no healthy reply is cut,
-//!   however long it takes. See [`ClientBuilder`]. A [`Stop`] ends a call from another thread.
+//! * **Limits that fit streams.** Silence, stall and deadline are separate; by default no healthy reply that has begun is
+//!   cut, however long it takes. See [`ClientBuilder`]. A [`Stop`] ends a call from another thread.
 //! * **Memory is bounded**, whatever a server sends; see [`ErrorKind::TooLarge`].
 //!
 //! # Pitfalls of tidying up on drop
@@ -65,9 +65,9 @@
 //! # Ending cleanly on Ctrl-C
 //!
 //! Unhandled, Ctrl-C ends the process where it is, and the server goes on generating. Instead let it set a flag that is
-//! the call's [`Stop`]: wherever the call waits, for the first token as well, it then fails with
-//! [`ErrorKind::Stopped`] within 0.1 seconds, has the generation stopped and the conversation deleted, and the program
-//! ends as it would after any other error. With the crate [`signal-hook`](https://docs.rs/signal-hook) that takes
+//! the call's [`Stop`]: where the call waits for the server, for the first token as well, it notices that within 0.1
+//! seconds, has the generation stopped and the conversation deleted, and fails with [`ErrorKind::Stopped`], so that the
+//! program ends as it would after any other error. With the crate [`signal-hook`](https://docs.rs/signal-hook) that takes
 //! neither a thread nor `unsafe`:
 //!
 //! ```no_run
@@ -103,6 +103,16 @@
 //! The example `ctrl_c` does it token by token. `SIGTERM` can be given the same flag. A stop does not interrupt a
 //! connection that is being made, nor the tidying up after it, which takes at most the
 //! [cleanup budget](ClientBuilder::cleanup_budget): that is what the second Ctrl-C is for.
+//!
+//! Calls that are given no request take no stop: [`Client::models`], [`Client::check`], [`Client::conversations`] and
+//! [`Conversation::messages`] end within the client's limits, [`Client::delete`] and [`Client::sweep`] within the cleanup
+//! budget.
+//!
+//! # Terms and sharing
+//!
+//! Using this crate accepts the server's terms of use in your name: the first thing that the protocol sends says so. As
+//! the service's own page does by default, it also allows that conversations are shared with the authors of the model;
+//! [`ClientBuilder::share_with_model_authors`] forbids it.
 //!
 //! # Trying again
 //!
@@ -140,11 +150,13 @@
 //!
 //! * *warn*: a conversation that is left on the server, with its id; a generation that could not be stopped.
 //! * *info*: a request that is tried again, and why; settings that are posted again; another model that is asked
-//!   because the server does not have the default; parameters that are not sent because the server takes none.
+//!   because the server does not have the default; parameters that are not sent because the server takes none; a stopped
+//!   generation that was not seen to end.
 //! * *debug*: what else went wrong while tidying up.
 //!
-//! No prompt, no text, no password, no cookie and no header value is logged under this target, nor shown by `Debug` and
-//! `Display`; the server's own error messages are. The HTTP client underneath logs under the targets `ureq` and
+//! No prompt, no password, no cookie and no header value is logged under this target, nor shown by `Debug` and `Display`.
+//! What the server says is: its error messages, the beginning of an answer that is not understood, and in the `Debug` of
+//! what holds it the text of a reply. The HTTP client underneath logs under the targets `ureq` and
 //! `ureq_proto`: up to the debug level requests without the values of such headers, but **at the trace level of
 //! `ureq_proto` all that is sent and received, the password and the cookies included**. Keep that off where trace is
 //! wanted; with a logger that takes filters from the environment, for example:
@@ -160,6 +172,11 @@
 //! # Minimum supported Rust version
 //!
 //! Rust 1.89, with the default features and without. Raising it is a minor release, and the changelog says so.
+
+/// What the README shows compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 mod builder;
 mod client;

@@ -102,7 +102,9 @@ impl Token {
 /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
 /// let mut tokens = client.generate("Name a prime.")?;
 /// tokens.write_to(std::io::stdout())?;
-/// assert!(tokens.end().is_some_and(|end| !end.text.is_empty()));
+/// if let Some(end) = tokens.end() {
+///     println!("\n{} bytes", end.text.len());
+/// }
 /// # Ok::<(), h2o_chat::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq)]
@@ -128,7 +130,7 @@ pub struct End {
 /// }
 /// # Ok::<(), h2o_chat::Error>(())
 /// ```
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Details {
     /// Why it ended: `length`, `eos_token` or `stop_sequence`.

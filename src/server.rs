@@ -38,7 +38,7 @@ impl fmt::Display for Protocol {
 /// }
 /// # Ok::<(), h2o_chat::Error>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Model {
     /// What it is asked for by: see [`ClientBuilder::model`](crate::ClientBuilder::model).
@@ -58,7 +58,7 @@ pub struct Model {
 /// }
 /// # Ok::<(), h2o_chat::Error>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Summary {
     /// What it is taken up with: see [`Client::resume`](crate::Client::resume).
@@ -75,10 +75,10 @@ pub struct Summary {
 /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
 /// let info = client.check()?;
 /// println!("{info}");
-/// assert!(info.models.iter().any(|model| model.id == info.model));
+/// println!("asked by default: {}", info.model);
 /// # Ok::<(), h2o_chat::Error>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct ServerInfo {
     /// Where the server is, without user and password.

@@ -67,7 +67,8 @@ impl Shared {
         leftovers.retain(|leftover| leftover.place.id != place.id);
         match deleted {
             Ok(()) => {
-                if let Some(error) = unstopped {
+                // What is gone was not running either.
+                if let Some(error) = unstopped.filter(|error| error.status() != Some(404)) {
                     let id = &place.id;
                     warn!("conversation {id} is deleted, its generation may go on: {error}");
                 }

@@ -5,11 +5,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Ends a call from another thread.
 ///
-/// Made before the call and given to it with [`Request::stop`](crate::Request::stop); clones are the same
-/// flag. A call that is waiting notices within 0.1 seconds, while the reply's first token is awaited as
-/// well as in the middle of it, and fails with [`ErrorKind::Stopped`](crate::ErrorKind::Stopped); the
-/// generation is stopped on the server and the conversation deleted. Only while a conversation is being
-/// opened is the answer waited for first, within the cleanup budget. Once stopped, a flag stays so.
+/// Made before the call and given to it with [`Request::stop`](crate::Request::stop) or
+/// [`ConversationBuilder::stop`](crate::ConversationBuilder::stop); clones are the same flag. A call that waits for the
+/// server's bytes notices within 0.1 seconds, while the reply's first token is awaited as well as in the middle of it.
+/// The generation is stopped on the server and the conversation deleted, within the cleanup budget, and then the call
+/// fails with [`ErrorKind::Stopped`](crate::ErrorKind::Stopped). Once stopped, a flag stays so.
+///
+/// Not noticed before they are over, or a limit is reached: the lookup of a name, the making of a connection, and the
+/// sending of a request. While a conversation is being opened the answer is waited for first, within the cleanup budget.
+/// Calls that are given no request, such as [`Client::models`](crate::Client::models), take no stop.
 ///
 /// ```no_run
 /// use h2o_chat::{Client, Request, Stop};

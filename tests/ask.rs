@@ -1,6 +1,7 @@
 //! The example `ask`, as a process of its own against a server in this one.
 
 use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::process::{Output, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -347,6 +348,23 @@ fn a_retry_is_told_before_it_is_waited_for() {
         "{stderr}"
     );
     assert_eq!(stderr.lines().count(), 1, "{stderr}");
+}
+
+#[test]
+fn a_server_that_is_not_there_yet_is_tried_again() {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = free.local_addr().unwrap().port();
+    drop(free);
+    let url = format!("http://127.0.0.1:{port}");
+    let mut command = example::command("ask");
+    let command = command.args(["--url", &url, "--retries", "5", "/count 1"]);
+    let mut ask = example::start_with(command, "");
+    let told = ask.error_line();
+    assert!(told.contains("trying again"), "{told}");
+    let server = StandIn::builder().port(port).start();
+    let ended = ask.end();
+    assert_eq!(ended.stdout, "0 \n", "{}", ended.stderr);
+    assert_eq!(server.counts().conversations, 0);
 }
 
 #[test]

@@ -24,7 +24,12 @@ const AUTHORITY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tls/ca.pem")
 
 /// Relays https to the server; returns its URL.
 fn relay_to(server: &StandIn) -> String {
-    let certificate = CertificateDer::from_pem_slice(include_bytes!("tls/server.pem")).unwrap();
+    relay_with(include_bytes!("tls/server.pem"), server)
+}
+
+/// The same with this certificate.
+fn relay_with(certificate: &[u8], server: &StandIn) -> String {
+    let certificate = CertificateDer::from_pem_slice(certificate).unwrap();
     let key = PrivateKeyDer::from_pem_slice(include_bytes!("tls/server.key.pem")).unwrap();
     let config =
         ServerConfig::builder_with_provider(rustls::crypto::ring::default_provider().into());
@@ -197,7 +202,8 @@ fn an_authority_of_ones_own_can_be_given() {
     assert_eq!(trusting.ask("hello").unwrap(), " Hi there, how can I help?");
     // The relay's own certificate is no authority, and what is no certificate is refused at once.
     let key = include_bytes!("tls/server.key.pem");
-    for pem in [&key[..], b"", b"nonsense"] {
+    let broken = b"-----BEGIN CERTIFICATE-----\nbm9uc2Vuc2U=\n-----END CERTIFICATE-----\n";
+    for pem in [&key[..], b"", b"nonsense", broken] {
         let builder = Client::builder("https://127.0.0.1:1").authorities(pem);
         assert_eq!(builder.build().unwrap_err().kind(), ErrorKind::Input);
     }
@@ -205,6 +211,53 @@ fn an_authority_of_ones_own_can_be_given() {
     let stranger = Client::builder(&relay_to(&server)).retries(0).build();
     let error = stranger.unwrap().ask("hello").unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Tls, "{error}");
+}
+
+#[test]
+fn it_is_said_what_is_wrong_with_a_certificate() {
+    let expired = include_bytes!("tls/expired.pem");
+    let authority = include_bytes!("tls/self-signed-ca.pem");
+    let server = server();
+    let other_name = relay_to(&server).replace("127.0.0.1", "localhost");
+    let trusted = include_bytes!("tls/ca.pem");
+    for (url, trusted, words, hint) in [
+        (
+            other_name,
+            &trusted[..],
+            "not valid for name",
+            "another name",
+        ),
+        (
+            relay_with(expired, &server),
+            expired,
+            "expired",
+            "out of date",
+        ),
+        (
+            relay_with(authority, &server),
+            authority,
+            "CaUsed",
+            "CA:FALSE",
+        ),
+    ] {
+        let client = Client::builder(&url).authorities(trusted).build().unwrap();
+        let error = client.ask("hello").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Tls, "{error}");
+        assert!(error.to_string().contains(words), "{error}");
+        assert!(error.hint().unwrap().contains(hint), "{:?}", error.hint());
+    }
+    assert_eq!(server.counts().requests, 0);
+}
+
+#[test]
+fn a_handshake_that_the_server_ends_is_no_secure_connection() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("https://{}", listener.local_addr().unwrap());
+    let ended = thread::spawn(move || drop(listener.accept().unwrap()));
+    let error = Client::new(&url).unwrap().ask("hello").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Tls, "{error}");
+    assert!(!error.is_retryable());
+    ended.join().unwrap();
 }
 
 #[test]

@@ -2,10 +2,7 @@
 
 use std::time::Duration;
 
-use h2o_chat::{
-    Client, ClientBuilder, Conversation, Error, ErrorKind, Message, Protocol, Proxy, Request,
-    Session, Step, Stop, Tokens,
-};
+use h2o_chat::{Client, ClientBuilder, Error, ErrorKind, Message, Protocol, Proxy, Request, Step};
 
 mod stand_in;
 
@@ -184,19 +181,4 @@ fn debug_shows_no_secret_and_no_prompt() {
         client.session()
     );
     assert!(!shown.contains("secret"), "{shown}");
-}
-
-#[test]
-fn types_can_go_where_they_are_needed() {
-    fn shared<T: Send + Sync + 'static>() {}
-    fn sent<T: Send + 'static>() {}
-    shared::<Client>();
-    shared::<ClientBuilder>();
-    shared::<Request>();
-    shared::<Session>();
-    shared::<Stop>();
-    shared::<Error>();
-    sent::<Tokens<'static>>();
-    sent::<Conversation>();
-    assert_eq!(size_of::<Error>(), size_of::<usize>());
 }

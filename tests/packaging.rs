@@ -45,12 +45,21 @@ fn no_crate_that_is_built_needs_a_newer_compiler_than_is_promised() {
         &host(),
     ]);
     let metadata: Value = serde_json::from_slice(&metadata).unwrap();
-    let tree = cargo(&["tree", "-e", "normal", "--prefix", "none", "-f", "{p}"]);
+    let tree = cargo(&[
+        "tree",
+        "-e",
+        "normal,build",
+        "--prefix",
+        "none",
+        "-f",
+        "{p}",
+    ]);
     let tree = String::from_utf8(tree).unwrap();
     let is_built = |package: &Value| {
         let (name, version) = (&package["name"], &package["version"]);
         let line = format!("{} v{}", name.as_str().unwrap(), version.as_str().unwrap());
-        tree.lines().any(|built| built.starts_with(&line))
+        let is_it = |built: &str| built == line || built.starts_with(&format!("{line} "));
+        tree.lines().any(is_it)
     };
     let packages = metadata["packages"].as_array().unwrap();
     let built: Vec<&Value> = packages

@@ -24,7 +24,7 @@ impl ClientBuilder {
         }
         let session = match (&self.session, sessions.as_slice()) {
             (Some(given), []) => given.clone(),
-            (None, []) => Session::invent(),
+            (None, []) => Session::random(),
             (None, [cookie]) => Session::from(*cookie),
             _ => {
                 return Err(Error::input(format!(
@@ -74,7 +74,9 @@ impl Limits {
     }
 }
 
-pub(crate) fn judge_model(model: &str) -> Result<()> {
+/// A model that was named, if one was.
+pub(crate) fn judge_model(model: Option<&str>) -> Result<()> {
+    let Some(model) = model else { return Ok(()) };
     if model.trim().is_empty() || model.chars().any(char::is_control) {
         return Err(Error::input(format!("{model:?} is no name of a model")));
     }

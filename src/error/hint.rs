@@ -12,16 +12,22 @@ const NOT_SECURE: &str = "The system does not trust this server's certificate, o
                           certificate of one's own can be given to `ClientBuilder::authorities`, or be named in \
                           SSL_CERT_FILE.";
 
+const OTHER_NAME: &str = "The server's certificate is for another name: use that in the URL.";
+
+const EXPIRED: &str = "The server's certificate is out of date, or this machine's clock is wrong.";
+
+const CA_AS_LEAF: &str = "The server shows the certificate of an authority as its own: it needs one that is not (CA:FALSE), signed \
+                          by the authority or by itself.";
+
 const PROXY: &str = "The proxy is the matter, not the server behind it.";
 
 const LOG_IN: &str =
     "Log in with a browser, and give its cookie to the client as the session or a Cookie header.";
 
-const OTHER_MODEL: &str =
-    "Name one of these as the model to ask: `ClientBuilder::model`, `--model`.";
+const OTHER_MODEL: &str = "Name one of these as the model to ask.";
 
 pub(crate) const MODEL_IN_DOUBT: &str = "A classic chat-ui server says this of a model that it does not have, and its models are \
-                              not to be seen: name one of them, `ClientBuilder::model` or `--model`.";
+                              not to be seen: name one of them as the model to ask.";
 
 pub(crate) const OTHER_VERSION: &str =
     "Servers of chat-ui up to 0.6, and from 0.8 on, are spoken to.";
@@ -51,10 +57,10 @@ impl Error {
     /// # Ok::<(), h2o_chat::Error>(())
     /// ```
     #[must_use]
-    pub fn hint(&self) -> Option<&'static str> {
+    pub fn hint(&self) -> Option<&str> {
         self.0.hint.or_else(|| match self.0.kind {
             ErrorKind::Connect => Some(NOBODY),
-            ErrorKind::Tls => Some(NOT_SECURE),
+            ErrorKind::Tls => Some(self.hint_at_certificate()),
             ErrorKind::Proxy => Some(PROXY),
             ErrorKind::Login => Some(LOG_IN),
             ErrorKind::UnknownModel => Some(OTHER_MODEL),
@@ -62,6 +68,20 @@ impl Error {
             ErrorKind::Protocol if self.0.step == Step::Settings => Some(NO_CHAT),
             _ => None,
         })
+    }
+
+    /// rustls has these words for them.
+    fn hint_at_certificate(&self) -> &'static str {
+        let hints = [
+            ("not valid for name", OTHER_NAME),
+            ("certificate expired", EXPIRED),
+            ("not valid yet", EXPIRED),
+            ("CaUsedAsEndEntity", CA_AS_LEAF),
+        ];
+        let hint = hints
+            .iter()
+            .find(|(words, _)| self.0.message.contains(words));
+        hint.map_or(NOT_SECURE, |(_, hint)| hint)
     }
 
     fn hint_at_status(&self) -> Option<&'static str> {

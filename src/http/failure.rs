@@ -57,7 +57,11 @@ pub(super) fn unanswered(step: Step, error: ureq::Error) -> Error {
 
 /// No connection, so nothing was sent.
 fn of_connecting(step: Step, unconnected: Unconnected) -> Error {
-    let Unconnected { cause, proxy } = unconnected;
+    let Unconnected {
+        cause,
+        proxy,
+        insecure,
+    } = unconnected;
     let proxied = proxy.is_some();
     let proxy = proxy.map_or_else(String::new, |proxy| format!(" to the proxy {proxy}"));
     let (kind, message) = match &cause {
@@ -69,7 +73,7 @@ fn of_connecting(step: Step, unconnected: Unconnected) -> Error {
             ErrorKind::Connect,
             format!("no connection{proxy}: the host is unknown"),
         ),
-        ureq::Error::Io(cause) if cause.kind() == io::ErrorKind::InvalidData => {
+        ureq::Error::Io(cause) if insecure => {
             (ErrorKind::Tls, format!("no secure connection: {cause}"))
         }
         ureq::Error::Io(cause) => (ErrorKind::Connect, format!("no connection{proxy}: {cause}")),
@@ -264,6 +268,7 @@ mod tests {
             Unconnected {
                 cause: other_name.into(),
                 proxy: None,
+                insecure: true,
             },
         );
         assert!(error.to_string().ends_with(": only for a [2J b"), "{error}");

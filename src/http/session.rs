@@ -12,21 +12,35 @@ use crate::error::{Error, Result};
 /// A program that may be killed can choose its session itself, keep it, and with it find again later what it
 /// left on the server. [`as_str`](Session::as_str) shows it, `Debug` does not.
 ///
-/// ```
+/// ```no_run
+/// use std::fs;
+///
 /// use h2o_chat::{Client, Session};
 ///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let session = match fs::read_to_string("session") {
+///     Ok(kept) => Session::from(kept.trim()),
+///     Err(_) => Session::random(),
+/// };
+/// fs::write("session", session.as_str())?;
 /// let client = Client::builder("http://127.0.0.1:3000")
-///     .session(Session::from("1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed"))
+///     .session(session)
 ///     .build()?;
-/// assert_eq!(client.session().as_str(), "1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed");
-/// # Ok::<(), h2o_chat::Error>(())
+/// # Ok(())
+/// # }
 /// ```
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Session(String);
 
 impl Session {
-    /// A new one, which nobody can guess.
-    pub(crate) fn invent() -> Session {
+    /// A new one, which nobody can guess. That is what a client has by default.
+    ///
+    /// ```
+    /// let session = h2o_chat::Session::random();
+    /// assert_ne!(session, h2o_chat::Session::random());
+    /// ```
+    #[must_use]
+    pub fn random() -> Session {
         Session(uuid::Uuid::new_v4().to_string())
     }
 

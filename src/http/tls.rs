@@ -18,6 +18,9 @@ impl Authorities {
         for item in parse_pem(pem) {
             let item = item.map_err(|error| unfit().with_source(error))?;
             if let PemItem::Certificate(certificate) = item {
+                if !is_whole(certificate.der()) {
+                    return Err(Error::input("a certificate in the PEM text is broken"));
+                }
                 certificates.push(certificate);
             }
         }
@@ -25,6 +28,19 @@ impl Authorities {
             return Err(Error::input("there is no certificate in the PEM text"));
         }
         Ok(Authorities(certificates))
+    }
+}
+
+/// Whether it is a sequence of as many bytes as it says: one that is not would be passed over.
+fn is_whole(der: &[u8]) -> bool {
+    match *der {
+        [0x30, length @ 0..=0x7f, ref rest @ ..] | [0x30, 0x81, length, ref rest @ ..] => {
+            rest.len() == usize::from(length)
+        }
+        [0x30, 0x82, high, low, ref rest @ ..] => {
+            rest.len() == usize::from(u16::from_be_bytes([high, low]))
+        }
+        _ => false,
     }
 }
 

@@ -71,8 +71,11 @@ impl<T: Connector, S: Connector<Patient<T::Out>>> Watched<T, S> {
         };
         let tcp = self.tcp.connect(&details, None);
         tcp.map_err(|error| at_the_proxy(&details, named(error, nearest)))
-            .and_then(|tcp| self.secure.connect(&details, tcp.map(Patient)))
-            .map_err(|error| Unconnected::around(named(error, nearest)))
+            .map_err(Unconnected::around)
+            .and_then(|tcp| {
+                let secure = self.secure.connect(&details, tcp.map(Patient));
+                secure.map_err(|error| Unconnected::insecure(named(error, nearest)))
+            })
     }
 }
 
@@ -82,6 +85,8 @@ pub(super) struct Unconnected {
     pub(super) cause: ureq::Error,
     /// The proxy to which, or through which, there is none.
     pub(super) proxy: Option<String>,
+    /// There was one, and it could not be secured.
+    pub(super) insecure: bool,
 }
 
 impl Unconnected {
@@ -89,16 +94,31 @@ impl Unconnected {
         match error {
             // A cut, or what an inner connection to a proxy has been told already.
             ureq::Error::Other(inner) => ureq::Error::Other(inner),
-            cause => ureq::Error::Other(Box::new(Unconnected { cause, proxy: None })),
+            cause => ureq::Error::Other(Box::new(Unconnected {
+                cause,
+                proxy: None,
+                insecure: false,
+            })),
         }
     }
 
+    fn insecure(error: ureq::Error) -> ureq::Error {
+        Unconnected::changed(error, |unconnected| unconnected.insecure = true)
+    }
+
     fn at(proxy: &ureq::Proxy, error: ureq::Error) -> ureq::Error {
+        Unconnected::changed(error, |unconnected| {
+            unconnected.proxy = Some(name_of(proxy));
+        })
+    }
+
+    /// With what more is known of it; a cut is left as it is.
+    fn changed(error: ureq::Error, change: impl FnOnce(&mut Unconnected)) -> ureq::Error {
         let ureq::Error::Other(mut inner) = Unconnected::around(error) else {
             unreachable!("around makes no other")
         };
-        if let Some(unconnected) = inner.downcast_mut::<Unconnected>() {
-            unconnected.proxy = Some(name_of(proxy));
+        if let Some(unconnected) = inner.downcast_mut() {
+            change(unconnected);
         }
         ureq::Error::Other(inner)
     }
