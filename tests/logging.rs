@@ -133,6 +133,11 @@ fn what_is_logged_says_what_happened_and_nothing_secret() {
 
     let server = StandIn::start();
     let client = client(&server);
+    // One that is gone already is not to be worried about.
+    let gone = client.conversation().unwrap().keep();
+    server.forget(&gone);
+    client.delete(&gone).unwrap();
+    assert_eq!(logged(), []);
     let tokens = client.generate("/slow").unwrap();
     let id = tokens.conversation_id().to_owned();
     drop(server);
