@@ -97,6 +97,14 @@ fn a_request_that_cannot_be_meant_is_not_sent() {
         assert_refused(&client.ask(request.clone()).unwrap_err());
         assert_refused(&client.generate(request).unwrap_err());
     }
+    let opening = || client.conversation_builder();
+    for builder in [
+        opening().model(""),
+        opening().system(" "),
+        opening().deadline(Duration::ZERO),
+    ] {
+        assert_refused(&builder.open().unwrap_err());
+    }
     assert_eq!(server.counts().connections, 0);
 }
 
