@@ -19,8 +19,9 @@ use common::{Failure, Host, Screen, Server, harmless, signals, text};
 const HELP: &str = "\
 Usage: ask [OPTIONS] [PROMPT…]
 
-Standard input, if it is not a terminal, comes before the prompt. Ctrl-C stops the
-reply and deletes the conversation; a second one ends the program at once.
+Standard input, if it is not a terminal, comes before the prompt: in a loop over lines
+give it </dev/null. Ctrl-C stops the reply and deletes the conversation; a second one
+ends the program at once.
 
   --url URL          the server; without, a stand-in is started [H2O_CHAT_URL]
   --model M          the model to ask [H2O_CHAT_MODEL]
@@ -29,6 +30,7 @@ reply and deletes the conversation; a second one ends the program at once.
   --param NAME=JSON  a parameter of the generation, temperature=0.7 for example
   --proxy P          http://, socks5:// or socks5h:// URL, or none
   --silence SECONDS  how long the server may be silent [60]
+  --deadline SECONDS how long the whole call may take
   --retries N        how often to try again before a reply has begun [2]
   --check            say what the server is, and what is wrong with it; asks nothing
   --no-stream        print the reply when it is complete
@@ -40,6 +42,7 @@ struct Options {
     system: Option<String>,
     params: Vec<(String, Value)>,
     silence: Duration,
+    deadline: Option<Duration>,
     retries: u32,
     check: bool,
     stream: bool,
@@ -69,6 +72,7 @@ fn run(options: &Options, answer: &mut Answer) -> Result<(), Failure> {
         .server
         .client(&host)
         .silence_timeout(options.silence)
+        .deadline(options.deadline)
         .retries(options.retries)
         .build()?;
     if options.check {
@@ -78,7 +82,7 @@ fn run(options: &Options, answer: &mut Answer) -> Result<(), Failure> {
 }
 
 fn check(client: &Client) -> Result<(), Failure> {
-    let info = client.check().map_err(Failure::Server)?;
+    let info = client.check()?;
     common::write(&format!("{}\n", harmless(&info.to_string())))
 }
 
@@ -191,6 +195,7 @@ fn options() -> Result<Option<Options>, Failure> {
         system: None,
         params: Vec::new(),
         silence: Duration::from_secs(60),
+        deadline: None,
         retries: 2,
         check: false,
         stream: true,
@@ -203,6 +208,7 @@ fn options() -> Result<Option<Options>, Failure> {
             Long("system") => options.system = Some(text(arguments.value()?)?),
             Long("param") => options.params.push(param(&text(arguments.value()?)?)?),
             Long("silence") => options.silence = seconds(&text(arguments.value()?)?)?,
+            Long("deadline") => options.deadline = Some(seconds(&text(arguments.value()?)?)?),
             Long("retries") => options.retries = arguments.value()?.parse()?,
             Long("check") => options.check = true,
             Long("no-stream") => options.stream = false,
@@ -233,5 +239,5 @@ fn seconds(text: &str) -> Result<Duration, Failure> {
         .parse()
         .ok()
         .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    seconds.ok_or_else(|| Failure::Usage(format!("--silence {text}: not a number of seconds")))
+    seconds.ok_or_else(|| Failure::Usage(format!("{text} is not a number of seconds")))
 }

@@ -125,10 +125,7 @@ fn open(client: &Client, options: &Options) -> Result<Conversation, Failure> {
     if let Some(system) = &options.system {
         builder = builder.system(system);
     }
-    builder.open().map_err(|error| match error.hint() {
-        Some(_) => Failure::Server(error),
-        None => Failure::Chat(error),
-    })
+    Ok(builder.open()?)
 }
 
 /// What becomes of the conversation at the end.

@@ -14,13 +14,17 @@ use stand_in::{Dialect, StandIn};
 const HELP: &str = "\
 Usage: stand_in [OPTIONS]
 
+Says where it is and which prompts choose what happens. Ends with its standard input:
+in the background it wants one that stays open, `tail -f /dev/null | stand_in &`.
+
   --port PORT        the port on this machine; any that is free by default
   --dialect DIALECT  the generation of the server:
                        classic  chat-ui to v0.6, the default
                        v0.7     whose replies never end
                        json     v0.8, messages in JSON
                        form     v0.9.4, messages in forms
-                       newest   v0.9.6 and later";
+                       newest   v0.9.6 and later
+  --help             print this";
 
 fn main() -> ExitCode {
     match run() {

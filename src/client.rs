@@ -97,6 +97,9 @@ impl Client {
 
     /// Asks, and returns the whole reply. The conversation is deleted.
     ///
+    /// Many models begin with a space: `trim` the reply where that matters. A classic server ends it after 1024 tokens
+    /// unless [`Request::max_new_tokens`](crate::Request::max_new_tokens) says otherwise.
+    ///
     /// ```no_run
     /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
     /// match client.ask("Why is the sky blue?") {
@@ -292,7 +295,7 @@ impl Client {
     /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
     /// match client.check() {
     ///     Ok(info) => println!("{info}"),
-    ///     Err(error) => println!("{error}. {}", error.hint().unwrap_or_default()),
+    ///     Err(error) => println!("{error}\n{}", error.hint().unwrap_or_default()),
     /// }
     /// # Ok::<(), h2o_chat::Error>(())
     /// ```

@@ -247,9 +247,14 @@ impl Error {
     pub fn is_retryable(&self) -> bool {
         let passing = match self.0.kind {
             ErrorKind::Connect | ErrorKind::Timeout(Limit::Connect | Limit::Silence) => true,
-            _ => matches!(self.0.status, Some(429 | 502 | 503 | 504)),
+            _ => self.is_busy(),
         };
         passing && self.0.step != Step::Delete
+    }
+
+    /// Whether the server, or what stands before it, says that it is overloaded or not there.
+    fn is_busy(&self) -> bool {
+        matches!(self.0.status, Some(429 | 502 | 503 | 504))
     }
 
     /// The text that [`Client::ask`](crate::Client::ask), [`Conversation::ask`](crate::Conversation::ask),

@@ -35,7 +35,7 @@
 //!   has gone, and after a deletion too. What could not be deleted is among [`Client::leftovers`], named in
 //!   [`Error::undeleted`] or, where there is no place for an error, logged; [`Client::sweep`] tries again.
 //! * **Limits that fit streams.** Silence, stall and deadline are separate; by default no healthy reply that has begun is
-//!   cut, however long it takes. See [`ClientBuilder`]. A [`Stop`] ends a call from another thread.
+//!   cut by the time that it takes. See [`ClientBuilder`]. A [`Stop`] ends a call from another thread.
 //! * **Memory is bounded**, whatever a server sends; see [`ErrorKind::TooLarge`].
 //!
 //! # Pitfalls of tidying up on drop
@@ -67,7 +67,7 @@
 //! Unhandled, Ctrl-C ends the process where it is, and the server goes on generating. Instead let it set a flag that is
 //! the call's [`Stop`]: where the call waits for the server, for the first token as well, it notices that within 0.1
 //! seconds, has the generation stopped and the conversation deleted, and fails with [`ErrorKind::Stopped`], so that the
-//! program ends as it would after any other error. With the crate [`signal-hook`](https://docs.rs/signal-hook) that takes
+//! program ends as it would after any other error. With the crate [`signal-hook`](https://docs.rs/signal-hook) 0.4 that takes
 //! neither a thread nor `unsafe`:
 //!
 //! ```no_run
@@ -128,7 +128,9 @@
 //! There is one type, [`Error`], one pointer wide. [`kind`](Error::kind) says what went wrong and [`step`](Error::step)
 //! where; [`status`](Error::status) and [`server_message`](Error::server_message) are what the server answered,
 //! [`received`](Error::received) is the text that had been gathered, and [`hint`](Error::hint) says what can be done, if
-//! there is something to say. `Display` is one line for a person. Nothing that a server sends makes this crate panic.
+//! there is something to say. [`is_retryable`](Error::is_retryable) tells whether the same may succeed later. An error at
+//! [`Step::Prepare`] is about what was given, one at [`Step::Settings`] about the server or the way to it, any other about
+//! this call. `Display` is one line for a person. Nothing that a server sends makes this crate panic.
 //!
 //! # Proxies
 //!

@@ -140,7 +140,8 @@ impl Request {
         self.param("top_k", top_k)
     }
 
-    /// How many tokens the reply has at the most. Defaults to 1024. [Classic servers](Request#parameters) only.
+    /// How many tokens the reply has at the most; whether it was ended by that is told by
+    /// [`Details::finish_reason`](crate::Details::finish_reason). Defaults to 1024. [Classic servers](Request#parameters) only.
     ///
     /// ```
     /// # use h2o_chat::Request;

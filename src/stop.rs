@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Ends a call from another thread.
+/// Ends a call from another thread. To give a call a time there is [`Request::deadline`](crate::Request::deadline), which
+/// needs neither a thread nor a stop.
 ///
 /// Made before the call and given to it with [`Request::stop`](crate::Request::stop) or
 /// [`ConversationBuilder::stop`](crate::ConversationBuilder::stop); clones are the same flag. A call that waits for the
 /// server's bytes notices within 0.1 seconds, while the reply's first token is awaited as well as in the middle of it.
 /// The generation is stopped on the server and the conversation deleted, within the cleanup budget, and then the call
-/// fails with [`ErrorKind::Stopped`](crate::ErrorKind::Stopped). Once stopped, a flag stays so.
+/// fails with [`ErrorKind::Stopped`](crate::ErrorKind::Stopped). Once stopped, a flag stays so: the next call wants another.
 ///
 /// Not noticed before they are over, or a limit is reached: the lookup of a name, the making of a connection, and the
 /// sending of a request. While a conversation is being opened the answer is waited for first, within the cleanup budget.

@@ -65,9 +65,12 @@ fn a_server_that_is_elsewhere_or_not_there_or_has_a_door_is_told_as_such() {
     let base_path = StandIn::builder().base_path("/chat").start();
     let no_path = base_path.url().replace("/chat", "");
     let too_much = format!("{}/ui", base_path.url());
+    // Too long for a name, so that nobody has to be asked.
+    let no_host = format!("http://{}.invalid", "x".repeat(64));
     let cases = [
         (nobody, ErrorKind::Connect, "Nobody answers there"),
         (login.url(), ErrorKind::Login, "Log in with a browser"),
+        (no_host, ErrorKind::Connect, "There is no host of this name"),
         (no_path, ErrorKind::Status, "There is no chat at this path"),
         (too_much, ErrorKind::Status, "There is no chat at this path"),
     ];
@@ -84,7 +87,7 @@ fn a_server_that_is_elsewhere_or_not_there_or_has_a_door_is_told_as_such() {
         .unwrap();
     let error = named.check().unwrap_err();
     assert!(
-        error.hint().unwrap().contains("ClientBuilder::model"),
+        error.hint().unwrap().contains("Name one of these"),
         "{error}"
     );
 }

@@ -19,8 +19,6 @@ pub enum Failure {
     /// The command line cannot be used.
     Usage(String),
     Chat(h2o_chat::Error),
-    /// What is wrong with the server, and what can be done about it.
-    Server(h2o_chat::Error),
     Input(io::Error),
     Output(io::Error),
     Signals(io::Error),
@@ -222,11 +220,7 @@ pub fn finish(program: &str, outcome: &Result<(), Failure>) -> ExitCode {
         }
         Failure::Usage(message) => (format!("{message}; see --help"), 2),
         Failure::Chat(error) if error.kind() == ErrorKind::Input => (error.to_string(), 2),
-        Failure::Chat(error) => (error.to_string(), 1),
-        Failure::Server(error) => {
-            let hint = error.hint().map(|hint| format!(". {hint}"));
-            (format!("{error}{}", hint.unwrap_or_default()), 1)
-        }
+        Failure::Chat(error) => (told(error), 1),
         Failure::Input(error) => (format!("standard input: {error}"), 1),
         // Whoever reads the output has had enough: what was asked for is done.
         Failure::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => {
@@ -238,6 +232,15 @@ pub fn finish(program: &str, outcome: &Result<(), Failure>) -> ExitCode {
     };
     tell(program, &message);
     ExitCode::from(code)
+}
+
+/// What went wrong, and what can be done about it.
+pub fn told(error: &h2o_chat::Error) -> String {
+    let message = error.to_string();
+    match error.hint() {
+        Some(hint) => format!("{}. {hint}", message.trim_end_matches('.')),
+        None => message,
+    }
 }
 
 impl From<h2o_chat::Error> for Failure {

@@ -12,6 +12,8 @@ const NOT_SECURE: &str = "The system does not trust this server's certificate, o
                           certificate of one's own can be given to `ClientBuilder::authorities`, or be named in \
                           SSL_CERT_FILE.";
 
+const NO_TLS: &str = "The server does not speak https there: is it an http:// URL?";
+
 const OTHER_NAME: &str = "The server's certificate is for another name: use that in the URL.";
 
 const EXPIRED: &str = "The server's certificate is out of date, or this machine's clock is wrong.";
@@ -19,10 +21,13 @@ const EXPIRED: &str = "The server's certificate is out of date, or this machine'
 const CA_AS_LEAF: &str = "The server shows the certificate of an authority as its own: it needs one that is not (CA:FALSE), signed \
                           by the authority or by itself.";
 
+pub(crate) const NO_HOST: &str =
+    "There is no host of this name: is it spelled right, and is there a network?";
+
 const PROXY: &str = "The proxy is the matter, not the server behind it.";
 
-const LOG_IN: &str =
-    "Log in with a browser, and give its cookie to the client as the session or a Cookie header.";
+const LOG_IN: &str = "Log in with a browser, and give its cookie to the client as the session (`ClientBuilder::session`) or a Cookie header \
+     (`ClientBuilder::header`).";
 
 const OTHER_MODEL: &str = "Name one of these as the model to ask.";
 
@@ -52,7 +57,10 @@ impl Error {
     /// ```no_run
     /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
     /// if let Err(error) = client.ask("Why is the sky blue?") {
-    ///     println!("{error}. {}", error.hint().unwrap_or_default());
+    ///     eprintln!("{error}");
+    ///     if let Some(hint) = error.hint() {
+    ///         eprintln!("{hint}");
+    ///     }
     /// }
     /// # Ok::<(), h2o_chat::Error>(())
     /// ```
@@ -64,8 +72,9 @@ impl Error {
             ErrorKind::Proxy => Some(PROXY),
             ErrorKind::Login => Some(LOG_IN),
             ErrorKind::UnknownModel => Some(OTHER_MODEL),
-            ErrorKind::Status => self.hint_at_status(),
+            ErrorKind::Status if !self.is_busy() => self.hint_at_status(),
             ErrorKind::Protocol if self.0.step == Step::Settings => Some(NO_CHAT),
+            _ if self.is_busy() => Some(LATER),
             _ => None,
         })
     }
@@ -77,6 +86,7 @@ impl Error {
             ("certificate expired", EXPIRED),
             ("not valid yet", EXPIRED),
             ("CaUsedAsEndEntity", CA_AS_LEAF),
+            ("InvalidContentType", NO_TLS),
         ];
         let hint = hints
             .iter()
@@ -87,7 +97,6 @@ impl Error {
     fn hint_at_status(&self) -> Option<&'static str> {
         match self.0.status? {
             300..=399 => Some(MOVED),
-            429 | 502..=504 => Some(LATER),
             status if self.0.step == Step::Settings => self.hint_at_first_refusal(status),
             _ => None,
         }

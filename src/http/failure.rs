@@ -63,6 +63,7 @@ fn of_connecting(step: Step, unconnected: Unconnected) -> Error {
         insecure,
     } = unconnected;
     let proxied = proxy.is_some();
+    let unknown = matches!(cause, ureq::Error::HostNotFound);
     let proxy = proxy.map_or_else(String::new, |proxy| format!(" to the proxy {proxy}"));
     let (kind, message) = match &cause {
         ureq::Error::ConnectProxyFailed(why) => (
@@ -81,10 +82,11 @@ fn of_connecting(step: Step, unconnected: Unconnected) -> Error {
     };
     // A certificate's names are the server's words, too.
     let error = Error::new(kind, step, one_line(&message)).with_source(cause_of(cause));
-    if proxied && kind == ErrorKind::Connect {
-        return error.with_hint(hint::DEAD_PROXY);
+    match kind {
+        ErrorKind::Connect if proxied => error.with_hint(hint::DEAD_PROXY),
+        ErrorKind::Connect if unknown => error.with_hint(hint::NO_HOST),
+        _ => error,
     }
-    error
 }
 
 /// ureq tells a refusal as `proxy server responded 407/407`.

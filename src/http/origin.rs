@@ -131,7 +131,10 @@ impl Origin {
                 Ok(answer) => answer.refusal(watch),
                 Err(error) => error,
             };
-            info!("{why}; trying again after {wait:?}");
+            match wait {
+                Duration::ZERO => info!("{why}; trying again at once"),
+                wait => info!("{why}; trying again after {wait:?}"),
+            }
             watch.pause(wait).map_err(|cut| between(call, cut))?;
         }
     }
