@@ -5,7 +5,7 @@ use std::io;
 use serde_json::Value;
 use ureq::http::StatusCode;
 
-use super::transport::Unconnected;
+use super::transport::{Missed, Unconnected};
 use super::watch::Cut;
 use crate::error::{Error, ErrorKind, Step, hint};
 
@@ -60,10 +60,9 @@ fn of_connecting(step: Step, unconnected: Unconnected) -> Error {
     let Unconnected {
         cause,
         proxy,
-        insecure,
+        missed,
     } = unconnected;
     let proxied = proxy.is_some();
-    let unknown = matches!(cause, ureq::Error::HostNotFound);
     let proxy = proxy.map_or_else(String::new, |proxy| format!(" to the proxy {proxy}"));
     let (kind, message) = match &cause {
         ureq::Error::ConnectProxyFailed(why) => (
@@ -74,7 +73,7 @@ fn of_connecting(step: Step, unconnected: Unconnected) -> Error {
             ErrorKind::Connect,
             format!("no connection{proxy}: the host is unknown"),
         ),
-        ureq::Error::Io(cause) if insecure => {
+        ureq::Error::Io(cause) if missed == Missed::Security => {
             (ErrorKind::Tls, format!("no secure connection: {cause}"))
         }
         ureq::Error::Io(cause) => (ErrorKind::Connect, format!("no connection{proxy}: {cause}")),
@@ -84,7 +83,7 @@ fn of_connecting(step: Step, unconnected: Unconnected) -> Error {
     let error = Error::new(kind, step, one_line(&message)).with_source(cause_of(cause));
     match kind {
         ErrorKind::Connect if proxied => error.with_hint(hint::DEAD_PROXY),
-        ErrorKind::Connect if unknown => error.with_hint(hint::NO_HOST),
+        ErrorKind::Connect if missed == Missed::Lookup => error.with_hint(hint::NO_HOST),
         _ => error,
     }
 }
@@ -270,7 +269,7 @@ mod tests {
             Unconnected {
                 cause: other_name.into(),
                 proxy: None,
-                insecure: true,
+                missed: Missed::Security,
             },
         );
         assert!(error.to_string().ends_with(": only for a [2J b"), "{error}");

@@ -74,7 +74,8 @@ impl<T: Connector, S: Connector<Patient<T::Out>>> Watched<T, S> {
             .map_err(Unconnected::around)
             .and_then(|tcp| {
                 let secure = self.secure.connect(&details, tcp.map(Patient));
-                secure.map_err(|error| Unconnected::insecure(named(error, nearest)))
+                let secure = secure.map_err(|error| named(error, nearest));
+                secure.map_err(Unconnected::for_want_of(Missed::Security))
             })
     }
 }
@@ -85,8 +86,15 @@ pub(super) struct Unconnected {
     pub(super) cause: ureq::Error,
     /// The proxy to which, or through which, there is none.
     pub(super) proxy: Option<String>,
-    /// There was one, and it could not be secured.
-    pub(super) insecure: bool,
+    pub(super) missed: Missed,
+}
+
+/// What did not succeed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Missed {
+    Lookup,
+    Connection,
+    Security,
 }
 
 impl Unconnected {
@@ -97,13 +105,13 @@ impl Unconnected {
             cause => ureq::Error::Other(Box::new(Unconnected {
                 cause,
                 proxy: None,
-                insecure: false,
+                missed: Missed::Connection,
             })),
         }
     }
 
-    fn insecure(error: ureq::Error) -> ureq::Error {
-        Unconnected::changed(error, |unconnected| unconnected.insecure = true)
+    fn for_want_of(missed: Missed) -> impl Fn(ureq::Error) -> ureq::Error {
+        move |error| Unconnected::changed(error, |unconnected| unconnected.missed = missed)
     }
 
     fn at(proxy: &ureq::Proxy, error: ureq::Error) -> ureq::Error {
@@ -253,7 +261,7 @@ impl Resolver for SameThread {
     ) -> Result<ResolvedSocketAddrs, ureq::Error> {
         time_left()?;
         let found = self.0.resolve(uri, config, NextTimeout::default());
-        found.map_err(Unconnected::around)
+        found.map_err(Unconnected::for_want_of(Missed::Lookup))
     }
 }
 
