@@ -17,6 +17,7 @@ use crate::protocol;
 use crate::protocol::Server;
 use crate::server::Protocol;
 use crate::shared::{Limits, Shared};
+use crate::stop::Stop;
 
 pub(crate) use self::judged::judge_model;
 
@@ -48,6 +49,7 @@ pub struct ClientBuilder {
     share_with_model_authors: bool,
     limits: Limits,
     retries: Retries,
+    stop: Option<Stop>,
 }
 
 impl ClientBuilder {
@@ -75,6 +77,7 @@ impl ClientBuilder {
                 times: 2,
                 longest_wait: Duration::from_secs(10),
             },
+            stop: None,
         }
     }
 
@@ -333,6 +336,20 @@ impl ClientBuilder {
         self
     }
 
+    /// Lets this flag end every call of the client, from any thread: those that are given no request as well, and those
+    /// that come later. What tidies up is not stopped. Defaults to none.
+    ///
+    /// ```
+    /// # use h2o_chat::Client;
+    /// let stop = h2o_chat::Stop::default();
+    /// let client = Client::builder("http://127.0.0.1:3000").stop(&stop).build()?;
+    /// # Ok::<(), h2o_chat::Error>(())
+    /// ```
+    pub fn stop(mut self, stop: &Stop) -> ClientBuilder {
+        self.stop = Some(stop.clone());
+        self
+    }
+
     /// The client. Does no I/O.
     ///
     /// ```
@@ -379,7 +396,7 @@ impl ClientBuilder {
             model: self.model,
             usual_model: DEFAULT_MODEL,
         });
-        Ok(Client::sharing(Shared::new(server, self.limits)))
+        Ok(Client::sharing(Shared::new(server, self.limits, self.stop)))
     }
 }
 

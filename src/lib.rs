@@ -65,7 +65,7 @@
 //! # Ending cleanly on Ctrl-C
 //!
 //! Unhandled, Ctrl-C ends the process where it is, and the server goes on generating. Instead let it set a flag that is
-//! the call's [`Stop`]: where the call waits for the server, for the first token as well, it notices that within 0.1
+//! the client's [`Stop`], or the call's: where a call waits for the server, for the first token as well, it notices that within 0.1
 //! seconds, has the generation stopped and the conversation deleted, and fails with [`ErrorKind::Stopped`], so that the
 //! program ends as it would after any other error. With the crate [`signal-hook`](https://docs.rs/signal-hook) 0.4 that takes
 //! neither a thread nor `unsafe`:
@@ -75,7 +75,7 @@
 //! use std::sync::Arc;
 //! use std::sync::atomic::AtomicBool;
 //!
-//! use h2o_chat::{Client, ErrorKind, Request, Stop};
+//! use h2o_chat::{Client, ErrorKind, Stop};
 //! use signal_hook::consts::SIGINT;
 //! use signal_hook::flag;
 //!
@@ -86,8 +86,8 @@
 //!     flag::register(SIGINT, Arc::clone(&interrupted))?;
 //!     let stop = Stop::from(interrupted);
 //!
-//!     let client = Client::new("http://127.0.0.1:3000")?;
-//!     match client.ask(Request::new("Why is the sky blue?").stop(&stop)) {
+//!     let client = Client::builder("http://127.0.0.1:3000").stop(&stop).build()?;
+//!     match client.ask("Why is the sky blue?") {
 //!         Ok(text) => println!("{text}"),
 //!         Err(error) if error.kind() == ErrorKind::Stopped => {
 //!             println!("{}", error.received());
@@ -103,10 +103,6 @@
 //! The example `ctrl_c` does it token by token. `SIGTERM` can be given the same flag. A stop does not interrupt a
 //! connection that is being made, nor the tidying up after it, which takes at most the
 //! [cleanup budget](ClientBuilder::cleanup_budget): that is what the second Ctrl-C is for.
-//!
-//! Calls that are given no request take no stop: [`Client::models`], [`Client::check`], [`Client::conversations`] and
-//! [`Conversation::messages`] end within the client's limits, [`Client::delete`] and [`Client::sweep`] within the cleanup
-//! budget.
 //!
 //! # Terms and sharing
 //!

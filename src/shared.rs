@@ -9,7 +9,7 @@ use log::warn;
 use crate::error::{Error, Result};
 use crate::http::Watch;
 use crate::protocol::{Place, Server};
-use crate::stop::Stop;
+use crate::stop::{Stop, Stops};
 
 /// What a client waits for, and how long. None is for ever.
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +24,7 @@ pub(crate) struct Limits {
 pub(crate) struct Shared {
     pub(crate) server: Server,
     pub(crate) limits: Limits,
+    stop: Option<Stop>,
     leftovers: Mutex<Vec<Leftover>>,
 }
 
@@ -36,10 +37,11 @@ struct Leftover {
 }
 
 impl Shared {
-    pub(crate) fn new(server: Server, limits: Limits) -> Shared {
+    pub(crate) fn new(server: Server, limits: Limits, stop: Option<Stop>) -> Shared {
         Shared {
             server,
             limits,
+            stop,
             leftovers: Mutex::default(),
         }
     }
@@ -48,7 +50,8 @@ impl Shared {
     pub(crate) fn watch(&self, stop: Option<Stop>, deadline: Option<Duration>) -> Watch {
         let limits = &self.limits;
         let deadline = deadline.or(limits.deadline);
-        Watch::new(stop, limits.silence, limits.stall, deadline)
+        let stops = Stops::new(self.stop.clone(), stop);
+        Watch::new(stops, limits.silence, limits.stall, deadline)
     }
 
     /// Stops the generation that may be running in a conversation.

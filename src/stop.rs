@@ -7,14 +7,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// needs neither a thread nor a stop.
 ///
 /// Made before the call and given to it with [`Request::stop`](crate::Request::stop) or
-/// [`ConversationBuilder::stop`](crate::ConversationBuilder::stop); clones are the same flag. A call that waits for the
+/// [`ConversationBuilder::stop`](crate::ConversationBuilder::stop), or to all calls of a client with
+/// [`ClientBuilder::stop`](crate::ClientBuilder::stop); clones are the same flag. A call that waits for the
 /// server's bytes notices within 0.1 seconds, while the reply's first token is awaited as well as in the middle of it.
 /// The generation is stopped on the server and the conversation deleted, within the cleanup budget, and then the call
 /// fails with [`ErrorKind::Stopped`](crate::ErrorKind::Stopped). Once stopped, a flag stays so: the next call wants another.
 ///
 /// Not noticed before they are over, or a limit is reached: the lookup of a name, the making of a connection, and the
 /// sending of a request. While a conversation is being opened the answer is waited for first, within the cleanup budget.
-/// Calls that are given no request, such as [`Client::models`](crate::Client::models), take no stop.
+/// Tidying up is never stopped.
 ///
 /// ```no_run
 /// use h2o_chat::{Client, Request, Stop};
@@ -65,6 +66,22 @@ impl Stop {
     #[must_use]
     pub fn is_stopped(&self) -> bool {
         self.0.load(Ordering::Acquire)
+    }
+}
+
+/// What ends a call: the stop of its client, and its own.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Stops([Option<Stop>; 2]);
+
+impl Stops {
+    pub(crate) const NONE: Stops = Stops([const { None }; 2]);
+
+    pub(crate) fn new(of_client: Option<Stop>, of_call: Option<Stop>) -> Stops {
+        Stops([of_client, of_call])
+    }
+
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.0.iter().flatten().any(Stop::is_stopped)
     }
 }
 

@@ -8,7 +8,7 @@ use h2o_chat::{Client, ClientBuilder, Error, ErrorKind, Limit, Request, Step, St
 
 mod stand_in;
 
-use stand_in::{Act, Plan, StandIn, frame};
+use stand_in::{Act, Counts, Plan, Reaction, StandIn, frame};
 
 /// A limit short enough for a test, and long enough to tell from another.
 const SHORT: Duration = Duration::from_millis(300);
@@ -80,6 +80,34 @@ fn a_stop_acts_while_the_head_is_awaited() {
     assert_eq!(error.step(), Step::Message);
     assert_nothing_left(&server);
     assert_goes_on(&client);
+}
+
+#[test]
+fn a_clients_stop_ends_whatever_it_waits_for() {
+    type Call = fn(&Client) -> Result<(), Error>;
+    let is_silent = |request: &stand_in::Request| request.method == "GET";
+    let calls: [Call; 4] = [
+        |client| client.models().map(drop),
+        |client| client.conversations().map(drop),
+        |client| client.resume("a-conversation")?.messages().map(drop),
+        |client| client.ask("/slow").map(drop),
+    ];
+    for call in calls {
+        let server = StandIn::builder()
+            .intercept(move |request| is_silent(request).then_some(Reaction::Silence))
+            .start();
+        let stop = Stop::default();
+        let client = builder(&server).stop(&stop).build().unwrap();
+        let waits = |counts: &Counts| counts.requests == 1 || counts.running == 1;
+        let wait = || server.wait_for("a request", waits);
+        stopped(&stop, wait, || call(&client).unwrap_err());
+        assert_nothing_left(&server);
+        // What comes later is not begun.
+        let requests = server.counts().requests;
+        let error = call(&client).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Stopped, "{error}");
+        assert_eq!(server.counts().requests, requests);
+    }
 }
 
 #[test]

@@ -1,15 +1,16 @@
-//! What bounds a call: its limits, and the flag that stops it.
+//! What bounds a call: its limits, and the flags that stop it.
 //!
 //! What holds for the call under way is kept in a thread-local while [`Watch::run`] lasts, because ureq runs
 //! its transport on the thread that makes the call and has no other way to tell it.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
+use std::mem;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::error::Limit;
-use crate::stop::Stop;
+use crate::stop::Stops;
 
 /// The longest wait between two looks at the bounds.
 pub(super) const SLICE: Duration = Duration::from_millis(100);
@@ -17,7 +18,7 @@ pub(super) const SLICE: Duration = Duration::from_millis(100);
 /// What bounds one call of a user, from its beginning to the end of its reply.
 #[derive(Clone, Debug)]
 pub(crate) struct Watch {
-    stop: Option<Stop>,
+    stops: Stops,
     silence: Option<Duration>,
     stall: Option<Duration>,
     end: Option<Bound>,
@@ -41,13 +42,13 @@ pub(crate) enum Cut {
 
 impl Watch {
     pub(crate) fn new(
-        stop: Option<Stop>,
+        stops: Stops,
         silence: Option<Duration>,
         stall: Option<Duration>,
         deadline: Option<Duration>,
     ) -> Watch {
         Watch {
-            stop,
+            stops,
             silence,
             stall,
             end: Bound::after(deadline, Limit::Deadline, Instant::now()),
@@ -59,7 +60,7 @@ impl Watch {
     pub(crate) fn cleanup(budget: Duration) -> Watch {
         let end = Bound::after(Some(budget), Limit::Cleanup, Instant::now());
         Watch {
-            stop: None,
+            stops: Stops::NONE,
             silence: None,
             stall: None,
             end,
@@ -100,13 +101,13 @@ impl Watch {
     /// Runs `call` with its waits bounded by this watch. The stall is counted from `since`, the silence
     /// from now and again from each byte.
     pub(crate) fn run<R>(&self, since: Instant, call: impl FnOnce() -> R) -> R {
-        let _scope = Scope::enter(self.bounds(since), self.stop.clone());
+        let _scope = Scope::enter(self.bounds(since), self.stops.clone());
         call()
     }
 
     /// Whether the call may go on, for where there is nothing to wait for.
     pub(crate) fn check(&self) -> Result<(), Cut> {
-        if self.stop.as_ref().is_some_and(Stop::is_stopped) {
+        if self.stops.is_stopped() {
             return Err(Cut::Stopped);
         }
         match self.end {
@@ -206,20 +207,22 @@ thread_local! {
     // Two cells, because the first needs no destructor: tidying up in the destructor of another
     // thread-local still finds its budget.
     static BOUNDS: Cell<Bounds> = const { Cell::new(Bounds::NONE) };
-    static STOP: RefCell<Option<Stop>> = const { RefCell::new(None) };
+    static STOPS: RefCell<Stops> = const { RefCell::new(Stops::NONE) };
 }
 
 /// Puts the bounds of the surrounding call back when dropped.
 struct Scope {
     bounds: Bounds,
-    stop: Option<Stop>,
+    stops: Stops,
 }
 
 impl Scope {
-    fn enter(bounds: Bounds, stop: Option<Stop>) -> Scope {
+    fn enter(bounds: Bounds, stops: Stops) -> Scope {
         Scope {
             bounds: BOUNDS.replace(bounds),
-            stop: STOP.try_with(|cell| cell.replace(stop)).unwrap_or(None),
+            stops: STOPS
+                .try_with(|cell| cell.replace(stops))
+                .unwrap_or_default(),
         }
     }
 }
@@ -228,7 +231,7 @@ impl Drop for Scope {
     fn drop(&mut self) {
         BOUNDS.set(self.bounds);
         // Fails only while the thread ends, when there is no call left to put it back for.
-        let _ = STOP.try_with(|cell| cell.replace(self.stop.take()));
+        let _ = STOPS.try_with(|cell| cell.replace(mem::take(&mut self.stops)));
     }
 }
 
@@ -276,9 +279,8 @@ pub(super) fn connecting<R>(limit: Option<Duration>, call: impl FnOnce() -> R) -
 }
 
 fn is_stopped() -> bool {
-    let stopped =
-        |cell: &RefCell<Option<Stop>>| cell.borrow().as_ref().is_some_and(Stop::is_stopped);
-    STOP.try_with(stopped).unwrap_or(false)
+    let stopped = |cell: &RefCell<Stops>| cell.borrow().is_stopped();
+    STOPS.try_with(stopped).unwrap_or(false)
 }
 
 /// Something travelled: the silence begins anew.
