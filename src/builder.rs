@@ -155,8 +155,8 @@ impl ClientBuilder {
 
     /// The certificates of the authorities that may vouch for the server, as a text of PEM, instead of those that the
     /// system trusts. For a server whose certificate was signed by an authority of one's own: it is the authority's that
-    /// is given here. A certificate that signed itself can be given if it says that it is none (`CA:FALSE`). Needs the
-    /// feature `rustls`. Defaults to the system's.
+    /// is given here. A certificate that signed itself can be given unless it says that it is an authority's
+    /// (`CA:TRUE`). Needs the feature `rustls`. Defaults to the system's.
     ///
     /// ```no_run
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -34,8 +34,8 @@
 //!   and a generation that was still running is stopped first: a server goes on generating after its client
 //!   has gone, and after a deletion too. What could not be deleted is among [`Client::leftovers`], named in
 //!   [`Error::undeleted`] or, where there is no place for an error, logged; [`Client::sweep`] tries again.
-//! * **Limits that fit streams.** Silence, stall and deadline are separate; by default no healthy reply that has begun is
-//!   cut by the time that it takes. See [`ClientBuilder`]. A [`Stop`] ends a call from another thread.
+//! * **Limits that fit streams.** Silence, stall and deadline are separate; by default no reply is cut by the time that it
+//!   takes, but by a [minute of silence](ClientBuilder::silence_timeout). See [`ClientBuilder`]. A [`Stop`] ends a call from another thread.
 //! * **Memory is bounded**, whatever a server sends; see [`ErrorKind::TooLarge`].
 //!
 //! # Pitfalls of tidying up on drop
@@ -124,9 +124,8 @@
 //! There is one type, [`Error`], one pointer wide. [`kind`](Error::kind) says what went wrong and [`step`](Error::step)
 //! where; [`status`](Error::status) and [`server_message`](Error::server_message) are what the server answered,
 //! [`received`](Error::received) is the text that had been gathered, and [`hint`](Error::hint) says what can be done, if
-//! there is something to say. [`is_retryable`](Error::is_retryable) tells whether the same may succeed later. An error at
-//! [`Step::Prepare`] is about what was given, one at [`Step::Settings`] about the server or the way to it, any other about
-//! this call. `Display` is one line for a person. Nothing that a server sends makes this crate panic.
+//! there is something to say. [`is_retryable`](Error::is_retryable) tells whether the same may succeed later. Go by
+//! the kind to tell what is about the server (`Connect`, `Tls`, `Proxy`, `Login`) from what is about this call. `Display` is one line for a person. Nothing that a server sends makes this crate panic.
 //!
 //! # Proxies
 //!

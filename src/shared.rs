@@ -69,9 +69,8 @@ impl Shared {
         let mut leftovers = self.leftovers();
         leftovers.retain(|leftover| leftover.place.id != place.id);
         match deleted {
-            Ok(()) => {
-                // What is gone was not running either.
-                if let Some(error) = unstopped.filter(|error| error.status() != Some(404)) {
+            Ok(was_there) => {
+                if let Some(error) = unstopped.filter(|_| was_there) {
                     let id = &place.id;
                     warn!("conversation {id} is deleted, its generation may go on: {error}");
                 }

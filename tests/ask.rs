@@ -352,15 +352,15 @@ fn a_retry_is_told_before_it_is_waited_for() {
 
 #[test]
 fn a_server_that_is_not_there_yet_is_tried_again() {
-    let free = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = free.local_addr().unwrap().port();
-    drop(free);
+    // None that the system gives to somebody else meanwhile.
+    let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    let port = (20_000..30_000).find(is_free).unwrap();
     let url = format!("http://127.0.0.1:{port}");
     let mut command = example::command("ask");
     let command = command.args(["--url", &url, "--retries", "5", "/count 1"]);
     let mut ask = example::start_with(command, "");
     let told = ask.error_line();
-    assert!(told.contains("trying again"), "{told}");
+    assert!(told.contains("trying again after "), "{told}");
     let server = StandIn::builder().port(port).start();
     let ended = ask.end();
     assert_eq!(ended.stdout, "0 \n", "{}", ended.stderr);

@@ -41,6 +41,8 @@ const CASES: &[Case] = &[
     Case("settings of small values", || answers("/settings", || whole(&list(MIB / 2 - 100))), "Protocol at Settings", 64),
     Case("settings of 64 MB", || answers("/settings", || whole(&" ".repeat(64 * MIB))), "TooLarge at Settings", 4),
     Case("a page of small values", || pages(|| list(2 * MIB - 100)), "Status at Settings", 128),
+    Case("a page of small objects", || pages(|| objects(4 * MIB)), "Status at Settings", 32),
+    Case("an error of small objects", || answers(A_MESSAGE, || refusal(&objects(MIB))), "Status at Message", 16),
     Case("one model ten thousand times", || pages(one_model), "Status at Settings", 48),
     Case("a conversation of 64 MB", || answers("/conversation", || whole(&" ".repeat(64 * MIB))), "TooLarge at Conversation", 4),
     Case("an error of 64 MB", || answers(A_MESSAGE, || refusal(&"x".repeat(64 * MIB))), "Status at Message", 8),
@@ -111,6 +113,11 @@ fn event(json: &str) -> Plan {
 /// Two bytes each, but many more once they are read.
 fn list(length: usize) -> String {
     format!("[{}0]", "0,".repeat(length))
+}
+
+/// So many bytes, or a few less.
+fn objects(size: usize) -> String {
+    format!("[{}0]", "{\"a\":0},".repeat(size / 8 - 1))
 }
 
 /// Ways to find a request.

@@ -1,14 +1,14 @@
 //! Limits and stops, wherever a call waits.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use h2o_chat::{Client, ClientBuilder, Error, ErrorKind, Limit, Request, Step, Stop};
 
 mod stand_in;
 
-use stand_in::{Act, Counts, Plan, Reaction, StandIn, frame};
+use stand_in::{Act, Plan, Reaction, StandIn, frame};
 
 /// A limit short enough for a test, and long enough to tell from another.
 const SHORT: Duration = Duration::from_millis(300);
@@ -85,22 +85,32 @@ fn a_stop_acts_while_the_head_is_awaited() {
 #[test]
 fn a_clients_stop_ends_whatever_it_waits_for() {
     type Call = fn(&Client) -> Result<(), Error>;
-    let is_silent = |request: &stand_in::Request| request.method == "GET";
-    let calls: [Call; 4] = [
-        |client| client.models().map(drop),
-        |client| client.conversations().map(drop),
-        |client| client.resume("a-conversation")?.messages().map(drop),
-        |client| client.ask("/slow").map(drop),
+    let is_list = |request: &stand_in::Request| request.method == "GET";
+    let calls: [(Step, Call); 4] = [
+        (Step::Models, |client| client.models().map(drop)),
+        (Step::Conversations, |client| {
+            client.conversations().map(drop)
+        }),
+        (Step::History, |client| {
+            client.resume("a-conversation")?.messages().map(drop)
+        }),
+        (Step::Message, |client| client.ask("/silent").map(drop)),
     ];
-    for call in calls {
-        let server = StandIn::builder()
-            .intercept(move |request| is_silent(request).then_some(Reaction::Silence))
-            .start();
+    for (step, call) in calls {
+        let (asked, silence) = mpsc::channel();
+        let server = StandIn::builder().intercept(move |request| {
+            if is_list(request) || request.path.starts_with("/conversation/") {
+                // Of what comes later nobody wants to know.
+                let _ = asked.send(());
+            }
+            is_list(request).then_some(Reaction::Silence)
+        });
+        let server = server.start();
         let stop = Stop::default();
         let client = builder(&server).stop(&stop).build().unwrap();
-        let waits = |counts: &Counts| counts.requests == 1 || counts.running == 1;
-        let wait = || server.wait_for("a request", waits);
-        stopped(&stop, wait, || call(&client).unwrap_err());
+        let wait = || silence.recv().unwrap();
+        let error = stopped(&stop, wait, || call(&client).unwrap_err());
+        assert_eq!(error.step(), step, "{error}");
         assert_nothing_left(&server);
         // What comes later is not begun.
         let requests = server.counts().requests;

@@ -14,11 +14,13 @@ const NOT_SECURE: &str = "The system does not trust this server's certificate, o
 
 const NO_TLS: &str = "The server does not speak https there: is it an http:// URL?";
 
+pub(crate) const CLOSED: &str = "The server closes connections that are to be secure: does it speak https there, and is it running?";
+
 const OTHER_NAME: &str = "The server's certificate is for another name: use that in the URL.";
 
 const EXPIRED: &str = "The server's certificate is out of date, or this machine's clock is wrong.";
 
-const CA_AS_LEAF: &str = "The server shows the certificate of an authority as its own: it needs one that is not (CA:FALSE), signed \
+const CA_AS_LEAF: &str = "The server shows the certificate of an authority as its own: it needs one that does not say CA:TRUE, signed \
                           by the authority or by itself.";
 
 pub(crate) const NO_HOST: &str =

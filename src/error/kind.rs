@@ -22,7 +22,8 @@ use std::fmt;
 pub enum ErrorKind {
     /// What the caller gave cannot be used: a URL, a header, a prompt. Nothing was sent.
     Input,
-    /// No connection could be made: the name is unknown, nobody listens, the host is unreachable.
+    /// No connection could be made: the name is unknown, nobody listens, the host is unreachable, or the server closed it
+    /// before it was secure.
     Connect,
     /// The connection could not be secured, a certificate that is not trusted for example.
     Tls,
@@ -47,7 +48,7 @@ pub enum ErrorKind {
     /// Something in the answer exceeds what this crate is willing to hold in memory: a line of a reply of more than
     /// 1 MiB, or of 17 MiB if it is one that repeats the text; 8 MiB of text that is not iterated over but gathered; a
     /// head of more than 16 KiB; a list of more than 4 MiB, or of 16 MiB on several pages; another answer of more than
-    /// 1 MiB.
+    /// 1 MiB; one of more than 50,000 objects and lists.
     TooLarge,
     /// A [`Stop`](crate::Stop) ended the call.
     Stopped,

@@ -2,10 +2,10 @@
 
 use std::io;
 
-use serde_json::Value;
 use ureq::http::StatusCode;
 
 use super::transport::{Missed, Unconnected};
+use super::values::read_json;
 use super::watch::Cut;
 use crate::error::{Error, ErrorKind, Step, hint};
 
@@ -64,26 +64,32 @@ fn of_connecting(step: Step, unconnected: Unconnected) -> Error {
     } = unconnected;
     let proxied = proxy.is_some();
     let proxy = proxy.map_or_else(String::new, |proxy| format!(" to the proxy {proxy}"));
-    let (kind, message) = match &cause {
-        ureq::Error::ConnectProxyFailed(why) => (
-            ErrorKind::Proxy,
-            format!("no connection{proxy}: {}", proxys_words(why)),
-        ),
-        ureq::Error::HostNotFound => (
-            ErrorKind::Connect,
-            format!("no connection{proxy}: the host is unknown"),
-        ),
-        ureq::Error::Io(cause) if missed == Missed::Security => {
-            (ErrorKind::Tls, format!("no secure connection: {cause}"))
+    let why = match &cause {
+        ureq::Error::ConnectProxyFailed(why) => proxys_words(why),
+        ureq::Error::HostNotFound => "the host is unknown".to_owned(),
+        // Nothing has been sent: the server may only be about to start, or to end.
+        ureq::Error::Io(cause) if is_end(cause) && missed == Missed::Security => {
+            "the server closed it".to_owned()
         }
-        ureq::Error::Io(cause) => (ErrorKind::Connect, format!("no connection{proxy}: {cause}")),
-        _ => (ErrorKind::Tls, format!("no secure connection: {cause}")),
+        ureq::Error::Io(cause) => cause.to_string(),
+        cause => cause.to_string(),
+    };
+    let kind = match &cause {
+        ureq::Error::ConnectProxyFailed(_) => ErrorKind::Proxy,
+        ureq::Error::Io(cause) if is_end(cause) => ErrorKind::Connect,
+        _ if missed == Missed::Security => ErrorKind::Tls,
+        _ => ErrorKind::Connect,
+    };
+    let message = match missed {
+        Missed::Security => format!("no secure connection: {why}"),
+        _ => format!("no connection{proxy}: {why}"),
     };
     // A certificate's names are the server's words, too.
     let error = Error::new(kind, step, one_line(&message)).with_source(cause_of(cause));
-    match kind {
-        ErrorKind::Connect if proxied => error.with_hint(hint::DEAD_PROXY),
-        ErrorKind::Connect if missed == Missed::Lookup => error.with_hint(hint::NO_HOST),
+    match (kind, missed) {
+        (ErrorKind::Connect, Missed::Lookup) => error.with_hint(hint::NO_HOST),
+        (ErrorKind::Connect, Missed::Security) => error.with_hint(hint::CLOSED),
+        (ErrorKind::Connect, Missed::Connection) if proxied => error.with_hint(hint::DEAD_PROXY),
         _ => error,
     }
 }
@@ -160,7 +166,7 @@ pub(super) fn refused(
 /// What the server says in the body of a refusal, in whichever of its forms.
 pub(crate) fn words(body: &[u8]) -> String {
     let text = String::from_utf8_lossy(body);
-    let said = match serde_json::from_str::<Value>(&text) {
+    let said = match read_json(body) {
         Ok(json) => [&json["error"], &json["error"]["message"], &json["message"]]
             .into_iter()
             .find_map(|words| words.as_str().map(str::to_owned)),

@@ -9,7 +9,11 @@ pub(super) struct Host(String);
 impl Host {
     pub(super) fn new(host: &str) -> Host {
         let bare = host.trim_start_matches('[').trim_end_matches(']');
-        Host(bare.trim_end_matches('.').to_ascii_lowercase())
+        match bare.parse::<IpAddr>() {
+            // There is more than one way to write it.
+            Ok(address) => Host(address.to_string()),
+            Err(_) => Host(bare.trim_end_matches('.').to_ascii_lowercase()),
+        }
     }
 
     /// Whether a connection to it cannot leave the machine.
@@ -23,11 +27,14 @@ impl Host {
         }
     }
 
-    /// Whether it is one of these, with commas between them; a name stands for what is below it too.
+    /// Whether it is one of these, with commas or spaces between them; a name stands for what is below it too. A port is
+    /// passed over.
     pub(super) fn is_one_of(&self, hosts: &str) -> bool {
-        hosts.split(',').map(str::trim).any(|host| {
+        let mut hosts = hosts.split([',', ' ']);
+        hosts.any(|host| {
             let name = host.trim_start_matches("*.").trim_start_matches('.');
-            host == "*" || (!name.is_empty() && self.is_within(&Host::new(name)))
+            let name = Host::new(without_port(name));
+            host == "*" || (!name.0.is_empty() && self.is_within(&name))
         })
     }
 
@@ -38,21 +45,39 @@ impl Host {
     }
 }
 
+/// What is before the port, if there is one: behind a name, an address of numbers, or brackets.
+fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((before, _)) if before.ends_with(']') || !before.contains(':') => before,
+        _ => host,
+    }
+}
+
 /// An address with fewer than four numbers, the last of which fills the rest, or with numbers that are not decimal: the
 /// system takes these too.
 fn short_address(host: &str) -> Option<Ipv4Addr> {
-    let number = |part: &str| match part.strip_prefix("0x") {
-        Some(digits) => u32::from_str_radix(digits, 16).ok(),
-        None if part.len() > 1 && part.starts_with('0') => u32::from_str_radix(part, 8).ok(),
-        None => part.parse().ok(),
-    };
     let numbers: Vec<u32> = host.split('.').map(number).collect::<Option<_>>()?;
     let (last, first) = numbers.split_last()?;
-    let mut address = *last;
-    for (number, shift) in first.iter().zip([24, 16, 8]) {
-        address |= number.checked_shl(shift)?;
-    }
-    (numbers.len() <= 4).then(|| Ipv4Addr::from_bits(address))
+    let room = 32_usize.checked_sub(8 * first.len())?;
+    let fits = u64::from(*last) < 1 << room && first.iter().all(|number| *number <= 0xff);
+    let shifted = first
+        .iter()
+        .zip([24, 16, 8])
+        .map(|(number, shift)| number << shift);
+    (fits && room > 0).then(|| Ipv4Addr::from_bits(last | shifted.sum::<u32>()))
+}
+
+/// Decimal, octal behind a 0, or hexadecimal behind 0x.
+fn number(part: &str) -> Option<u32> {
+    let (digits, radix) = match part.strip_prefix("0x") {
+        Some(digits) => (digits, 16),
+        None if part.starts_with('0') => (part, 8),
+        None => (part, 10),
+    };
+    let has_sign = digits.starts_with(['+', '-']);
+    u32::from_str_radix(digits, radix)
+        .ok()
+        .filter(|_| !has_sign)
 }
 
 #[cfg(test)]
@@ -89,6 +114,12 @@ mod tests {
             "127.0.0.0.1",
             "0x",
             "999999999999",
+            "383.0.0.1",
+            "256.0.0.0",
+            "+127.1",
+            "127.0x+1",
+            "0x1000000.0",
+            "127.16777216",
         ] {
             assert!(!Host::new(host).is_on_this_machine(), "{host}");
         }
@@ -106,6 +137,10 @@ mod tests {
             ("10.0.0.1", "10.0.0.1"),
             ("[fd00::1]", "fd00::1"),
             ("[fd00::1]", "[fd00::1]"),
+            ("[fd00::1]", "fd00:0:0:0:0:0:0:1"),
+            ("[fd00::1]", "[fd00::1]:3000"),
+            ("chat.example.org", "chat.example.org:3000"),
+            ("chat.example.org", "other example.org"),
         ] {
             assert!(Host::new(host).is_one_of(list), "{host} {list}");
         }

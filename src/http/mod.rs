@@ -16,6 +16,7 @@ mod session;
 mod tls;
 mod transport;
 mod url;
+mod values;
 mod watch;
 
 pub(crate) use call::{Answer, Call};
@@ -30,4 +31,5 @@ pub(crate) use session::judge_cookie_name;
 #[cfg(feature = "rustls")]
 pub(crate) use tls::Authorities;
 pub(crate) use url::BaseUrl;
+pub(crate) use values::{Unread, read_json};
 pub(crate) use watch::{Cut, Watch};

@@ -39,6 +39,7 @@ impl Proxy {
     ///
     /// Never used for a server on this machine (`localhost`, a loopback or an unspecified address), nor for the hosts in
     /// `NO_PROXY`: names or addresses with commas between them, a name standing for what is below it too, `*` for all.
+    /// Networks such as `10.0.0.0/8` are not understood there, and a port is passed over.
     ///
     /// ```
     /// # use h2o_chat::Client;

@@ -31,17 +31,19 @@ impl Authorities {
     }
 }
 
-/// Whether it is a sequence of as many bytes as it says: one that is not would be passed over.
+/// Whether it is a sequence of as many bytes as it says, and begins with one, as certificates do: anything else would be
+/// passed over later.
 fn is_whole(der: &[u8]) -> bool {
-    match *der {
-        [0x30, length @ 0..=0x7f, ref rest @ ..] | [0x30, 0x81, length, ref rest @ ..] => {
-            rest.len() == usize::from(length)
+    const SEQUENCE: u8 = 0x30;
+    let (length, content) = match *der {
+        [SEQUENCE, length @ 0..=0x7f, ref content @ ..]
+        | [SEQUENCE, 0x81, length, ref content @ ..] => (usize::from(length), content),
+        [SEQUENCE, 0x82, high, low, ref content @ ..] => {
+            (usize::from(u16::from_be_bytes([high, low])), content)
         }
-        [0x30, 0x82, high, low, ref rest @ ..] => {
-            rest.len() == usize::from(u16::from_be_bytes([high, low]))
-        }
-        _ => false,
-    }
+        _ => return false,
+    };
+    content.len() == length && content.first() == Some(&SEQUENCE)
 }
 
 impl fmt::Debug for Authorities {

@@ -7,7 +7,7 @@ use super::server::{FORM, JSON, Server, form_encoded};
 use super::success::{Json, no_stream};
 use super::{Entry, Opened, Place, Stream, Turn, is_id, listed};
 use crate::error::{Error, Result, Step};
-use crate::http::{Answer, Call, Redirect, Session, Watch};
+use crate::http::{Answer, Call, Redirect, Session, Watch, read_json};
 use crate::message::{Message, Role};
 use crate::server::{Model, Summary};
 
@@ -82,7 +82,7 @@ fn accepted(server: &Server, watch: &Watch, answer: Answer) -> Result<Posted> {
         let (refusal, body) = answer.refusal_and_body(watch);
         return match () {
             () if is_foreign(status, &body) => Ok(Posted::Foreign(refusal)),
-            () if json(&body)["type"] == "error" => Ok(Posted::UnknownModel(refusal)),
+            () if read(&body)["type"] == "error" => Ok(Posted::UnknownModel(refusal)),
             () => Err(refusal),
         };
     }
@@ -100,15 +100,15 @@ fn accepted(server: &Server, watch: &Watch, answer: Answer) -> Result<Posted> {
 fn is_foreign(status: u16, body: &[u8]) -> bool {
     match status {
         403 => {
-            json(body)["error"] == "Non-JSON form requests need to have an origin"
+            read(body)["error"] == "Non-JSON form requests need to have an origin"
                 || body == b"Non-JSON form requests need to have an origin"
         }
-        _ => json(body)["message"] == "Internal Error",
+        _ => read(body)["message"] == "Internal Error",
     }
 }
 
-fn json(body: &[u8]) -> Value {
-    serde_json::from_slice(body).unwrap_or_default()
+fn read(body: &[u8]) -> Value {
+    read_json(body).unwrap_or_default()
 }
 
 fn settings(server: &Server, model: &str) -> String {

@@ -12,7 +12,7 @@ use super::set_up::unknown_model;
 use super::success::{Json, no_stream};
 use super::{Entry, Opened, Place, Stream, Turn, is_id, listed};
 use crate::error::{Error, ErrorKind, Result, Step, hint};
-use crate::http::{Answer, Call, Session, Watch};
+use crate::http::{Answer, Call, Session, Watch, read_json};
 use crate::message::{Message, Role};
 use crate::server::{Model, Summary};
 
@@ -135,7 +135,7 @@ pub(super) fn open(
 
 /// The id of the root message, of a conversation as the newest servers write it.
 fn root_of(conversation: &str) -> Option<String> {
-    let conversation: Value = serde_json::from_str(conversation).ok()?;
+    let conversation = read_json(conversation.as_bytes()).ok()?;
     let root = conversation["json"]["rootMessageId"].as_str()?;
     is_id(root).then(|| root.to_owned())
 }

@@ -4,7 +4,7 @@ use super::is_id;
 use crate::error::{Error, ErrorKind, Step};
 use crate::server::{Model, Summary};
 
-/// The most text that a list may have, in bytes, however often it is said and on however many pages.
+/// The most that a list may take, in bytes, however often a text is said, and on however many pages.
 pub(super) const LARGEST: usize = 16 << 20;
 
 pub(super) fn too_large(step: Step) -> Error {
@@ -24,10 +24,11 @@ pub(super) fn model(text: Text) -> Option<Model> {
     })
 }
 
-/// How much text it has.
+/// How much memory it takes, about, its id among those that are known included.
 pub(super) fn size(summary: &Summary) -> usize {
+    const BESIDES_TEXT: usize = 256;
     let Summary { id, title, model } = summary;
-    id.len() + title.len() + model.as_ref().map_or(0, String::len)
+    BESIDES_TEXT + 2 * id.len() + title.len() + model.as_ref().map_or(0, String::len)
 }
 
 pub(super) fn summary(text: Text) -> Option<Summary> {

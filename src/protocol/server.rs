@@ -136,17 +136,19 @@ impl Server {
         Ok(())
     }
 
-    /// A conversation that is gone already is as good as deleted.
-    pub(crate) fn delete(&self, watch: &Watch, place: &Place) -> Result<()> {
+    /// A conversation that is gone already is as good as deleted. Says whether it was there.
+    pub(crate) fn delete(&self, watch: &Watch, place: &Place) -> Result<bool> {
         let path = place.path();
         let call = Call::delete(Step::Delete, &path).session(&place.session);
         let answer = self.exchange_in(watch, place, &call)?;
-        let answer = match answer.status() {
-            404 => answer,
-            _ => answer.accepted(watch)?,
+        let is_gone = answer.status() == 404;
+        let answer = if is_gone {
+            answer
+        } else {
+            answer.accepted(watch)?
         };
         answer.skip(watch);
-        Ok(())
+        Ok(!is_gone)
     }
 
     /// The models that the server offers.

@@ -5,7 +5,7 @@ use std::ops::Deref;
 use serde_json::Value;
 
 use crate::error::{Error, ErrorKind, Result, Step};
-use crate::http::{Answer, Redirect, Watch, one_line, title_of, words};
+use crate::http::{Answer, Redirect, Unread, Watch, one_line, read_json, title_of, words};
 
 /// The JSON that a server answered.
 pub(super) struct Json {
@@ -31,8 +31,11 @@ impl Json {
         let (step, status) = (answer.step(), answer.status());
         let content_type = answer.content_type().map(one_line);
         let body = answer.bytes(watch)?;
-        let value = serde_json::from_slice(part(&body)).map_err(|error| {
-            foreign(step, status, content_type.as_deref(), &body, "JSON").with_source(error)
+        let value = read_json(part(&body)).map_err(|unread| match unread {
+            Unread::TooMany => too_many(step).with_status(status),
+            Unread::Malformed(error) => {
+                foreign(step, status, content_type.as_deref(), &body, "JSON").with_source(error)
+            }
         })?;
         Ok(Json {
             step,
@@ -69,6 +72,11 @@ impl Deref for Json {
     fn deref(&self) -> &Value {
         &self.value
     }
+}
+
+fn too_many(step: Step) -> Error {
+    let message = "the answer has too many objects and lists to be held";
+    Error::new(ErrorKind::TooLarge, step, message)
 }
 
 /// A success that is no reply.

@@ -142,22 +142,31 @@ fn success(body: &str) -> Reaction {
     Reaction::Answer(format!("{head}\r\ncontent-length: {length}\r\n\r\n{body}").into_bytes())
 }
 
-#[test]
-fn pages_without_end_are_not_held() {
+/// On every page others, so many of them, each with a title of this length.
+fn pages_of(conversations: usize, length: usize) -> (Error, usize) {
     let pages = Arc::new(AtomicUsize::new(0));
     let asked = Arc::clone(&pages);
     let page = move || {
-        let title = "x".repeat(3 << 20);
+        let title = "x".repeat(length);
         let page = asked.fetch_add(1, Ordering::Relaxed);
-        success(&format!(r#"[{{"id":"{page}","title":"{title}"}}]"#))
+        let all = (0..conversations).map(|n| format!(r#"{{"id":"{page}-{n}","title":"{title}"}}"#));
+        success(&format!("[{}]", all.collect::<Vec<_>>().join(",")))
     };
     let is_list = |path: &str| path.starts_with("/api/conversations");
     let builder = NEWEST.builder();
     let builder = builder.intercept(move |request| is_list(&request.path).then(&page));
     let error = client(&builder.start()).conversations().unwrap_err();
-    let seen = (error.kind(), error.step());
-    assert_eq!(seen, (ErrorKind::TooLarge, Step::Conversations), "{error}");
-    assert_eq!(pages.load(Ordering::Relaxed), 6);
+    (error, pages.load(Ordering::Relaxed))
+}
+
+#[test]
+fn pages_without_end_are_not_held() {
+    for (conversations, length, pages) in [(1, 3 << 20, 6), (20_000, 0, 4), (60_000, 0, 1)] {
+        let (error, asked) = pages_of(conversations, length);
+        let seen = (error.kind(), error.step());
+        assert_eq!(seen, (ErrorKind::TooLarge, Step::Conversations), "{error}");
+        assert_eq!(asked, pages, "{conversations} of {length}");
+    }
 }
 
 #[test]
