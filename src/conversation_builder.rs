@@ -108,7 +108,7 @@ impl ConversationBuilder {
     pub fn open(self) -> Result<Conversation> {
         judge_model(self.model.as_deref())?;
         if self.deadline == Some(Duration::ZERO) {
-            return Err(Error::input("a deadline of zero leaves no time"));
+            return Err(Error::no_time("deadline"));
         }
         if self
             .system

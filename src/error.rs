@@ -80,6 +80,11 @@ impl Error {
         Error::new(ErrorKind::Input, Step::Prepare, message)
     }
 
+    /// Of a limit that was set to zero.
+    pub(crate) fn no_time(limit: &str) -> Error {
+        Error::input(format!("a {limit} of zero leaves no time"))
+    }
+
     /// The same, for the step that it came up for.
     pub(crate) fn at(mut self, step: Step) -> Error {
         self.0.step = step;

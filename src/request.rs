@@ -273,7 +273,7 @@ impl Request {
             return Err(Error::input(format!("{name} is not a finite number")));
         }
         if self.deadline == Some(Duration::ZERO) {
-            return Err(Error::input("a deadline of zero leaves no time"));
+            return Err(Error::no_time("deadline"));
         }
         let prompt = match &self.prompt {
             Prompt::Text(text) => text.clone(),

@@ -69,17 +69,11 @@ fn the_public_api_is_what_was_agreed_on() {
         fs::write(&path, &api).unwrap();
     }
     let agreed = fs::read_to_string(&path).unwrap();
-    for line in api
-        .lines()
-        .filter(|line| !agreed.lines().any(|other| other == *line))
-    {
-        println!("new: {line}");
-    }
-    for line in agreed
-        .lines()
-        .filter(|line| !api.lines().any(|other| other == *line))
-    {
-        println!("gone: {line}");
+    for (what, some, others) in [("new", &api, &agreed), ("gone", &agreed, &api)] {
+        let lines = some.lines();
+        for line in lines.filter(|line| !others.lines().any(|other| other == *line)) {
+            println!("{what}: {line}");
+        }
     }
     assert!(api == agreed, "the public API has changed");
 }

@@ -235,7 +235,7 @@ pub fn finish(program: &str, outcome: &Result<(), Failure>) -> ExitCode {
 }
 
 /// What went wrong, and what can be done about it.
-pub fn told(error: &h2o_chat::Error) -> String {
+fn told(error: &h2o_chat::Error) -> String {
     let message = error.to_string();
     match error.hint() {
         Some(hint) => format!("{}. {hint}", message.trim_end_matches('.')),

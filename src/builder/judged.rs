@@ -68,7 +68,7 @@ impl Limits {
             .iter()
             .find(|(_, limit)| *limit == Some(Duration::ZERO))
         {
-            Some((name, _)) => Err(Error::input(format!("a {name} of zero leaves no time"))),
+            Some((name, _)) => Err(Error::no_time(name)),
             None => Ok(()),
         }
     }

@@ -69,14 +69,14 @@ impl Error {
     #[must_use]
     pub fn hint(&self) -> Option<&str> {
         self.0.hint.or_else(|| match self.0.kind {
+            _ if self.is_busy() => Some(LATER),
             ErrorKind::Connect => Some(NOBODY),
             ErrorKind::Tls => Some(self.hint_at_certificate()),
             ErrorKind::Proxy => Some(PROXY),
             ErrorKind::Login => Some(LOG_IN),
             ErrorKind::UnknownModel => Some(OTHER_MODEL),
-            ErrorKind::Status if !self.is_busy() => self.hint_at_status(),
+            ErrorKind::Status => self.hint_at_status(),
             ErrorKind::Protocol if self.0.step == Step::Settings => Some(NO_CHAT),
-            _ if self.is_busy() => Some(LATER),
             _ => None,
         })
     }

@@ -64,21 +64,19 @@ fn of_connecting(step: Step, unconnected: Unconnected) -> Error {
     } = unconnected;
     let proxied = proxy.is_some();
     let proxy = proxy.map_or_else(String::new, |proxy| format!(" to the proxy {proxy}"));
-    let why = match &cause {
-        ureq::Error::ConnectProxyFailed(why) => proxys_words(why),
-        ureq::Error::HostNotFound => "the host is unknown".to_owned(),
-        // Nothing has been sent: the server may only be about to start, or to end.
-        ureq::Error::Io(cause) if is_end(cause) && missed == Missed::Security => {
-            "the server closed it".to_owned()
-        }
-        ureq::Error::Io(cause) => cause.to_string(),
-        cause => cause.to_string(),
+    let usual = match missed {
+        Missed::Security => ErrorKind::Tls,
+        Missed::Lookup | Missed::Connection => ErrorKind::Connect,
     };
-    let kind = match &cause {
-        ureq::Error::ConnectProxyFailed(_) => ErrorKind::Proxy,
-        ureq::Error::Io(cause) if is_end(cause) => ErrorKind::Connect,
-        _ if missed == Missed::Security => ErrorKind::Tls,
-        _ => ErrorKind::Connect,
+    let (kind, why) = match &cause {
+        ureq::Error::ConnectProxyFailed(why) => (ErrorKind::Proxy, proxys_words(why)),
+        ureq::Error::HostNotFound => (usual, "the host is unknown".to_owned()),
+        // Nothing has been sent: the server may only be about to start, or to end.
+        ureq::Error::Io(cause) if missed == Missed::Security && is_end(cause) => {
+            (ErrorKind::Connect, "the server closed it".to_owned())
+        }
+        ureq::Error::Io(cause) => (usual, cause.to_string()),
+        cause => (usual, cause.to_string()),
     };
     let message = match missed {
         Missed::Security => format!("no secure connection: {why}"),

@@ -2,28 +2,29 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-/// A name in small letters and without a dot at its end, or an address without brackets.
-#[derive(Clone)]
-pub(super) struct Host(String);
+#[derive(Clone, PartialEq)]
+pub(super) enum Host {
+    /// In small letters and without a dot at its end.
+    Name(String),
+    Address(IpAddr),
+}
 
 impl Host {
     pub(super) fn new(host: &str) -> Host {
         let bare = host.trim_start_matches('[').trim_end_matches(']');
-        match bare.parse::<IpAddr>() {
-            // There is more than one way to write it.
-            Ok(address) => Host(address.to_string()),
-            Err(_) => Host(bare.trim_end_matches('.').to_ascii_lowercase()),
+        let bare = bare.trim_end_matches('.').to_ascii_lowercase();
+        let address = bare.parse::<IpAddr>().ok();
+        match address.or_else(|| short_address(&bare).map(IpAddr::V4)) {
+            Some(address) => Host::Address(address.to_canonical()),
+            None => Host::Name(bare),
         }
     }
 
     /// Whether a connection to it cannot leave the machine.
     pub(super) fn is_on_this_machine(&self) -> bool {
-        let Host(host) = self;
-        let address = host.parse().ok();
-        let address = address.or_else(|| short_address(host).map(IpAddr::V4));
-        match address.map(|address| address.to_canonical()) {
-            Some(address) => address.is_loopback() || address.is_unspecified(),
-            None => self.is_within(&Host::new("localhost")),
+        match self {
+            Host::Address(address) => address.is_loopback() || address.is_unspecified(),
+            Host::Name(name) => is_within(name, "localhost"),
         }
     }
 
@@ -32,17 +33,20 @@ impl Host {
     pub(super) fn is_one_of(&self, hosts: &str) -> bool {
         let mut hosts = hosts.split([',', ' ']);
         hosts.any(|host| {
-            let name = host.trim_start_matches("*.").trim_start_matches('.');
-            let name = Host::new(without_port(name));
-            host == "*" || (!name.0.is_empty() && self.is_within(&name))
+            let host = host.trim_start_matches("*.").trim_start_matches('.');
+            match (self, Host::new(without_port(host))) {
+                (_, Host::Name(all)) if all == "*" => true,
+                (Host::Name(name), Host::Name(above)) => is_within(name, &above),
+                (own, other) => *own == other,
+            }
         })
     }
+}
 
-    /// Whether this is the name, or one below it.
-    fn is_within(&self, name: &Host) -> bool {
-        let rest = self.0.strip_suffix(&name.0);
-        rest.is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
-    }
+/// Whether this is the name, or one below it.
+fn is_within(name: &str, above: &str) -> bool {
+    let rest = name.strip_suffix(above).filter(|_| !above.is_empty());
+    rest.is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
 }
 
 /// What is before the port, if there is one: behind a name, an address of numbers, or brackets.

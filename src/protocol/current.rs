@@ -368,7 +368,7 @@ fn list<T>(
     watch: &Watch,
     step: Step,
     name: &str,
-    make: impl Fn(&dyn Fn(&str) -> Option<String>) -> Option<T>,
+    make: impl Fn(listed::Text) -> Option<T>,
 ) -> Result<Vec<T>> {
     let path = format!("/api/{name}");
     let answer = server.origin.exchange(watch, &Call::get(step, &path))?;

@@ -13,7 +13,7 @@ pub(super) fn too_large(step: Step) -> Error {
 }
 
 /// The text of the field of a name.
-type Text<'a> = &'a dyn Fn(&str) -> Option<String>;
+pub(super) type Text<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 pub(super) fn model(text: Text) -> Option<Model> {
     let id = text("id").or_else(|| text("name"))?;

@@ -3,6 +3,7 @@
 
 mod classic;
 mod current;
+mod fault;
 mod jsonl;
 mod listed;
 mod object;

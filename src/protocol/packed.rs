@@ -38,7 +38,7 @@ impl<'a> Packed<'a> {
     pub(super) fn list<T>(
         self,
         step: Step,
-        make: impl Fn(&dyn Fn(&str) -> Option<String>) -> Option<T>,
+        make: impl Fn(listed::Text) -> Option<T>,
     ) -> Result<Vec<T>> {
         let room = Cell::new(listed::LARGEST);
         let mut list = Vec::new();

@@ -1,9 +1,9 @@
 //! What text-generation-inference says, event by event, of which a classic server's reply is made.
 
 use super::Frame;
+use super::fault::{foreign, reported};
 use super::object::{object, read};
-use crate::error::{Error, ErrorKind, Result, Step};
-use crate::http::{glimpse, one_line};
+use crate::error::Result;
 use crate::reply::{Details, End, Event, Token};
 
 /// An event of the reply.
@@ -59,15 +59,15 @@ pub(super) fn frame(event: &[u8]) -> Result<Option<Frame>> {
         return Ok(None);
     }
     let Some(said) = str::from_utf8(event).ok().and_then(read::<Said>) else {
-        return Err(foreign(event));
+        return Err(foreign("an event", event));
     };
     if let Some(words) = said.error {
-        return Err(generation_failed(&words));
+        return Err(reported(&words));
     }
     let token = match said.token.map(SaidToken::token) {
         // A token without a text is none of this protocol.
-        Some(None) => return Err(foreign(event)),
-        None if said.generated_text.is_none() => return Err(foreign(event)),
+        Some(None) => return Err(foreign("an event", event)),
+        None if said.generated_text.is_none() => return Err(foreign("an event", event)),
         token => token.flatten(),
     };
     Ok(Some(Frame {
@@ -104,28 +104,12 @@ impl SaidDetails {
     }
 }
 
-fn generation_failed(words: &str) -> Error {
-    let words = one_line(words);
-    Error::new(
-        ErrorKind::Generation,
-        Step::Reply,
-        format!("the server reported: {words}"),
-    )
-    .with_server_message(words)
-}
-
-/// Of another protocol, or no JSON at all.
-fn foreign(event: &[u8]) -> Error {
-    let said = glimpse(event);
-    let message = format!("an event is not what such a server says: {said}");
-    Error::new(ErrorKind::Protocol, Step::Reply, message)
-}
-
 #[cfg(test)]
 mod properties {
     use serde_json::Value;
 
     use super::*;
+    use crate::error::Step;
     use crate::random::Random;
 
     #[rustfmt::skip]
