@@ -83,14 +83,6 @@ impl ClientBuilder {
 
     /// The model to ask, by the server's name for it; no other will be asked. Defaults to the first of the server's own
     /// or, on a classic server that has it, to [`DEFAULT_MODEL`].
-    ///
-    /// ```
-    /// # use h2o_chat::Client;
-    /// let client = Client::builder("http://127.0.0.1:3000")
-    ///     .model("my/model")
-    ///     .build()?;
-    /// # Ok::<(), h2o_chat::Error>(())
-    /// ```
     pub fn model(mut self, model: impl Into<String>) -> ClientBuilder {
         self.model = Some(model.into());
         self
@@ -98,56 +90,24 @@ impl ClientBuilder {
 
     /// The protocol that the server speaks, if it need not be found out. Defaults to finding it out, which costs
     /// nothing on a classic server and one request on a current one, once for each client.
-    ///
-    /// ```
-    /// # use h2o_chat::Client;
-    /// let client = Client::builder("http://127.0.0.1:3000")
-    ///     .protocol(h2o_chat::Protocol::Current)
-    ///     .build()?;
-    /// # Ok::<(), h2o_chat::Error>(())
-    /// ```
     pub fn protocol(mut self, protocol: Protocol) -> ClientBuilder {
         self.protocol = Some(protocol);
         self
     }
 
     /// The session, for a program that wants to find its conversations again. Defaults to a new one.
-    ///
-    /// ```
-    /// # use h2o_chat::Client;
-    /// let client = Client::builder("http://127.0.0.1:3000")
-    ///     .session(h2o_chat::Session::random())
-    ///     .build()?;
-    /// # Ok::<(), h2o_chat::Error>(())
-    /// ```
     pub fn session(mut self, session: impl Into<Session>) -> ClientBuilder {
         self.session = Some(session.into());
         self
     }
 
     /// The name of the session's cookie, which a server can be configured to change. Defaults to `hf-chat`.
-    ///
-    /// ```
-    /// # use h2o_chat::Client;
-    /// let client = Client::builder("http://127.0.0.1:3000")
-    ///     .cookie_name("my-chat")
-    ///     .build()?;
-    /// # Ok::<(), h2o_chat::Error>(())
-    /// ```
     pub fn cookie_name(mut self, name: impl Into<String>) -> ClientBuilder {
         self.cookie_name = name.into();
         self
     }
 
     /// The proxy. Defaults to [`Proxy::env`].
-    ///
-    /// ```
-    /// # use h2o_chat::Client;
-    /// let client = Client::builder("http://127.0.0.1:3000")
-    ///     .proxy(h2o_chat::Proxy::url("socks5h://127.0.0.1:1080"))
-    ///     .build()?;
-    /// # Ok::<(), h2o_chat::Error>(())
-    /// ```
     pub fn proxy(mut self, proxy: Proxy) -> ClientBuilder {
         self.proxy = proxy;
         self
@@ -175,28 +135,12 @@ impl ClientBuilder {
     /// A header for every request, `Authorization` for example; one of the same name replaces it. A `Cookie`
     /// is sent together with the session's; if the session's own is in it, that is the [session](ClientBuilder::session).
     /// Defaults to none.
-    ///
-    /// ```
-    /// # use h2o_chat::Client;
-    /// let client = Client::builder("http://127.0.0.1:3000")
-    ///     .header("Authorization", "Bearer my-token")
-    ///     .build()?;
-    /// # Ok::<(), h2o_chat::Error>(())
-    /// ```
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> ClientBuilder {
         self.headers.push((name.into(), value.into()));
         self
     }
 
     /// What the client calls itself. Defaults to `h2o-chat/` and the version of this crate.
-    ///
-    /// ```
-    /// # use h2o_chat::Client;
-    /// let client = Client::builder("http://127.0.0.1:3000")
-    ///     .user_agent("my-program/1.0")
-    ///     .build()?;
-    /// # Ok::<(), h2o_chat::Error>(())
-    /// ```
     pub fn user_agent(mut self, user_agent: impl Into<String>) -> ClientBuilder {
         self.user_agent = user_agent.into();
         self
@@ -204,14 +148,6 @@ impl ClientBuilder {
 
     /// Whether the server may share conversations with the authors of the model. Defaults to true, as the
     /// service's own page has it.
-    ///
-    /// ```
-    /// # use h2o_chat::Client;
-    /// let client = Client::builder("http://127.0.0.1:3000")
-    ///     .share_with_model_authors(false)
-    ///     .build()?;
-    /// # Ok::<(), h2o_chat::Error>(())
-    /// ```
     pub fn share_with_model_authors(mut self, share: bool) -> ClientBuilder {
         self.share_with_model_authors = share;
         self
@@ -219,15 +155,6 @@ impl ClientBuilder {
 
     /// How long making a connection may take, proxy and TLS included, but not the lookup of a name, which
     /// only the system limits. Defaults to 10 seconds.
-    ///
-    /// ```
-    /// # use std::time::Duration;
-    /// # use h2o_chat::Client;
-    /// let client = Client::builder("http://127.0.0.1:3000")
-    ///     .connect_timeout(Duration::from_secs(3))
-    ///     .build()?;
-    /// # Ok::<(), h2o_chat::Error>(())
-    /// ```
     pub fn connect_timeout(mut self, limit: impl Into<Option<Duration>>) -> ClientBuilder {
         self.limits.connect = limit.into();
         self
@@ -238,15 +165,6 @@ impl ClientBuilder {
     /// A classic server says nothing before the first token, and then something every 15 seconds: where a busy one takes
     /// longer than a minute to begin, raise this. A current one says something every 0.1 seconds from the beginning on;
     /// those before chat-ui 0.9.3 only send text, so that a model that pauses is silent there.
-    ///
-    /// ```
-    /// # use std::time::Duration;
-    /// # use h2o_chat::Client;
-    /// let client = Client::builder("http://127.0.0.1:3000")
-    ///     .silence_timeout(Duration::from_secs(120))
-    ///     .build()?;
-    /// # Ok::<(), h2o_chat::Error>(())
-    /// ```
     pub fn silence_timeout(mut self, limit: impl Into<Option<Duration>>) -> ClientBuilder {
         self.limits.silence = limit.into();
         self
@@ -254,14 +172,6 @@ impl ClientBuilder {
 
     /// How long a token may be waited for while bytes arrive that are none, and the whole of any other answer. What a
     /// model thinks counts as a token, time between two calls of [`Iterator::next`] does not count. Defaults to 5 minutes.
-    ///
-    /// ```
-    /// # use h2o_chat::Client;
-    /// let client = Client::builder("http://127.0.0.1:3000")
-    ///     .stall_timeout(None)
-    ///     .build()?;
-    /// # Ok::<(), h2o_chat::Error>(())
-    /// ```
     pub fn stall_timeout(mut self, limit: impl Into<Option<Duration>>) -> ClientBuilder {
         self.limits.stall = limit.into();
         self
@@ -269,15 +179,6 @@ impl ClientBuilder {
 
     /// How long a whole call may take, from its beginning to the last token. Tidying up comes after it, and the
     /// lookup of a name is not interrupted by it. Defaults to none: a long reply in good health is never cut.
-    ///
-    /// ```
-    /// # use std::time::Duration;
-    /// # use h2o_chat::Client;
-    /// let client = Client::builder("http://127.0.0.1:3000")
-    ///     .deadline(Duration::from_secs(600))
-    ///     .build()?;
-    /// # Ok::<(), h2o_chat::Error>(())
-    /// ```
     pub fn deadline(mut self, limit: impl Into<Option<Duration>>) -> ClientBuilder {
         self.limits.deadline = limit.into();
         self
@@ -285,15 +186,6 @@ impl ClientBuilder {
 
     /// How long stopping a generation and deleting its conversation may take together, the lookup of a name
     /// not included; stopping gets half of it at the most. Defaults to 3 seconds.
-    ///
-    /// ```
-    /// # use std::time::Duration;
-    /// # use h2o_chat::Client;
-    /// let client = Client::builder("http://127.0.0.1:3000")
-    ///     .cleanup_budget(Duration::from_secs(1))
-    ///     .build()?;
-    /// # Ok::<(), h2o_chat::Error>(())
-    /// ```
     pub fn cleanup_budget(mut self, budget: Duration) -> ClientBuilder {
         self.limits.cleanup = budget;
         self
@@ -307,14 +199,6 @@ impl ClientBuilder {
     /// With one or more, a request that does no harm when it is done twice is also repeated, once, if its
     /// connection ends without an answer: posting the settings, listing, stopping, deleting. Opening a
     /// conversation and sending a prompt are not. Defaults to 2.
-    ///
-    /// ```
-    /// # use h2o_chat::Client;
-    /// let client = Client::builder("http://127.0.0.1:3000")
-    ///     .retries(0)
-    ///     .build()?;
-    /// # Ok::<(), h2o_chat::Error>(())
-    /// ```
     pub fn retries(mut self, times: u32) -> ClientBuilder {
         self.retries.times = times;
         self
@@ -322,15 +206,6 @@ impl ClientBuilder {
 
     /// How long may be waited before a retry: no own wait is longer, and if the server asks for more, its answer is
     /// the error, with [`Error::retry_after`]. Defaults to 10 seconds.
-    ///
-    /// ```
-    /// # use std::time::Duration;
-    /// # use h2o_chat::Client;
-    /// let client = Client::builder("http://127.0.0.1:3000")
-    ///     .longest_retry_wait(Duration::from_secs(60))
-    ///     .build()?;
-    /// # Ok::<(), h2o_chat::Error>(())
-    /// ```
     pub fn longest_retry_wait(mut self, wait: Duration) -> ClientBuilder {
         self.retries.longest_wait = wait;
         self
@@ -338,13 +213,6 @@ impl ClientBuilder {
 
     /// Lets this flag end every call of the client, from any thread: those that are given no request as well, and those
     /// that come later. What tidies up is not stopped. Defaults to none.
-    ///
-    /// ```
-    /// # use h2o_chat::Client;
-    /// let stop = h2o_chat::Stop::default();
-    /// let client = Client::builder("http://127.0.0.1:3000").stop(&stop).build()?;
-    /// # Ok::<(), h2o_chat::Error>(())
-    /// ```
     pub fn stop(mut self, stop: &Stop) -> ClientBuilder {
         self.stop = Some(stop.clone());
         self

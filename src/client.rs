@@ -17,21 +17,9 @@ use crate::stop::Stop;
 use crate::tokens::Tokens;
 
 /// Where H2O.ai served its public chat. It stopped speaking this protocol in October 2023.
-///
-/// ```
-/// assert!(h2o_chat::PUBLIC_URL.starts_with("https://"));
-/// ```
 pub const PUBLIC_URL: &str = "https://gpt-gm.h2o.ai";
 
 /// The model that H2O.ai's public chat answered with by default.
-///
-/// ```no_run
-/// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
-/// use h2o_chat::DEFAULT_MODEL;
-///
-/// let has_it = client.models()?.iter().any(|model| model.id == DEFAULT_MODEL);
-/// # Ok::<(), h2o_chat::Error>(())
-/// ```
 pub const DEFAULT_MODEL: &str = "h2oai/h2ogpt-gm-oasst1-en-2048-falcon-40b-v1";
 
 /// A client of one server.
@@ -62,15 +50,6 @@ impl Client {
 
     /// A client of the server at this URL, everything else by default.
     ///
-    /// ```
-    /// use h2o_chat::{Client, ErrorKind};
-    ///
-    /// let client = Client::new("http://127.0.0.1:3000/path")?;
-    /// let error = Client::new("chat.example.org").unwrap_err();
-    /// assert_eq!(error.kind(), ErrorKind::Input);
-    /// # Ok::<(), h2o_chat::Error>(())
-    /// ```
-    ///
     /// # Errors
     /// If the URL, or the proxy that the environment names, cannot be used.
     pub fn new(url: &str) -> Result<Client> {
@@ -81,16 +60,6 @@ impl Client {
     /// path that the server's pages are below, if there is one. A user and password in it are sent as Basic
     /// authentication, as they are; for those with characters that a URL cannot hold there is
     /// [`header`](ClientBuilder::header).
-    ///
-    /// ```
-    /// use std::time::Duration;
-    ///
-    /// let client = h2o_chat::Client::builder("http://127.0.0.1:3000")
-    ///     .model("my/model")
-    ///     .silence_timeout(Duration::from_secs(120))
-    ///     .build()?;
-    /// # Ok::<(), h2o_chat::Error>(())
-    /// ```
     pub fn builder(url: &str) -> ClientBuilder {
         ClientBuilder::new(url)
     }
@@ -171,12 +140,6 @@ impl Client {
     }
 
     /// To open a conversation with a model or a system prompt of its own.
-    ///
-    /// ```no_run
-    /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
-    /// let mut chat = client.conversation_builder().model("my/model").open()?;
-    /// # Ok::<(), h2o_chat::Error>(())
-    /// ```
     pub fn conversation_builder(&self) -> ConversationBuilder {
         ConversationBuilder::new(self.clone())
     }
@@ -201,14 +164,6 @@ impl Client {
 
     /// The conversations of the client's [session](Client::session) that are on the server.
     ///
-    /// ```no_run
-    /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
-    /// for conversation in client.conversations()? {
-    ///     println!("{} {}", conversation.id, conversation.title);
-    /// }
-    /// # Ok::<(), h2o_chat::Error>(())
-    /// ```
-    ///
     /// # Errors
     /// If the server cannot be reached, refuses, or answers something else.
     pub fn conversations(&self) -> Result<Vec<Summary>> {
@@ -218,13 +173,6 @@ impl Client {
 
     /// Deletes a conversation of the client's [session](Client::session) by its id; what may still be generated in it is
     /// stopped first. One that is gone already is no error.
-    ///
-    /// ```no_run
-    /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
-    /// let id = client.conversation()?.keep();
-    /// client.delete(&id)?;
-    /// # Ok::<(), h2o_chat::Error>(())
-    /// ```
     ///
     /// # Errors
     /// If that cannot be an id, or the server cannot be reached within the
@@ -274,14 +222,6 @@ impl Client {
 
     /// The models that the server offers, its own default first.
     ///
-    /// ```no_run
-    /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
-    /// for model in client.models()? {
-    ///     println!("{}", model.id);
-    /// }
-    /// # Ok::<(), h2o_chat::Error>(())
-    /// ```
-    ///
     /// # Errors
     /// If the server cannot be reached, refuses, or answers something else.
     pub fn models(&self) -> Result<Vec<Model>> {
@@ -308,15 +248,6 @@ impl Client {
 
     /// The ids of the conversations that could not be deleted, by whichever clone of this client, and are still on
     /// the server as far as it knows. [`sweep`](Client::sweep) tries again.
-    ///
-    /// ```no_run
-    /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
-    /// drop(client.generate("Count to a million.")?);
-    /// for id in client.leftovers() {
-    ///     eprintln!("still on the server: {id}");
-    /// }
-    /// # Ok::<(), h2o_chat::Error>(())
-    /// ```
     #[must_use]
     pub fn leftovers(&self) -> Vec<String> {
         self.shared.leftover_ids()
@@ -341,12 +272,6 @@ impl Client {
     }
 
     /// The session that this client's conversations belong to.
-    ///
-    /// ```no_run
-    /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
-    /// println!("--session {}", client.session().as_str());
-    /// # Ok::<(), h2o_chat::Error>(())
-    /// ```
     #[must_use]
     pub fn session(&self) -> Session {
         self.shared.server.session()

@@ -109,26 +109,12 @@ impl Conversation {
     }
 
     /// The id that the server gave it.
-    ///
-    /// ```no_run
-    /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
-    /// # let mut chat = client.conversation()?;
-    /// println!("conversation {}", chat.id());
-    /// # Ok::<(), h2o_chat::Error>(())
-    /// ```
     #[must_use]
     pub fn id(&self) -> &str {
         &self.place.id
     }
 
     /// Sends a message, and returns the whole reply.
-    ///
-    /// ```no_run
-    /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
-    /// # let mut chat = client.conversation()?;
-    /// println!("{}", chat.ask("Name a prime.")?);
-    /// # Ok::<(), h2o_chat::Error>(())
-    /// ```
     ///
     /// # Errors
     /// Whatever can go wrong with a reply; the text so far is in [`Error::received`]. The conversation can be gone on
@@ -141,15 +127,6 @@ impl Conversation {
     ///
     /// Returns when the server begins to reply. In a `match` or `if let` the borrow lasts to its end:
     /// [`ask`](Conversation::ask) is there for that.
-    ///
-    /// ```no_run
-    /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
-    /// # let mut chat = client.conversation()?;
-    /// for token in chat.send("Name a prime.")? {
-    ///     print!("{}", token?);
-    /// }
-    /// # Ok::<(), h2o_chat::Error>(())
-    /// ```
     ///
     /// # Errors
     /// If the request is unfit to be sent, names another model than the conversation's (in a resumed one: any model), is
@@ -170,14 +147,6 @@ impl Conversation {
 
     /// Has the last message answered once more, in place of the last reply. Its parameters and deadline hold again,
     /// its [`Stop`](crate::Stop) does not.
-    ///
-    /// ```no_run
-    /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
-    /// # let mut chat = client.conversation()?;
-    /// println!("{}", chat.ask("Write a haiku.")?);
-    /// println!("Or: {}", chat.retry()?.text()?);
-    /// # Ok::<(), h2o_chat::Error>(())
-    /// ```
     ///
     /// # Errors
     /// As [`send`](Conversation::send); and if no message was sent yet.
@@ -253,14 +222,6 @@ impl Conversation {
 
     /// Leaves it on the server; returns its id, with which [`Client::resume`](crate::Client::resume) takes it up, in
     /// another process too if that has the same [session](crate::Client::session).
-    ///
-    /// ```no_run
-    /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
-    /// # let mut chat = client.conversation()?;
-    /// let id = chat.keep();
-    /// println!("--session {} --resume {id}", client.session().as_str());
-    /// # Ok::<(), h2o_chat::Error>(())
-    /// ```
     #[must_use = "without its id the conversation is not found again"]
     pub fn keep(mut self) -> String {
         self.armed = false;

@@ -12,16 +12,6 @@ use std::time::Duration;
 pub use self::kind::{ErrorKind, Limit, Step};
 
 /// The result of everything in this crate that can fail.
-///
-/// ```no_run
-/// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
-/// fn first_line(client: &h2o_chat::Client) -> h2o_chat::Result<String> {
-///     let text = client.ask("Why is the sky blue?")?;
-///     Ok(text.lines().next().unwrap_or_default().to_owned())
-/// }
-/// first_line(&client)?;
-/// # Ok::<(), h2o_chat::Error>(())
-/// ```
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// An error of this crate: one pointer wide.
@@ -53,8 +43,7 @@ struct Inner {
     retry_after: Option<Duration>,
     received: String,
     undeleted: Option<String>,
-    /// Not known before it is asked.
-    maybe_undeleted: Option<bool>,
+    maybe_undeleted: bool,
     hint: Option<&'static str>,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
@@ -70,7 +59,7 @@ impl Error {
             retry_after: None,
             received: String::new(),
             undeleted: None,
-            maybe_undeleted: None,
+            maybe_undeleted: false,
             hint: None,
             source: None,
         }))
@@ -116,28 +105,20 @@ impl Error {
         self
     }
 
-    /// Of asking for a conversation: unless it was refused, or never asked for, there may be one.
+    /// Marks an error of creating a conversation, unless it shows that the server created none.
     pub(crate) fn with_maybe_undeleted(mut self) -> Error {
-        let maybe = match self.0.kind {
-            ErrorKind::Timeout(limit) => limit != Limit::Connect,
-            // Too busy is a refusal, whoever says it.
-            ErrorKind::Status => self
-                .0
-                .status
-                .is_some_and(|status| status > 500 && status != 503),
-            ErrorKind::Truncated
-            | ErrorKind::Protocol
-            | ErrorKind::TooLarge
-            | ErrorKind::Stopped => true,
+        self.0.maybe_undeleted |= match self.0.kind {
+            // 503 is a refusal, whoever sends it.
+            ErrorKind::Status => self.0.status.is_some_and(|it| it > 500 && it != 503),
+            ErrorKind::Truncated | ErrorKind::Protocol | ErrorKind::TooLarge => true,
             _ => false,
         };
-        self.0.maybe_undeleted.get_or_insert(maybe);
         self
     }
 
-    /// Of a call that was given up between its requests: none of them is under way.
-    pub(crate) fn with_nothing_under_way(mut self) -> Error {
-        self.0.maybe_undeleted = Some(false);
+    /// Marks an error of a request that was under way: if it was to create a conversation, there may be one.
+    pub(crate) fn with_response_lost(mut self) -> Error {
+        self.0.maybe_undeleted = self.0.step == Step::Conversation;
         self
     }
 
@@ -161,69 +142,30 @@ impl Error {
     }
 
     /// What went wrong.
-    ///
-    /// ```
-    /// let error = h2o_chat::Client::new("chat.example.org").unwrap_err();
-    /// assert_eq!(error.kind(), h2o_chat::ErrorKind::Input);
-    /// ```
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
     }
 
     /// Where it went wrong.
-    ///
-    /// ```
-    /// let error = h2o_chat::Client::new("chat.example.org").unwrap_err();
-    /// assert_eq!(error.step(), h2o_chat::Step::Prepare);
-    /// ```
     #[must_use]
     pub fn step(&self) -> Step {
         self.0.step
     }
 
     /// The status of the answer that is the matter, which may be a success with a wrong content.
-    ///
-    /// ```no_run
-    /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
-    /// if let Err(error) = client.ask("Why is the sky blue?") {
-    ///     println!("HTTP {:?}", error.status());
-    /// }
-    /// # Ok::<(), h2o_chat::Error>(())
-    /// ```
     #[must_use]
     pub fn status(&self) -> Option<u16> {
         self.0.status
     }
 
     /// The server's own words, on one line of at most 500 characters.
-    ///
-    /// ```no_run
-    /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
-    /// if let Err(error) = client.ask("Why is the sky blue?") {
-    ///     println!("the server says: {}", error.server_message().unwrap_or("nothing"));
-    /// }
-    /// # Ok::<(), h2o_chat::Error>(())
-    /// ```
     #[must_use]
     pub fn server_message(&self) -> Option<&str> {
         self.0.server_message.as_deref()
     }
 
     /// How long the server asks to wait before another try, if it says so.
-    ///
-    /// ```no_run
-    /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
-    /// use std::time::Duration;
-    ///
-    /// if let Err(error) = client.ask("Why is the sky blue?") {
-    ///     match error.retry_after() {
-    ///         Some(wait) if wait > Duration::from_secs(60) => println!("busy for {wait:?}"),
-    ///         _ => println!("{error}"),
-    ///     }
-    /// }
-    /// # Ok::<(), h2o_chat::Error>(())
-    /// ```
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         self.0.retry_after
@@ -265,14 +207,6 @@ impl Error {
     /// The text that [`Client::ask`](crate::Client::ask), [`Conversation::ask`](crate::Conversation::ask),
     /// [`Tokens::text`](crate::Tokens::text) or [`Tokens::reply`](crate::Tokens::reply) had gathered. Empty for an error out of the iterator
     /// and of `write_to`, which have handed each token out before.
-    ///
-    /// ```no_run
-    /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
-    /// if let Err(error) = client.ask("Why is the sky blue?") {
-    ///     println!("{} [{error}]", error.received());
-    /// }
-    /// # Ok::<(), h2o_chat::Error>(())
-    /// ```
     #[must_use]
     pub fn received(&self) -> &str {
         &self.0.received
@@ -309,7 +243,7 @@ impl Error {
     /// ```
     #[must_use]
     pub fn maybe_undeleted(&self) -> bool {
-        self.0.maybe_undeleted == Some(true)
+        self.0.maybe_undeleted
     }
 
     /// Whether nothing is being generated after it: the server itself said so, or nothing had reached it. A gateway

@@ -3,12 +3,6 @@
 use std::fmt;
 
 /// Who says a [`Message`].
-///
-/// ```
-/// use h2o_chat::{Message, Role};
-///
-/// assert_eq!(Message::user("Why?").role(), Role::User);
-/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Role {
@@ -58,11 +52,6 @@ pub struct Message {
 
 impl Message {
     /// A message of the given role.
-    ///
-    /// ```
-    /// # use h2o_chat::{Message, Role};
-    /// let message = Message::new(Role::User, "Why is the sky blue?");
-    /// ```
     pub fn new(role: Role, content: impl Into<String>) -> Message {
         Message {
             role,
@@ -71,52 +60,27 @@ impl Message {
     }
 
     /// A system message.
-    ///
-    /// ```
-    /// # use h2o_chat::Message;
-    /// let message = Message::system("Answer in one sentence.");
-    /// ```
     pub fn system(content: impl Into<String>) -> Message {
         Message::new(Role::System, content)
     }
 
     /// A user's message.
-    ///
-    /// ```
-    /// # use h2o_chat::Message;
-    /// let message = Message::user("Why is the sky blue?");
-    /// ```
     pub fn user(content: impl Into<String>) -> Message {
         Message::new(Role::User, content)
     }
 
     /// A message of the model.
-    ///
-    /// ```
-    /// # use h2o_chat::Message;
-    /// let message = Message::assistant("It scatters blue light most.");
-    /// ```
     pub fn assistant(content: impl Into<String>) -> Message {
         Message::new(Role::Assistant, content)
     }
 
     /// Who says it.
-    ///
-    /// ```
-    /// # use h2o_chat::{Message, Role};
-    /// assert_eq!(Message::system("Be brief.").role(), Role::System);
-    /// ```
     #[must_use]
     pub fn role(&self) -> Role {
         self.role
     }
 
     /// What is said.
-    ///
-    /// ```
-    /// # use h2o_chat::Message;
-    /// assert_eq!(Message::user("Why?").content(), "Why?");
-    /// ```
     #[must_use]
     pub fn content(&self) -> &str {
         &self.content

@@ -1,13 +1,6 @@
 //! What a reply is made of: events, tokens most of all, and what the server says at its end.
 
 /// A complete reply, gathered from its tokens.
-///
-/// ```no_run
-/// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
-/// let reply = client.generate("Name a prime.")?.reply()?;
-/// println!("{} ({})", reply.text, reply.end.text);
-/// # Ok::<(), h2o_chat::Error>(())
-/// ```
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Reply {
@@ -47,19 +40,6 @@ pub enum Event {
 }
 
 /// A token, as the model made it.
-///
-/// ```no_run
-/// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
-/// use h2o_chat::Event;
-///
-/// let mut tokens = client.generate("Why is the sky blue?")?;
-/// while let Some(event) = tokens.next_event() {
-///     if let Event::Token(token) = event? {
-///         println!("{:?} {:?} {:?}", token.id, token.text, token.logprob);
-///     }
-/// }
-/// # Ok::<(), h2o_chat::Error>(())
-/// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Token {
@@ -97,16 +77,6 @@ impl Token {
 }
 
 /// What the server says when a reply is complete.
-///
-/// ```no_run
-/// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
-/// let mut tokens = client.generate("Name a prime.")?;
-/// tokens.write_to(std::io::stdout())?;
-/// if let Some(end) = tokens.end() {
-///     println!("\n{} bytes", end.text.len());
-/// }
-/// # Ok::<(), h2o_chat::Error>(())
-/// ```
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct End {

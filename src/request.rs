@@ -57,11 +57,6 @@ enum Prompt {
 
 impl Request {
     /// Asks with this prompt, which reaches the server as it is.
-    ///
-    /// ```
-    /// # use h2o_chat::Request;
-    /// let request = Request::new("Why is the sky blue?");
-    /// ```
     pub fn new(prompt: impl Into<String>) -> Request {
         Request::with(Prompt::Text(prompt.into()))
     }
@@ -99,108 +94,58 @@ impl Request {
     }
 
     /// The model to ask. Defaults to the client's.
-    ///
-    /// ```
-    /// # use h2o_chat::Request;
-    /// let request = Request::new("Why is the sky blue?").model("my/model");
-    /// ```
     pub fn model(mut self, model: impl Into<String>) -> Request {
         self.model = Some(model.into());
         self
     }
 
     /// How freely the next token is chosen; the server wants more than 0. Defaults to 0.4. [Classic servers](Request#parameters) only.
-    ///
-    /// ```
-    /// # use h2o_chat::Request;
-    /// let request = Request::new("Why is the sky blue?").temperature(0.7);
-    /// ```
     pub fn temperature(self, temperature: f64) -> Request {
         self.number("temperature", temperature)
     }
 
     /// Chooses among the likeliest tokens that together have this probability, between 0 and 1. Not sent by
     /// default. [Classic servers](Request#parameters) only.
-    ///
-    /// ```
-    /// # use h2o_chat::Request;
-    /// let request = Request::new("Why is the sky blue?").top_p(0.9);
-    /// ```
     pub fn top_p(self, top_p: f64) -> Request {
         self.number("top_p", top_p)
     }
 
     /// Chooses among this many likeliest tokens. Not sent by default. [Classic servers](Request#parameters) only.
-    ///
-    /// ```
-    /// # use h2o_chat::Request;
-    /// let request = Request::new("Why is the sky blue?").top_k(50);
-    /// ```
     pub fn top_k(self, top_k: u32) -> Request {
         self.param("top_k", top_k)
     }
 
     /// How many tokens the reply has at the most; whether it was ended by that is told by
     /// [`Details::finish_reason`](crate::Details::finish_reason). Defaults to 1024. [Classic servers](Request#parameters) only.
-    ///
-    /// ```
-    /// # use h2o_chat::Request;
-    /// let request = Request::new("Why is the sky blue?").max_new_tokens(200);
-    /// ```
     pub fn max_new_tokens(self, tokens: u32) -> Request {
         self.param("max_new_tokens", tokens)
     }
 
     /// How many tokens of the prompt are kept; a longer one loses its beginning. Defaults to 2048.
     /// [Classic servers](Request#parameters) only.
-    ///
-    /// ```
-    /// # use h2o_chat::Request;
-    /// let request = Request::new("Why is the sky blue?").truncate(1000);
-    /// ```
     pub fn truncate(self, tokens: u32) -> Request {
         self.param("truncate", tokens)
     }
 
     /// How strongly repetition is avoided; 1 is not at all. Defaults to 1.2. [Classic servers](Request#parameters) only.
-    ///
-    /// ```
-    /// # use h2o_chat::Request;
-    /// let request = Request::new("Why is the sky blue?").repetition_penalty(1.0);
-    /// ```
     pub fn repetition_penalty(self, penalty: f64) -> Request {
         self.number("repetition_penalty", penalty)
     }
 
     /// Whether tokens are chosen at random; without, the likeliest is taken. Defaults to true.
     /// [Classic servers](Request#parameters) only.
-    ///
-    /// ```
-    /// # use h2o_chat::Request;
-    /// let request = Request::new("Why is the sky blue?").do_sample(false);
-    /// ```
     pub fn do_sample(self, sample: bool) -> Request {
         self.param("do_sample", sample)
     }
 
     /// The seed of the random choice, for a reply that can be had again. Not sent by default.
     /// [Classic servers](Request#parameters) only.
-    ///
-    /// ```
-    /// # use h2o_chat::Request;
-    /// let request = Request::new("Why is the sky blue?").seed(42);
-    /// ```
     pub fn seed(self, seed: u64) -> Request {
         self.param("seed", seed)
     }
 
     /// Texts at which the reply ends; the server takes four at the most. Not sent by default.
     /// [Classic servers](Request#parameters) only.
-    ///
-    /// ```
-    /// # use h2o_chat::Request;
-    /// let request = Request::new("Why is the sky blue?").stop_sequences(["\n\n", "User:"]);
-    /// ```
     pub fn stop_sequences(self, texts: impl IntoIterator<Item = impl Into<String>>) -> Request {
         let texts: Vec<String> = texts.into_iter().map(Into::into).collect();
         self.param("stop", texts)
@@ -208,11 +153,6 @@ impl Request {
 
     /// Whether the end of the reply comes with [`Details`](crate::Details). Not sent by default.
     /// [Classic servers](Request#parameters) only.
-    ///
-    /// ```
-    /// # use h2o_chat::Request;
-    /// let request = Request::new("Why is the sky blue?").details(true);
-    /// ```
     pub fn details(self, details: bool) -> Request {
         self.param("details", details)
     }
@@ -235,25 +175,12 @@ impl Request {
 
     /// How long the whole call may take, from its beginning to the last token; `None` is as long as it takes. Defaults to
     /// the client's deadline, which is none unless it was set.
-    ///
-    /// ```
-    /// # use h2o_chat::Request;
-    /// use std::time::Duration;
-    ///
-    /// let request = Request::new("Why is the sky blue?").deadline(Duration::from_secs(60));
-    /// ```
     pub fn deadline(mut self, limit: impl Into<Option<Duration>>) -> Request {
         self.deadline = Some(limit.into().unwrap_or(Duration::MAX));
         self
     }
 
     /// Lets this flag end the call, from any thread.
-    ///
-    /// ```
-    /// # use h2o_chat::Request;
-    /// let stop = h2o_chat::Stop::default();
-    /// let request = Request::new("Why is the sky blue?").stop(&stop);
-    /// ```
     pub fn stop(mut self, stop: &Stop) -> Request {
         self.stop = Some(stop.clone());
         self

@@ -5,12 +5,6 @@ use std::fmt;
 use crate::http::one_line;
 
 /// What a server speaks, by its age.
-///
-/// ```no_run
-/// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
-/// println!("a {} server", client.check()?.protocol);
-/// # Ok::<(), h2o_chat::Error>(())
-/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Protocol {
@@ -30,14 +24,6 @@ impl fmt::Display for Protocol {
 }
 
 /// A model that a server offers.
-///
-/// ```no_run
-/// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
-/// for model in client.models()? {
-///     println!("{} {}", model.id, model.description.unwrap_or_default());
-/// }
-/// # Ok::<(), h2o_chat::Error>(())
-/// ```
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Model {
@@ -50,14 +36,6 @@ pub struct Model {
 }
 
 /// A conversation that is on the server: see [`Client::conversations`](crate::Client::conversations).
-///
-/// ```no_run
-/// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
-/// for conversation in client.conversations()? {
-///     println!("{} {}", conversation.id, conversation.title);
-/// }
-/// # Ok::<(), h2o_chat::Error>(())
-/// ```
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Summary {
@@ -70,14 +48,6 @@ pub struct Summary {
 }
 
 /// What [`Client::check`](crate::Client::check) found out. `Display` says it in plain sentences.
-///
-/// ```no_run
-/// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
-/// let info = client.check()?;
-/// println!("{info}");
-/// println!("asked by default: {}", info.model);
-/// # Ok::<(), h2o_chat::Error>(())
-/// ```
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct ServerInfo {

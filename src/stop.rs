@@ -6,8 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// Ends a call from another thread. To give a call a time there is [`Request::deadline`](crate::Request::deadline), which
 /// needs neither a thread nor a stop.
 ///
-/// Made before the call and given to it with [`Request::stop`](crate::Request::stop) or
-/// [`ConversationBuilder::stop`](crate::ConversationBuilder::stop), or to all calls of a client with
+/// Made before the call and given to it with [`Request::stop`](crate::Request::stop), or to all calls of a client with
 /// [`ClientBuilder::stop`](crate::ClientBuilder::stop); clones are the same flag. A call that waits for the
 /// server's bytes notices within 0.1 seconds, while the reply's first token is awaited as well as in the middle of it.
 /// The generation is stopped on the server and the conversation deleted, within the cleanup budget, and then the call
@@ -40,29 +39,11 @@ pub struct Stop(Arc<AtomicBool>);
 
 impl Stop {
     /// Ends the calls that were given this flag, now and later.
-    ///
-    /// ```
-    /// use h2o_chat::{Client, ErrorKind, Request, Stop};
-    ///
-    /// let stop = Stop::default();
-    /// stop.stop();
-    /// let client = Client::new("http://127.0.0.1:3000")?;
-    /// let error = client.ask(Request::new("Count to a million.").stop(&stop)).unwrap_err();
-    /// assert_eq!(error.kind(), ErrorKind::Stopped);
-    /// # Ok::<(), h2o_chat::Error>(())
-    /// ```
     pub fn stop(&self) {
         self.0.store(true, Ordering::Release);
     }
 
     /// Whether [`stop`](Stop::stop) was called, or the flag set that this was made of.
-    ///
-    /// ```
-    /// let stop = h2o_chat::Stop::default();
-    /// let same = stop.clone();
-    /// stop.stop();
-    /// assert!(same.is_stopped());
-    /// ```
     #[must_use]
     pub fn is_stopped(&self) -> bool {
         self.0.load(Ordering::Acquire)

@@ -94,32 +94,6 @@ impl Tokens<'static> {
         Tokens::of(Guard::Own(Box::new(conversation)), watch)
     }
 
-    /// Ends the reply where it is and deletes the conversation.
-    ///
-    /// Dropping does the same but has no place for an error; call this to see it. A turn of a conversation cannot be
-    /// deleted, only [cancelled](Tokens::cancel):
-    ///
-    /// ```compile_fail,E0597
-    /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
-    /// let mut chat = client.conversation()?;
-    /// chat.send("Name a prime.")?.delete()?;
-    /// # Ok::<(), h2o_chat::Error>(())
-    /// ```
-    ///
-    /// ```no_run
-    /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
-    /// let mut tokens = client.generate("Count to a million.")?;
-    /// let first = tokens.next().transpose()?;
-    /// tokens.delete()?;
-    /// # Ok::<(), h2o_chat::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    /// As [`Conversation::delete`].
-    pub fn delete(mut self) -> Result<()> {
-        self.conversation.close_()
-    }
-
     /// Ends the reply where it is, and leaves the conversation on the server, to be gone on with. What is returned is
     /// not deleted when it is dropped.
     ///
@@ -167,33 +141,26 @@ impl<'c> Tokens<'c> {
 }
 
 impl Tokens<'_> {
-    /// Ends the reply where it is, as dropping does, but shows what goes wrong in it.
+    /// Ends the reply here, and returns what dropping could only log.
+    ///
+    /// Stops the generation on the server. Deletes the conversation too, unless the reply is a turn of a
+    /// [`Conversation`].
     ///
     /// ```no_run
     /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
-    /// let mut chat = client.conversation()?;
-    /// let mut tokens = chat.send("Count to a million.")?;
+    /// let mut tokens = client.generate("Count to a million.")?;
     /// let first = tokens.next().transpose()?;
     /// tokens.cancel()?;
-    /// println!("{}", chat.ask("Why did you stop?")?);
     /// # Ok::<(), h2o_chat::Error>(())
     /// ```
     ///
     /// # Errors
-    /// Of a turn, if the generation could not be stopped. Of any other reply, if its conversation could not be deleted.
+    /// If the conversation could not be deleted or, for a turn, the generation could not be stopped.
     pub fn cancel(mut self) -> Result<()> {
         self.leave()
     }
 
     /// The rest of the reply as one text, of 8 MiB at the most.
-    ///
-    /// ```no_run
-    /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
-    /// # let mut tokens = client.generate("Why is the sky blue?")?;
-    /// let first = tokens.next().transpose()?;
-    /// let rest = tokens.text()?;
-    /// # Ok::<(), h2o_chat::Error>(())
-    /// ```
     ///
     /// # Errors
     /// As the iterator, with the text so far in [`Error::received`]. A failed deletion is no error here, since
@@ -241,13 +208,6 @@ impl Tokens<'_> {
 
     /// Writes the rest of the reply, token by token as it arrives, each flushed.
     ///
-    /// ```no_run
-    /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
-    /// # let mut tokens = client.generate("Why is the sky blue?")?;
-    /// tokens.write_to(std::io::stdout())?;
-    /// # Ok::<(), h2o_chat::Error>(())
-    /// ```
-    ///
     /// # Errors
     /// As the iterator, a failed deletion included: the whole text has been written then. And with
     /// [`ErrorKind::Output`] if the writer fails, whose error is the source; the reply ends there, stopped and
@@ -266,27 +226,12 @@ impl Tokens<'_> {
     }
 
     /// What the server said at the end; none before that, and none after an error in the reply.
-    ///
-    /// ```no_run
-    /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
-    /// # let mut tokens = client.generate("Why is the sky blue?")?;
-    /// tokens.write_to(std::io::stdout())?;
-    /// let details = tokens.end().and_then(|end| end.details.as_ref());
-    /// # Ok::<(), h2o_chat::Error>(())
-    /// ```
     #[must_use]
     pub fn end(&self) -> Option<&End> {
         self.end.as_deref()
     }
 
     /// The id of the conversation.
-    ///
-    /// ```no_run
-    /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
-    /// # let tokens = client.generate("Why is the sky blue?")?;
-    /// println!("conversation {}", tokens.conversation_id());
-    /// # Ok::<(), h2o_chat::Error>(())
-    /// ```
     #[must_use]
     pub fn conversation_id(&self) -> &str {
         self.conversation.id()

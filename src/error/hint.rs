@@ -12,16 +12,7 @@ const NOT_SECURE: &str = "The system does not trust this server's certificate, o
                           certificate of one's own can be given to `ClientBuilder::authorities`, or be named in \
                           SSL_CERT_FILE.";
 
-const NO_TLS: &str = "The server does not speak https there: is it an http:// URL?";
-
 pub(crate) const CLOSED: &str = "The server closes connections that are to be secure: does it speak https there, and is it running?";
-
-const OTHER_NAME: &str = "The server's certificate is for another name: use that in the URL.";
-
-const EXPIRED: &str = "The server's certificate is out of date, or this machine's clock is wrong.";
-
-const CA_AS_LEAF: &str = "The server shows the certificate of an authority as its own: it needs one that does not say CA:TRUE, signed \
-                          by the authority or by itself.";
 
 pub(crate) const NO_HOST: &str =
     "There is no host of this name: is it spelled right, and is there a network?";
@@ -71,7 +62,7 @@ impl Error {
         self.0.hint.or_else(|| match self.0.kind {
             _ if self.is_busy() => Some(LATER),
             ErrorKind::Connect => Some(NOBODY),
-            ErrorKind::Tls => Some(self.hint_at_certificate()),
+            ErrorKind::Tls => Some(NOT_SECURE),
             ErrorKind::Proxy => Some(PROXY),
             ErrorKind::Login => Some(LOG_IN),
             ErrorKind::UnknownModel => Some(OTHER_MODEL),
@@ -79,21 +70,6 @@ impl Error {
             ErrorKind::Protocol if self.0.step == Step::Settings => Some(NO_CHAT),
             _ => None,
         })
-    }
-
-    /// rustls has these words for them.
-    fn hint_at_certificate(&self) -> &'static str {
-        let hints = [
-            ("not valid for name", OTHER_NAME),
-            ("certificate expired", EXPIRED),
-            ("not valid yet", EXPIRED),
-            ("CaUsedAsEndEntity", CA_AS_LEAF),
-            ("InvalidContentType", NO_TLS),
-        ];
-        let hint = hints
-            .iter()
-            .find(|(words, _)| self.0.message.contains(words));
-        hint.map_or(NOT_SECURE, |(_, hint)| hint)
     }
 
     fn hint_at_status(&self) -> Option<&'static str> {

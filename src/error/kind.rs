@@ -58,17 +58,6 @@ pub enum ErrorKind {
 }
 
 /// The limit behind an [`ErrorKind::Timeout`]. Each is set on the [`ClientBuilder`](crate::ClientBuilder).
-///
-/// ```no_run
-/// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
-/// use h2o_chat::{ErrorKind, Limit};
-///
-/// match client.ask("Why is the sky blue?") {
-///     Err(error) if error.kind() == ErrorKind::Timeout(Limit::Silence) => println!("{error}"),
-///     other => println!("{}", other?),
-/// }
-/// # Ok::<(), h2o_chat::Error>(())
-/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Limit {
@@ -97,17 +86,6 @@ impl fmt::Display for Limit {
 }
 
 /// Where in the life of a conversation an error came up.
-///
-/// ```no_run
-/// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
-/// use h2o_chat::Step;
-///
-/// match client.ask("Why is the sky blue?") {
-///     Err(error) if error.step() == Step::Reply => println!("cut off: {}", error.received()),
-///     other => println!("{}", other?),
-/// }
-/// # Ok::<(), h2o_chat::Error>(())
-/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Step {

@@ -1,12 +1,9 @@
 //! The cookies of one server: the session, and what stands between it and the client may set besides, a load
 //! balancer for example. Few and bounded; they go nowhere else.
 
-use std::time::SystemTime;
-
 use ureq::http::HeaderMap;
 use ureq::http::header::SET_COOKIE;
 
-use super::date;
 use super::session::Session;
 
 /// How many cookies are kept besides the session, how long one may be, and all of them, in bytes: they have to fit
@@ -111,21 +108,11 @@ impl<'a> Cookie<'a> {
         if name.is_empty() || !name.bytes().chain(value.bytes()).all(printable) {
             return None;
         }
-        let attribute = |wanted: &str| {
-            let mut attributes = parts.clone().filter_map(|part| part.split_once('='));
-            attributes.find(|(name, _)| name.trim().eq_ignore_ascii_case(wanted))
-        };
-        // Max-Age is asked first, as the standard has it.
-        let has_expired = match (attribute("max-age"), attribute("expires")) {
-            (Some((_, seconds)), _) => seconds
-                .trim()
-                .parse()
-                .is_ok_and(|seconds: i64| seconds <= 0),
-            (None, Some((_, at))) => {
-                date::parse(at.trim()).is_some_and(|at| at <= SystemTime::now())
-            }
-            (None, None) => false,
-        };
+        let max_age = parts
+            .filter_map(|part| part.split_once('='))
+            .find(|(name, _)| name.trim().eq_ignore_ascii_case("max-age"))
+            .and_then(|(_, seconds)| seconds.trim().parse::<i64>().ok());
+        let has_expired = value.is_empty() || max_age.is_some_and(|seconds| seconds <= 0);
         Some(Cookie {
             name,
             value,
@@ -172,17 +159,11 @@ mod tests {
             (&["lb=1", "lb=2"], "hf-chat=s; lb=2"),
             (&["lb=1", "lb=; Max-Age=0"], "hf-chat=s"),
             (
-                &["lb=1", "lb=x; expires=Thu, 01 Jan 1970 00:00:00 GMT"],
+                &["lb=1", "lb=; expires=Thu, 01 Jan 1970 00:00:00 GMT"],
                 "hf-chat=s",
             ),
-            (
-                &["lb=1; Expires=Fri, 01 Jan 2100 00:00:00 GMT"],
-                "hf-chat=s; lb=1",
-            ),
-            (
-                &["lb=1; max-age=9; expires=Thu, 01 Jan 1970 00:00:00 GMT"],
-                "hf-chat=s; lb=1",
-            ),
+            (&["lb=1; max-age=9"], "hf-chat=s; lb=1"),
+            (&["lb=1; Max-Age=-1"], "hf-chat=s"),
             (&["=x", "novalue", "hf-chat=t; Secure"], "hf-chat=t"),
         ];
         for (set, sent) in cases {

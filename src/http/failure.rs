@@ -7,7 +7,7 @@ use ureq::http::StatusCode;
 use super::transport::{Missed, Unconnected};
 use super::values::read_json;
 use super::watch::Cut;
-use crate::error::{Error, ErrorKind, Step, hint};
+use crate::error::{Error, ErrorKind, Limit, Step, hint};
 
 /// How much of the server's words is kept, in characters.
 const LONGEST_WORDS: usize = 500;
@@ -20,13 +20,22 @@ impl Cut {
         };
         Error::new(kind, step, self.to_string())
     }
+
+    /// The error of a call that was under way when it was cut.
+    fn during(self, step: Step) -> Error {
+        match self {
+            // Nothing was sent.
+            Cut::Reached(Limit::Connect, _) => self.at(step),
+            _ => self.at(step).with_response_lost(),
+        }
+    }
 }
 
 /// An exchange that brought no answer.
 pub(super) fn unanswered(step: Step, error: ureq::Error) -> Error {
     let error = match error {
         ureq::Error::Other(inner) => match inner.downcast::<Cut>() {
-            Ok(cut) => return cut.at(step),
+            Ok(cut) => return cut.during(step),
             Err(inner) => match inner.downcast::<Unconnected>() {
                 Ok(unconnected) => return of_connecting(step, *unconnected),
                 Err(inner) => ureq::Error::Other(inner),

@@ -18,7 +18,7 @@ use super::retry::{Retries, Tries};
 use super::session::Session;
 use super::transport::{SameThread, connector};
 use super::url::BaseUrl;
-use super::watch::{Cut, Watch};
+use super::watch::Watch;
 use crate::error::{Error, ErrorKind, Result};
 
 /// The server closes a connection that was idle for 5 s.
@@ -119,7 +119,7 @@ impl Origin {
         let mut tries = Tries::new(self.retries, call);
         loop {
             // Once it is to end, no attempt is begun: only one that is under way may be given a grace.
-            watch.check().map_err(|cut| between(call, cut))?;
+            watch.check().map_err(|cut| cut.at(call.step))?;
             let outcome = self.attempt(watch, call);
             let Some(wait) = tries
                 .wait(&outcome)
@@ -135,7 +135,7 @@ impl Origin {
                 Duration::ZERO => info!("{why}; trying again at once"),
                 wait => info!("{why}; trying again after {wait:?}"),
             }
-            watch.pause(wait).map_err(|cut| between(call, cut))?;
+            watch.pause(wait).map_err(|cut| cut.at(call.step))?;
         }
     }
 
@@ -198,11 +198,6 @@ impl Origin {
     fn cookies(&self) -> MutexGuard<'_, Jar> {
         self.cookies.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// A cut while no attempt is under way.
-fn between(call: &Call, cut: Cut) -> Error {
-    cut.at(call.step).with_nothing_under_way()
 }
 
 /// Of text that was judged when the client was built.

@@ -40,28 +40,12 @@ impl Proxy {
     /// Never used for a server on this machine (`localhost`, a loopback or an unspecified address), nor for the hosts in
     /// `NO_PROXY`: names or addresses with commas between them, a name standing for what is below it too, `*` for all.
     /// Networks such as `10.0.0.0/8` are not understood there, and a port is passed over.
-    ///
-    /// ```
-    /// # use h2o_chat::Client;
-    /// let client = Client::builder("http://127.0.0.1:3000")
-    ///     .proxy(h2o_chat::Proxy::env())
-    ///     .build()?;
-    /// # Ok::<(), h2o_chat::Error>(())
-    /// ```
     #[must_use]
     pub fn env() -> Proxy {
         Proxy(Choice::Env)
     }
 
     /// No proxy, whatever the environment says.
-    ///
-    /// ```
-    /// # use h2o_chat::Client;
-    /// let client = Client::builder("http://127.0.0.1:3000")
-    ///     .proxy(h2o_chat::Proxy::none())
-    ///     .build()?;
-    /// # Ok::<(), h2o_chat::Error>(())
-    /// ```
     #[must_use]
     pub fn none() -> Proxy {
         Proxy(Choice::None)
@@ -70,14 +54,6 @@ impl Proxy {
     /// This proxy: `http://host:port`, `socks5://host:port`, `socks5h://host:port` or a bare `host:port`,
     /// which is `http`; with `user:password@` before the host if it asks for them, percent-encoded where a URL needs that.
     /// With `socks5` names are looked up here, with the others by the proxy.
-    ///
-    /// ```
-    /// # use h2o_chat::Client;
-    /// let client = Client::builder("http://127.0.0.1:3000")
-    ///     .proxy(h2o_chat::Proxy::url("socks5h://127.0.0.1:1080"))
-    ///     .build()?;
-    /// # Ok::<(), h2o_chat::Error>(())
-    /// ```
     pub fn url(url: impl Into<String>) -> Proxy {
         Proxy(Choice::Url(url.into()))
     }

@@ -18,9 +18,6 @@ impl Authorities {
         for item in parse_pem(pem) {
             let item = item.map_err(|error| unfit().with_source(error))?;
             if let PemItem::Certificate(certificate) = item {
-                if !is_whole(certificate.der()) {
-                    return Err(Error::input("a certificate in the PEM text is broken"));
-                }
                 certificates.push(certificate);
             }
         }
@@ -29,21 +26,6 @@ impl Authorities {
         }
         Ok(Authorities(certificates))
     }
-}
-
-/// Whether it is a sequence of as many bytes as it says, and begins with one, as certificates do: anything else would be
-/// passed over later.
-fn is_whole(der: &[u8]) -> bool {
-    const SEQUENCE: u8 = 0x30;
-    let (length, content) = match *der {
-        [SEQUENCE, length @ 0..=0x7f, ref content @ ..]
-        | [SEQUENCE, 0x81, length, ref content @ ..] => (usize::from(length), content),
-        [SEQUENCE, 0x82, high, low, ref content @ ..] => {
-            (usize::from(u16::from_be_bytes([high, low])), content)
-        }
-        _ => return false,
-    };
-    content.len() == length && content.first() == Some(&SEQUENCE)
 }
 
 impl fmt::Debug for Authorities {

@@ -1,9 +1,11 @@
 //! A server, as one client sees it: what is asked of it, and what it does alike whichever protocol it speaks.
 
+use std::fmt::Display;
 use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
 use log::info;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::current::Kind;
 use super::set_up::{DefaultModel, SetUp, unknown_model};
@@ -216,16 +218,12 @@ impl Place {
     }
 }
 
-pub(super) fn form_encoded(text: &str) -> String {
-    use std::fmt::Write;
-    text.bytes().fold(String::new(), |mut out, byte| {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'*' | b'-' | b'.' | b'_' => {
-                out.push(char::from(byte));
-            }
-            // Writing to a string does not fail.
-            _ => _ = write!(out, "%{byte:02X}"),
-        }
-        out
-    })
+/// Percent-encodes a value of a form.
+pub(super) fn form_encoded(text: &str) -> impl Display {
+    const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
+        .remove(b'*')
+        .remove(b'-')
+        .remove(b'.')
+        .remove(b'_');
+    utf8_percent_encode(text, ENCODED)
 }

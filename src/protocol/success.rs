@@ -95,7 +95,7 @@ pub(super) fn no_stream(answer: Answer, watch: &Watch) -> Error {
     }
 }
 
-/// A success with a content that is not what was asked for: another service, a login page.
+/// A success with other content than was asked for: another service, a login page.
 fn foreign(
     step: Step,
     status: u16,
@@ -104,11 +104,10 @@ fn foreign(
     wanted: &str,
 ) -> Error {
     let is_page = content_type.is_some_and(|kind| kind.starts_with("text/html"));
-    let (kind, what) = match content_type {
-        _ if is_page && is_login_page(body) => (ErrorKind::Login, "a page to log in"),
-        _ if is_page => (ErrorKind::Protocol, "a page"),
-        Some(kind) => (ErrorKind::Protocol, kind),
-        None => (ErrorKind::Protocol, "something"),
+    let what = match content_type {
+        _ if is_page => "a page",
+        Some(content_type) => content_type,
+        None => "something",
     };
     let said = if is_private(step) {
         title_of(&String::from_utf8_lossy(body)).map_or_else(String::new, one_line)
@@ -119,18 +118,9 @@ fn foreign(
     if !said.is_empty() {
         message = format!("{message}: {said}");
     }
-    Error::new(kind, step, message)
+    Error::new(ErrorKind::Protocol, step, message)
         .with_status(status)
         .with_server_message(said)
-}
-
-/// Whether it has a password to be filled in, or calls itself one. A link to one is on many pages.
-fn is_login_page(page: &[u8]) -> bool {
-    let page = String::from_utf8_lossy(page).to_lowercase();
-    let field = ["type=\"password\"", "type='password'", "type=password"];
-    let title = title_of(&page).unwrap_or_default();
-    let names = ["log in", "log-in", "login", "sign in", "sign-in", "signin"];
-    field.iter().any(|sign| page.contains(sign)) || names.iter().any(|name| title.contains(name))
 }
 
 /// JSON, but not that of this protocol.
