@@ -1,33 +1,36 @@
-//! What a user asks.
+//! The client: a handle to one server, cheap to clone.
+
+mod builder;
+mod validate;
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
-use crate::builder::{ClientBuilder, judge_model};
+use crate::api::{RemoteConversation, is_id};
 use crate::conversation::Conversation;
-use crate::conversation_builder::ConversationBuilder;
-use crate::error::{Error, Result, Step};
-use crate::http::{Session, Watch, one_line};
-use crate::protocol::{Place, Turn, is_id};
+use crate::conversation::builder::ConversationBuilder;
+use crate::error::{Error, Result};
 use crate::request::Request;
-use crate::server::{Model, ServerInfo, Summary};
+use crate::server::{ConversationSummary, Model, ServerInfo};
+use crate::session::Session;
 use crate::shared::Shared;
-use crate::stop::Stop;
+use crate::text::one_line;
 use crate::tokens::Tokens;
 
-/// Where H2O.ai served its public chat. It stopped speaking this protocol in October 2023.
+pub use self::builder::ClientBuilder;
+
+/// The URL of H2O.ai's public chat of 2023. It stopped speaking this protocol in October 2023.
 pub const PUBLIC_URL: &str = "https://gpt-gm.h2o.ai";
 
-/// The model that H2O.ai's public chat answered with by default.
+/// The default model of H2O.ai's public chat of 2023.
 pub const DEFAULT_MODEL: &str = "h2oai/h2ogpt-gm-oasst1-en-2048-falcon-40b-v1";
 
 /// A client of one server.
 ///
-/// It does no I/O until it is asked something, starts no thread, and keeps its connections to use them again.
-/// Clones are the same client; it can be used by many threads at once. `Debug` shows no secret.
+/// It does no I/O before its first call, starts no thread, and reuses its connections. Clones share
+/// everything, and many threads can use one client at once. `Debug` hides secrets.
 ///
-/// Asking a server accepts its [terms of use](crate#terms-and-sharing).
+/// Using it accepts the server's [terms of use](crate#terms-and-sharing).
 ///
 /// ```no_run
 /// use h2o_chat::Client;
@@ -42,23 +45,23 @@ pub struct Client {
 }
 
 impl Client {
-    pub(crate) fn sharing(shared: Shared) -> Client {
+    fn sharing(shared: Shared) -> Client {
         Client {
             shared: Arc::new(shared),
         }
     }
 
-    /// A client of the server at this URL, everything else by default.
+    /// Creates a client of the server at this URL, with defaults for everything else.
     ///
     /// # Errors
-    /// If the URL, or the proxy that the environment names, cannot be used.
+    /// If the URL, or the proxy of the environment, is invalid.
     pub fn new(url: &str) -> Result<Client> {
         Client::builder(url).build()
     }
 
-    /// To configure a client of the server at this URL: `http://` or `https://`, a host, perhaps a port, and the
-    /// path that the server's pages are below, if there is one. A user and password in it are sent as Basic
-    /// authentication, as they are; for those with characters that a URL cannot hold there is
+    /// Configures a client of the server at this URL: `http://` or `https://`, a host, perhaps a
+    /// port and the path below which the chat's pages are. A user and password in it are sent as
+    /// Basic authentication, without decoding; if they contain characters that a URL cannot, use
     /// [`header`](ClientBuilder::header).
     pub fn builder(url: &str) -> ClientBuilder {
         ClientBuilder::new(url)
@@ -66,8 +69,8 @@ impl Client {
 
     /// Asks, and returns the whole reply. The conversation is deleted.
     ///
-    /// Many models begin with a space: `trim` the reply where that matters. A classic server ends it after 1024 tokens
-    /// unless [`Request::max_new_tokens`](crate::Request::max_new_tokens) says otherwise.
+    /// Many models begin with a space: `trim` the reply where that matters. A classic server ends
+    /// it after 1024 tokens unless [`Request::max_new_tokens`] says otherwise.
     ///
     /// ```no_run
     /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
@@ -79,51 +82,38 @@ impl Client {
     /// ```
     ///
     /// # Errors
-    /// Whatever can go wrong with a reply; the text so far is in [`Error::received`](crate::Error::received).
+    /// Those of [`stream`](Client::stream) and of the reply, with the text so far in
+    /// [`Error::received`].
     pub fn ask(&self, request: impl Into<Request>) -> Result<String> {
-        self.generate(request)?.text()
+        self.stream(request)?.text()
     }
 
-    /// Asks, and returns the reply as an iterator over its tokens.
+    /// Asks, and returns the reply as an iterator over its tokens. The conversation is deleted
+    /// when the reply ends, however it does.
     ///
-    /// Returns when the server begins to reply. A classic server does that with the first token, so this is where a
-    /// busy one is waited for; a current one does it at once.
+    /// Returns when the server begins to reply. A classic server does so with the first token, so
+    /// this is where a busy one makes you wait; newer ones do so at once.
     ///
     /// ```no_run
     /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
-    /// for token in client.generate("Why is the sky blue?")? {
+    /// for token in client.stream("Why is the sky blue?")? {
     ///     print!("{}", token?);
     /// }
     /// # Ok::<(), h2o_chat::Error>(())
     /// ```
     ///
     /// # Errors
-    /// If the request is unfit to be sent, the server cannot be reached, refuses, or does not begin to reply
-    /// within the limits. If a conversation was opened, it has been deleted, or is named in
-    /// [`Error::undeleted`](crate::Error::undeleted).
-    pub fn generate(&self, request: impl Into<Request>) -> Result<Tokens<'static>> {
-        let request = request.into();
-        let turn = Turn::new(&request, &Turn::new_id(), false)?;
-        self.shared.server.judge(&turn)?;
-        judge_model(request.model.as_deref())?;
-        let watch = self.watch(request.stop.clone(), request.deadline);
-        let model = self
-            .shared
-            .server
-            .set_up(&watch, request.model.as_deref())?;
-        // Judged once more, now that it is known who is to be asked.
-        self.shared.server.judge(&turn)?;
-        let mut conversation = self.open(&watch, &model, turn.system())?;
-        match conversation.first_turn(&watch, turn, request) {
-            Ok(()) => Ok(Tokens::new(conversation, watch)),
-            Err(error) => Err(conversation.close_after(error)),
-        }
+    /// If the request is invalid, the server cannot be reached or refuses, or a timeout expires
+    /// before the reply begins. A conversation that was created has been deleted, or is named in
+    /// [`Error::undeleted`].
+    pub fn stream(&self, request: impl Into<Request>) -> Result<Tokens<'static>> {
+        Conversation::stream_once(&self.shared, request.into())
     }
 
-    /// Opens a conversation, to ask more than once in it. It is deleted when dropped.
+    /// Creates a conversation, to ask more than once in it. It is deleted when it is dropped.
     ///
-    /// What there is to be sent before a message has been sent then: on a classic server the first token of each turn
-    /// costs one round trip. A current one is asked before each turn but the first what the message answers to.
+    /// On a classic server the first token of each turn costs one round trip. Newer servers are
+    /// asked for the last message's id before each turn but the first.
     ///
     /// ```no_run
     /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
@@ -139,13 +129,15 @@ impl Client {
         self.conversation_builder().open()
     }
 
-    /// To open a conversation with a model or a system prompt of its own.
+    /// Configures a conversation with a model or a system prompt of its own.
     pub fn conversation_builder(&self) -> ConversationBuilder {
-        ConversationBuilder::new(self.clone())
+        ConversationBuilder::new(Arc::clone(&self.shared))
     }
 
-    /// Takes up a conversation that was kept, by its id, in the client's [session](Client::session). Dropping it leaves
-    /// it on the server. Does no I/O: whether there is such a conversation is seen at the first message.
+    /// Resumes a conversation of the client's [session](Client::session) by its id. It is not
+    /// deleted when it is dropped.
+    ///
+    /// Does no I/O: a missing conversation is an error of the first message (404).
     ///
     /// ```no_run
     /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
@@ -156,84 +148,62 @@ impl Client {
     /// ```
     ///
     /// # Errors
-    /// If that cannot be an id: it has letters, digits, `_` and `-`, 64 at the most.
+    /// If the id is invalid: it consists of at most 64 letters, digits, `_` and `-`.
     pub fn resume(&self, id: &str) -> Result<Conversation> {
-        let place = self.place(id)?;
-        Ok(Conversation::resumed(Arc::clone(&self.shared), place))
+        let remote = self.remote(id)?;
+        Ok(Conversation::resumed(Arc::clone(&self.shared), remote))
     }
 
-    /// The conversations of the client's [session](Client::session) that are on the server.
+    /// Lists the conversations of the client's [session](Client::session).
     ///
     /// # Errors
-    /// If the server cannot be reached, refuses, or answers something else.
-    pub fn conversations(&self) -> Result<Vec<Summary>> {
-        let watch = self.watch(None, None);
-        self.shared.server.conversations(&watch)
+    /// If the server cannot be reached, refuses, or answers with something else.
+    pub fn list_conversations(&self) -> Result<Vec<ConversationSummary>> {
+        self.shared
+            .api
+            .list_conversations(&self.shared.timer(None, None))
     }
 
-    /// Deletes a conversation of the client's [session](Client::session) by its id; what may still be generated in it is
-    /// stopped first. One that is gone already is no error.
+    /// Deletes a conversation of the client's [session](Client::session) by its id, after stopping
+    /// what may be generated in it. Succeeds if it is already gone.
     ///
     /// # Errors
-    /// If that cannot be an id, or the server cannot be reached within the
-    /// [cleanup budget](ClientBuilder::cleanup_budget), or refuses.
-    pub fn delete(&self, id: &str) -> Result<()> {
-        self.shared.remove(&self.place(id)?, true)
+    /// If the id is invalid, the server refuses, or does not respond within the
+    /// [cleanup timeout](ClientBuilder::cleanup_timeout).
+    pub fn delete_conversation(&self, id: &str) -> Result<()> {
+        let timer = self.shared.cleanup_timer();
+        self.shared.delete(&timer, &self.remote(id)?, true, None)
     }
 
-    fn place(&self, id: &str) -> Result<Place> {
+    fn remote(&self, id: &str) -> Result<RemoteConversation> {
         if !is_id(id) {
             let id = one_line(id);
-            return Err(Error::input(format!("{id:?} is no conversation's id")));
+            return Err(Error::invalid_input(format!(
+                "invalid conversation id {id:?}"
+            )));
         }
-        Ok(Place {
+        Ok(RemoteConversation {
             id: id.to_owned(),
-            session: self.session(),
+            session: self.shared.api.session(),
             model: None,
+            root: None,
         })
     }
 
-    /// Opens a conversation with this model, or the default one.
-    pub(crate) fn converse(
-        &self,
-        watch: &Watch,
-        model: Option<&str>,
-        system: Option<&str>,
-    ) -> Result<Conversation> {
-        let model = self.shared.server.set_up(watch, model)?;
-        self.open(watch, &model, system)
-    }
-
-    /// The bounds of a call that begins now.
-    pub(crate) fn watch(&self, stop: Option<Stop>, deadline: Option<Duration>) -> Watch {
-        self.shared.watch(stop, deadline)
-    }
-
-    /// One that is deleted when dropped.
-    fn open(&self, watch: &Watch, model: &str, system: Option<&str>) -> Result<Conversation> {
-        let Shared { server, limits, .. } = &*self.shared;
-        // Once asked for, a conversation whose id is not known could not be deleted.
-        watch.check().map_err(|cut| cut.at(Step::Conversation))?;
-        let opened = server
-            .open(&watch.with_grace(limits.cleanup), model, system)
-            .map_err(Error::with_maybe_undeleted)?;
-        Ok(Conversation::new(Arc::clone(&self.shared), opened))
-    }
-
-    /// The models that the server offers, its own default first.
+    /// Lists the models that the server offers, its default first.
     ///
     /// # Errors
-    /// If the server cannot be reached, refuses, or answers something else.
-    pub fn models(&self) -> Result<Vec<Model>> {
-        self.shared.server.models(&self.watch(None, None))
+    /// If the server cannot be reached, refuses, or answers with something else.
+    pub fn list_models(&self) -> Result<Vec<Model>> {
+        self.shared.api.list_models(&self.shared.timer(None, None))
     }
 
-    /// Takes one look at the server: whether it is one to talk to, and what it offers. Posts the settings, and
-    /// asks for the list of its models; opens no conversation.
+    /// Checks whether this is a server that the client can talk to, and what it offers. Creates no
+    /// conversation, and posts no settings in a session that you gave.
     ///
     /// ```no_run
     /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
-    /// match client.check() {
+    /// match client.server_info() {
     ///     Ok(info) => println!("{info}"),
     ///     Err(error) => println!("{error}\n{}", error.hint().unwrap_or_default()),
     /// }
@@ -241,49 +211,59 @@ impl Client {
     /// ```
     ///
     /// # Errors
-    /// What is wrong with the server, or on the way to it; [`Error::hint`](crate::Error::hint) says what can be done about it.
-    pub fn check(&self) -> Result<ServerInfo> {
-        self.shared.server.check(&self.watch(None, None))
+    /// What is wrong with the server, or on the way to it. [`Error::hint`] says what can be done.
+    pub fn server_info(&self) -> Result<ServerInfo> {
+        self.shared.api.server_info(&self.shared.timer(None, None))
     }
 
-    /// The ids of the conversations that could not be deleted, by whichever clone of this client, and are still on
-    /// the server as far as it knows. [`sweep`](Client::sweep) tries again.
+    /// The ids of the conversations that this client, or a clone of it, could not delete, the
+    /// oldest first. At most 1000 are remembered.
     #[must_use]
     pub fn leftovers(&self) -> Vec<String> {
         self.shared.leftover_ids()
     }
 
-    /// Tries once more to delete the [leftovers](Client::leftovers), each within the
-    /// [cleanup budget](ClientBuilder::cleanup_budget); returns how many are gone.
+    /// Tries again to delete the [leftovers](Client::leftovers), and returns how many are gone.
+    ///
+    /// Each takes at most the [cleanup timeout](ClientBuilder::cleanup_timeout), all together the
+    /// [total timeout](ClientBuilder::total_timeout) or, if there is none, ten cleanup timeouts.
+    /// The client's [cancel handle](ClientBuilder::cancel_handle) ends it.
     ///
     /// ```no_run
     /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
-    /// if let Err(error) = client.sweep() {
+    /// if let Err(error) = client.delete_leftovers() {
     ///     eprintln!("still on the server: {:?}: {error}", client.leftovers());
     /// }
     /// # Ok::<(), h2o_chat::Error>(())
     /// ```
     ///
     /// # Errors
-    /// The first thing that went wrong. After a refusal the others are tried all the same; when the server does not
-    /// answer, they are not. What is not gone stays among the leftovers.
-    pub fn sweep(&self) -> Result<usize> {
-        self.shared.sweep()
+    /// The first error. If the server refuses one deletion, the others are still tried; if it does
+    /// not respond, they are not. What could not be deleted stays among the leftovers.
+    pub fn delete_leftovers(&self) -> Result<usize> {
+        self.shared.delete_leftovers()
     }
 
     /// The session that this client's conversations belong to.
     #[must_use]
     pub fn session(&self) -> Session {
-        self.shared.server.session()
+        self.shared.api.session().session
+    }
+
+    /// The name of the session's cookie: the one set with
+    /// [`cookie_name`](ClientBuilder::cookie_name), or the one that the server has told.
+    #[must_use]
+    pub fn cookie_name(&self) -> String {
+        self.shared.api.session().name
     }
 }
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client")
-            .field("url", self.shared.server.base())
-            .field("model", &self.shared.server.default_model())
-            .field("limits", &self.shared.limits)
+            .field("url", self.shared.api.base())
+            .field("model", &self.shared.api.default_model())
+            .field("timeouts", &self.shared.timeouts)
             .finish_non_exhaustive()
     }
 }

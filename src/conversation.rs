@@ -1,186 +1,277 @@
-//! The guard: a conversation on the server, deleted when it is no longer needed, and the turns taken in it.
+//! A conversation on the server: the guard that deletes it, and the turns in it.
+
+pub(crate) mod builder;
 
 use std::fmt;
 use std::mem;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use log::{debug, warn};
+use log::{debug, info, warn};
 
-use crate::error::{Error, ErrorKind, Result};
-use crate::generation::Generation;
-use crate::http::Watch;
+use crate::api::{OutgoingMessage, RemoteConversation, ReplyStream};
+use crate::error::{Error, ErrorKind, Result, Step, Timeout};
+use crate::http::Timer;
 use crate::message::Message;
-use crate::protocol::{Frame, Opened, Place, Turn};
 use crate::request::Request;
 use crate::shared::Shared;
 use crate::tokens::Tokens;
 
-/// A conversation of several turns. The server keeps the history: only what is new is sent.
+/// How long servers were seen to go on generating after a stop, and a little more.
+const STOP_DELAY: Duration = Duration::from_secs(1);
+
+/// A conversation of several turns. The server keeps the history, so only the new message is sent.
 ///
-/// Made by [`Client::conversation`](crate::Client::conversation), it is deleted from the server when it is dropped, within
-/// the client's [cleanup budget](crate::ClientBuilder::cleanup_budget).
-/// Made by [`Client::resume`](crate::Client::resume) or [`Tokens::keep`], it is not.
+/// One from [`Client::conversation`](crate::Client::conversation) is deleted from the server when
+/// it is dropped, within the client's
+/// [cleanup timeout](crate::ClientBuilder::cleanup_timeout). One from
+/// [`Client::resume`](crate::Client::resume) or [`Tokens::keep`] is not.
 ///
 /// ```no_run
 /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
 /// let mut chat = client.conversation()?;
 /// println!("{}", chat.ask("Name a prime.")?);
-/// chat.send("And the next one?")?.write_to(std::io::stdout())?;
-/// chat.delete()?; // dropping it does the same, but could not say that it failed
+/// chat.stream("And the next one?")?.write_to(std::io::stdout())?;
+/// chat.delete()?; // dropping does the same, but can only log errors
 /// # Ok::<(), h2o_chat::Error>(())
 /// ```
 ///
-/// A turn borrows its conversation until it is over, so that there are never two at once:
+/// A turn borrows its conversation until it is over, so there are never two at once:
 ///
 /// ```compile_fail,E0499
 /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
 /// let mut chat = client.conversation()?;
-/// let one = chat.send("Name a prime.")?;
-/// let two = chat.send("Name another.")?;
+/// let one = chat.stream("Name a prime.")?;
+/// let two = chat.stream("Name another.")?;
 /// drop(one);
 /// # Ok::<(), h2o_chat::Error>(())
 /// ```
 ///
 /// # Ending a turn early
 ///
-/// Dropping the [`Tokens`] of a turn stops the generation, as an error on this side of the connection does (a limit, a
-/// [`Stop`](crate::Stop)); the conversation can be gone on with. The next message waits until the server has ended the
-/// stopped generation, for no longer than the cleanup budget.
+/// Dropping the [`Tokens`] of a turn stops the generation on the server. So does an error on this
+/// side, such as a timeout or a [`CancelHandle`](crate::CancelHandle). The conversation stays
+/// usable. The next message waits until the stopped generation has ended, for at most the cleanup
+/// timeout.
 ///
-/// A classic server may ignore a second stop within half a minute of the first in the same conversation, and those of
-/// chat-ui 0.8.4 up to 0.9.4 ignore every one. If so, the generation goes on there after the wait: whichever of the two
-/// replies is complete last is then the one in the server's history. The newest servers apply a stop that came too late,
-/// when the generation had ended by itself, to the next message: that one is sent when five seconds are over.
-#[must_use = "a conversation is deleted when it is dropped; a kept one is lost with its id"]
+/// Not every server obeys. A classic one may ignore a second stop within half a minute of the
+/// first in the same conversation, and chat-ui 0.8.4 to 0.9.4 ignore every stop. The generation
+/// then goes on after the wait, and the reply that is complete last is the one in the server's
+/// history. The newest servers apply a stop that came too late to the next message, so that one is
+/// sent five seconds after the stop.
+#[must_use = "a conversation is deleted when it is dropped"]
 pub struct Conversation {
     shared: Arc<Shared>,
-    place: Place,
-    /// Dropping it deletes it from the server.
-    armed: bool,
-    /// Goes before the first message, where the server has no other place for it.
-    preamble: Option<String>,
-    /// What the first message answers to, where the server has said so.
-    parent: Option<String>,
-    /// The last message sent.
-    last: Option<Last>,
-    /// That of the last message.
-    generation: Generation,
+    remote: RemoteConversation,
+    /// Dropping deletes it.
+    is_armed: bool,
+    /// The system prompt that the first message has to begin with, because the server does not
+    /// store it.
+    system: Option<String>,
+    last: Option<LastMessage>,
+    /// The server may be generating a reply, which deleting the conversation would not stop.
+    is_running: bool,
+    stopped: Option<Stopped>,
 }
 
-/// A message that can be answered anew.
+/// A generation that was stopped, and has not been seen to end.
+struct Stopped {
+    at: Instant,
+    /// The rest of its reply, if that had begun.
+    stream: Option<ReplyStream>,
+}
+
+/// The last message, which can be sent again to regenerate the reply.
 #[derive(Clone)]
-struct Last {
+struct LastMessage {
     id: String,
     request: Request,
-    preamble: Option<String>,
-    /// The server has been told the request's system message when the conversation was opened.
-    system_is_told: bool,
-    /// The server has it, as far as is known. It has none that it refused.
+    system: SystemPrompt,
+    /// The server has stored it, as far as is known.
     is_stored: bool,
-    /// Its prompt is another one than the server has.
-    is_changed: bool,
+    /// Its text is no longer the one that the server has stored.
+    is_edited: bool,
+}
+
+/// Where the system prompt of a message goes.
+#[derive(Clone)]
+enum SystemPrompt {
+    /// Into the text, with the request's other messages. Or there is none.
+    InText,
+    /// Nowhere: the server has stored it with the conversation.
+    Stored,
+    /// Before the text.
+    Prepended(String),
 }
 
 impl Conversation {
-    /// One that is deleted when dropped.
-    pub(crate) fn new(shared: Arc<Shared>, opened: Opened) -> Conversation {
-        Conversation {
-            shared,
-            place: opened.place,
-            armed: true,
-            preamble: opened.preamble,
-            parent: opened.parent,
-            last: None,
-            generation: Generation::default(),
+    /// Creates a conversation that is deleted when it is dropped.
+    fn create(
+        shared: &Arc<Shared>,
+        timer: &Timer,
+        model: &str,
+        system: Option<&str>,
+    ) -> Result<Conversation> {
+        // If the response were lost, the conversation could not be deleted.
+        let timer = timer.with_grace(shared.timeouts.cleanup);
+        timer
+            .check()
+            .map_err(|it| it.at(Step::CreateConversation))?;
+        let remote = shared.api.create(&timer, model, system);
+        let remote = remote.map_err(Error::with_maybe_undeleted)?;
+        let checked = remote
+            .session
+            .check_name(&shared.api.session(), Step::CreateConversation);
+        let mut conversation = Conversation::new(Arc::clone(shared), remote);
+        match checked {
+            Ok(()) => Ok(conversation),
+            Err(error) => Err(conversation.close_after(error, None)),
         }
     }
 
-    /// One that is on the server already, and stays there.
-    pub(crate) fn resumed(shared: Arc<Shared>, place: Place) -> Conversation {
-        let opened = Opened {
-            place,
-            preamble: None,
-            parent: None,
+    /// Creates a conversation with a system prompt of its own.
+    fn open(
+        shared: &Arc<Shared>,
+        model: Option<&str>,
+        system: Option<String>,
+    ) -> Result<Conversation> {
+        let timer = shared.timer(None, None);
+        let model = shared.api.set_up(&timer, model)?;
+        let is_stored = shared.api.stores_system_prompt(&timer)?;
+        let mut conversation = Conversation::create(shared, &timer, &model, system.as_deref())?;
+        conversation.system = system.filter(|_| !is_stored);
+        Ok(conversation)
+    }
+
+    /// Sends a request in a conversation that is created for it, and deleted with its reply.
+    pub(crate) fn stream_once(
+        shared: &Arc<Shared>,
+        mut request: Request,
+    ) -> Result<Tokens<'static>> {
+        let prompt = request.prompt()?;
+        shared.api.check_length(&prompt)?;
+        let timer = shared.timer(request.cancel.take(), request.total_timeout);
+        let model = shared.api.set_up(&timer, request.model.as_deref())?;
+        let (system, text) = match request.split_system() {
+            Some((system, text)) if shared.api.stores_system_prompt(&timer)? => {
+                (Some(system), text)
+            }
+            _ => (None, prompt),
         };
-        let mut conversation = Conversation::new(shared, opened);
-        conversation.armed = false;
+        let id = OutgoingMessage::new_id();
+        let mut message = OutgoingMessage::new(&id, text, request.parameters());
+        shared.api.render(&timer, &mut message)?;
+        let mut conversation = Conversation::create(shared, &timer, &model, system.as_deref())?;
+        conversation.last = Some(LastMessage {
+            id,
+            request,
+            system: match system {
+                Some(_) => SystemPrompt::Stored,
+                None => SystemPrompt::InText,
+            },
+            is_stored: true,
+            is_edited: false,
+        });
+        match conversation.send(&timer, &message) {
+            Ok(stream) => Ok(Tokens::of_own(conversation, stream, timer)),
+            Err(error) => Err(conversation.close_after(error, None)),
+        }
+    }
+
+    /// A conversation that is deleted when it is dropped.
+    fn new(shared: Arc<Shared>, remote: RemoteConversation) -> Conversation {
+        Conversation {
+            shared,
+            remote,
+            is_armed: true,
+            system: None,
+            last: None,
+            is_running: false,
+            stopped: None,
+        }
+    }
+
+    /// A conversation that stays on the server when it is dropped.
+    pub(crate) fn resumed(shared: Arc<Shared>, remote: RemoteConversation) -> Conversation {
+        let mut conversation = Conversation::new(shared, remote);
+        conversation.is_armed = false;
         conversation
     }
 
-    /// The id that the server gave it.
+    /// The id of the conversation on the server.
     #[must_use]
     pub fn id(&self) -> &str {
-        &self.place.id
+        &self.remote.id
     }
 
     /// Sends a message, and returns the whole reply.
     ///
     /// # Errors
-    /// Whatever can go wrong with a reply; the text so far is in [`Error::received`]. The conversation can be gone on
-    /// with, unless it is not on the server any more.
+    /// Those of [`stream`](Conversation::stream) and of the reply, with the text so far in
+    /// [`Error::received`]. The conversation stays usable unless the server has deleted it (404).
     pub fn ask(&mut self, request: impl Into<Request>) -> Result<String> {
-        self.send(request)?.text()
+        self.stream(request)?.text()
     }
 
     /// Sends a message, and returns the reply as an iterator over its tokens.
     ///
-    /// Returns when the server begins to reply. In a `match` or `if let` the borrow lasts to its end:
-    /// [`ask`](Conversation::ask) is there for that.
+    /// Returns when the server begins to reply. In a `match` or `if let` the borrow lasts to its
+    /// end: use [`ask`](Conversation::ask) there.
     ///
     /// # Errors
-    /// If the request is unfit to be sent, names another model than the conversation's (in a resumed one: any model), is
-    /// refused, or does not begin to be answered within the limits. The conversation can be gone on with, unless it is not
-    /// on the server any more: a status of 404 says that, and is never made good with a new one.
-    pub fn send(&mut self, request: impl Into<Request>) -> Result<Tokens<'_>> {
-        let request = request.into();
-        let last = Last {
-            id: Turn::new_id(),
-            request,
-            preamble: self.preamble.clone(),
-            system_is_told: false,
+    /// If the request is invalid or names another model than the conversation's (any model, in a
+    /// resumed one), if the server refuses, or if a timeout expires before the reply begins. The
+    /// conversation stays usable unless the server has deleted it (404).
+    pub fn stream(&mut self, request: impl Into<Request>) -> Result<Tokens<'_>> {
+        let system = self.system.clone();
+        let last = LastMessage {
+            id: OutgoingMessage::new_id(),
+            request: request.into(),
+            system: system.map_or(SystemPrompt::InText, SystemPrompt::Prepended),
             is_stored: false,
-            is_changed: false,
+            is_edited: false,
         };
         self.turn(last, false)
     }
 
-    /// Has the last message answered once more, in place of the last reply. Its parameters and deadline hold again,
-    /// its [`Stop`](crate::Stop) does not.
+    /// Regenerates the last reply. Its request's parameters and total timeout apply again, its
+    /// [`CancelHandle`](crate::CancelHandle) does not.
     ///
     /// # Errors
-    /// As [`send`](Conversation::send); and if no message was sent yet.
-    pub fn retry(&mut self) -> Result<Tokens<'_>> {
-        self.retry_with(|request| request)
+    /// Those of [`stream`](Conversation::stream), and if no message was sent yet.
+    pub fn regenerate(&mut self) -> Result<Tokens<'_>> {
+        self.regenerate_with(|request| request)
     }
 
-    /// As [`retry`](Conversation::retry), with a change to the request first: another temperature, a stop, even another
-    /// prompt. A current server takes no other prompt in the place of one that it has.
+    /// Regenerates the last reply with a changed request: another temperature, a cancel handle,
+    /// another prompt. Servers from chat-ui 0.8 do not take another prompt.
     ///
     /// ```no_run
     /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
     /// # let mut chat = client.conversation()?;
-    /// let stop = h2o_chat::Stop::default();
     /// chat.ask("Write a haiku.")?;
-    /// println!("{}", chat.retry_with(|request| request.temperature(1.2).stop(&stop))?.text()?);
+    /// println!("{}", chat.regenerate_with(|request| request.temperature(1.2))?.text()?);
     /// # Ok::<(), h2o_chat::Error>(())
     /// ```
     ///
     /// # Errors
-    /// As [`retry`](Conversation::retry); on a current server with [`ErrorKind::Input`] if the prompt is another one. The
-    /// last message is the same then as before.
-    pub fn retry_with(&mut self, change: impl FnOnce(Request) -> Request) -> Result<Tokens<'_>> {
+    /// Those of [`regenerate`](Conversation::regenerate), and [`ErrorKind::Unsupported`] if the
+    /// server does not take another prompt. The last message is then still the same.
+    pub fn regenerate_with(
+        &mut self,
+        change: impl FnOnce(Request) -> Request,
+    ) -> Result<Tokens<'_>> {
         let mut last = match &self.last {
             Some(last) => last.clone(),
             None => self.last_of_history()?,
         };
         let before = last.request.prompt();
         last.request = change(last.request);
-        last.is_changed |= last.request.prompt().ok() != before.ok();
+        last.is_edited |= last.request.prompt().ok() != before.ok();
         self.turn(last, true)
     }
 
-    /// What has been said in it, as the server has it, the oldest first.
+    /// The messages of the conversation that the server has stored, the oldest first.
     ///
     /// ```no_run
     /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
@@ -192,16 +283,16 @@ impl Conversation {
     /// ```
     ///
     /// # Errors
-    /// If the server cannot be reached, refuses, or does not have it any more.
+    /// If the server cannot be reached, refuses, or has deleted the conversation (404).
     pub fn messages(&self) -> Result<Vec<Message>> {
-        let watch = self.shared.watch(None, None);
-        let history = self.shared.server.messages(&watch, &self.place)?;
-        Ok(history.into_iter().map(|entry| entry.message).collect())
+        let timer = self.shared.timer(None, None);
+        let history = self.shared.api.history(&timer, &self.remote)?;
+        Ok(history.into_iter().map(|stored| stored.message).collect())
     }
 
-    /// Deletes it from the server. One that is gone already is no error.
+    /// Deletes the conversation from the server. Succeeds if it is already gone.
     ///
-    /// Dropping a conversation that is not kept does the same but has no place for an error; call this to see it.
+    /// Dropping does the same, but can only log errors.
     ///
     /// ```no_run
     /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
@@ -213,186 +304,216 @@ impl Conversation {
     /// ```
     ///
     /// # Errors
-    /// If the server cannot be reached within the client's [cleanup budget](crate::ClientBuilder::cleanup_budget), or
-    /// refuses; the id is in [`Error::undeleted`] and among the client's [leftovers](crate::Client::leftovers).
+    /// If the server refuses, or does not respond within the
+    /// [cleanup timeout](crate::ClientBuilder::cleanup_timeout). The conversation is then one of the
+    /// client's [leftovers](crate::Client::leftovers).
     pub fn delete(mut self) -> Result<()> {
-        self.armed = true;
-        self.close_()
+        self.is_armed = true;
+        self.close(None)
     }
 
-    /// Leaves it on the server; returns its id, with which [`Client::resume`](crate::Client::resume) takes it up, in
-    /// another process too if that has the same [session](crate::Client::session).
-    #[must_use = "without its id the conversation is not found again"]
+    /// Leaves the conversation on the server, and returns its id for
+    /// [`Client::resume`](crate::Client::resume).
+    #[must_use = "the id is needed to find the conversation again"]
     pub fn keep(mut self) -> String {
-        self.armed = false;
-        self.place.id.clone()
+        self.is_armed = false;
+        self.remote.id.clone()
     }
 
-    fn turn(&mut self, mut last: Last, is_retry: bool) -> Result<Tokens<'_>> {
+    fn turn(&mut self, mut last: LastMessage, regenerates: bool) -> Result<Tokens<'_>> {
         let model = &last.request.model;
-        if model.is_some() && *model != self.place.model {
-            return Err(Error::input(
-                "a conversation goes on with the model it was opened with",
+        if model.is_some() && *model != self.remote.model {
+            return Err(Error::invalid_input(
+                "the model of a conversation cannot be changed",
             ));
         }
-        let turn = last.turn(is_retry)?;
-        self.shared.server.judge(&turn)?;
-        let stop = last.request.stop.take();
-        let watch = self.shared.watch(stop, last.request.deadline);
-        self.generation.settle(&self.shared, &watch)?;
-        match self.begin(&watch, &turn) {
-            Ok(()) => {
+        let text = last.text()?;
+        self.shared.api.check_length(&text)?;
+        let cancel = last.request.cancel.take();
+        let timer = self.shared.timer(cancel, last.request.total_timeout);
+        let mut message = OutgoingMessage::new(&last.id, text, last.request.parameters());
+        message.regenerates = regenerates && last.is_stored;
+        message.is_edited = last.is_edited;
+        self.shared.api.render(&timer, &mut message)?;
+        self.wait_for_stopped(&timer)?;
+        match self.send(&timer, &message) {
+            Ok(stream) => {
                 last.is_stored = true;
-                last.is_changed = false;
+                last.is_edited = false;
                 self.last = Some(last);
-                Ok(Tokens::of_turn(self, watch))
+                Ok(Tokens::of_turn(self, stream, timer))
             }
             Err(error) => {
-                // What cannot be sent at all takes the place of nothing.
-                if error.kind() != ErrorKind::Input {
+                let is_sent = !matches!(
+                    error.kind(),
+                    ErrorKind::InvalidInput | ErrorKind::Unsupported
+                );
+                if is_sent {
                     last.is_stored |= !error.ends_the_generation();
                     self.last = Some(last);
                 }
-                self.interrupt_after(&error);
+                self.interrupt_after(&error, None);
                 Err(error)
             }
         }
     }
 
-    /// The first turn of a conversation that is there for it alone.
-    pub(crate) fn first_turn(
-        &mut self,
-        watch: &Watch,
-        turn: Turn,
-        mut request: Request,
-    ) -> Result<()> {
-        request.stop = None;
-        // The system message has been said when the conversation was opened, or is a part of the text.
-        let system_is_told = self.preamble.take().is_none();
-        self.last = Some(Last {
-            id: turn.id.clone(),
-            request,
-            preamble: None,
-            system_is_told,
-            is_stored: true,
-            is_changed: false,
-        });
-        let turn = if system_is_told {
-            turn.without_system()
-        } else {
-            turn
-        };
-        self.begin(watch, &turn)
+    fn send(&mut self, timer: &Timer, message: &OutgoingMessage) -> Result<ReplyStream> {
+        self.is_running = true;
+        let stream = self.shared.api.send(timer, &self.remote, message);
+        // From now on there are messages after it.
+        self.remote.root = None;
+        stream
     }
 
-    fn begin(&mut self, watch: &Watch, turn: &Turn) -> Result<()> {
-        let parent = self.parent.take();
-        let ask = || self.shared.server.ask(watch, &self.place, parent, turn);
-        self.generation.begin(ask)
-    }
-
-    /// The last message that the server knows of.
-    fn last_of_history(&self) -> Result<Last> {
-        let watch = self.shared.watch(None, None);
-        let history = self.shared.server.messages(&watch, &self.place)?;
-        let last = history.into_iter().rfind(|entry| entry.message.is_users());
-        let last =
-            last.ok_or_else(|| Error::input("there is no message yet to be answered once more"))?;
-        Ok(Last {
+    /// The last message of the user that the server has stored.
+    fn last_of_history(&self) -> Result<LastMessage> {
+        let timer = self.shared.timer(None, None);
+        let history = self.shared.api.history(&timer, &self.remote)?;
+        let last = history
+            .into_iter()
+            .rfind(|stored| stored.message.is_users());
+        let last = last.ok_or_else(|| {
+            Error::invalid_input("there is no reply to regenerate: no message was sent yet")
+        })?;
+        Ok(LastMessage {
             id: last.id,
             request: Request::new(last.message.content()),
-            preamble: None,
-            system_is_told: false,
+            system: SystemPrompt::InText,
             is_stored: true,
-            is_changed: false,
+            is_edited: false,
         })
     }
 
-    /// The next frame of the reply, or none at the end of its bytes, which proves nothing. The stall is counted
-    /// from `since`, or from the first wait.
-    pub(crate) fn frame(
-        &mut self,
-        watch: &Watch,
-        since: &mut Option<Instant>,
-    ) -> Result<Option<Frame>> {
-        let frame = self.generation.frame(watch, since)?;
-        // The server has the message now, and the preamble with it.
-        self.preamble = None;
-        Ok(frame)
+    /// The server has stored the message, and with it a system prompt that the text began with.
+    pub(crate) fn message_accepted(&mut self) {
+        self.system = None;
     }
 
-    /// Ends the reading of a complete reply.
-    pub(crate) fn finish(&mut self) {
-        self.generation.finish();
+    pub(crate) fn generation_ended(&mut self) {
+        self.is_running = false;
     }
 
-    /// Ends the reply where it is.
-    pub(crate) fn interrupt(&mut self) -> Result<()> {
-        self.generation.interrupt(&self.shared, &self.place)
+    /// Stops the generation if it may be running. The rest of its reply is kept, to see it end.
+    pub(crate) fn interrupt(&mut self, mut stream: Option<ReplyStream>) -> Result<()> {
+        if !self.is_running {
+            return Ok(());
+        }
+        let timer = self.shared.cleanup_timer();
+        let stopped = self.shared.stop(&timer, &self.remote, stream.as_mut());
+        // If that failed, it is stopped again when the conversation is deleted.
+        self.is_running = stopped.is_err();
+        self.stopped = Some(Stopped {
+            at: Instant::now(),
+            stream,
+        });
+        stopped
     }
 
-    /// As `interrupt` after something went wrong, at best.
-    pub(crate) fn interrupt_after(&mut self, error: &Error) {
-        self.generation.ended_by(error);
-        self.let_go();
+    /// Like [`interrupt`](Conversation::interrupt) after an error. A failure is only logged.
+    pub(crate) fn interrupt_after(&mut self, error: &Error, stream: Option<ReplyStream>) {
+        if error.ends_the_generation() {
+            self.is_running = false;
+        }
+        self.try_interrupt(stream);
     }
 
-    /// As `interrupt`, at best.
-    pub(crate) fn let_go(&mut self) {
-        if let Err(error) = self.interrupt() {
+    /// Like [`interrupt`](Conversation::interrupt). A failure is only logged.
+    pub(crate) fn try_interrupt(&mut self, stream: Option<ReplyStream>) {
+        if let Err(error) = self.interrupt(stream) {
             debug!("conversation {}: {error}", self.id());
         }
     }
 
-    /// The same conversation in the hands of another; dropping what is left here does nothing.
+    /// Waits until a stopped generation has ended. Otherwise its end would mix with the next reply.
+    fn wait_for_stopped(&mut self, timer: &Timer) -> Result<()> {
+        let Some(Stopped { at, stream }) = &mut self.stopped else {
+            return Ok(());
+        };
+        let limited = timer.within(self.shared.timeouts.cleanup);
+        let ended = match stream {
+            Some(stream) => stream.wait_for_end(&limited),
+            None => pause(&limited, STOP_DELAY.saturating_sub(at.elapsed())).map(|()| false),
+        };
+        let was_in_time = match ended {
+            Ok(was_in_time) => was_in_time,
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    ErrorKind::Cancelled | ErrorKind::Timeout(Timeout::Total)
+                ) =>
+            {
+                return Err(error);
+            }
+            Err(error) => {
+                info!("a stopped generation may go on: {error}");
+                false
+            }
+        };
+        if !was_in_time {
+            let wait = self.shared.api.wait_after_late_stop();
+            pause(timer, wait.saturating_sub(at.elapsed()))?;
+        }
+        self.stopped = None;
+        Ok(())
+    }
+
+    /// Hands the conversation over to the caller. Dropping either end leaves it on the server.
     pub(crate) fn hand_over(&mut self) -> Conversation {
-        let empty = Conversation::resumed(Arc::clone(&self.shared), self.place.clone());
-        mem::replace(self, empty)
+        self.is_armed = false;
+        let rest = Conversation::resumed(Arc::clone(&self.shared), self.remote.clone());
+        mem::replace(self, rest)
     }
 
-    /// Dropping it does nothing from now on.
-    pub(crate) fn disarm(&mut self) {
-        self.armed = false;
-    }
-
-    /// Stops and deletes, once; what `delete`, `Drop` and the end of a reply share.
-    pub(crate) fn close_(&mut self) -> Result<()> {
-        // Closed first, so that the server sees it gone before it is told to stop.
-        let running = self.generation.abandon();
-        if !mem::take(&mut self.armed) {
+    /// Stops and deletes, once. `delete`, `Drop` and the end of a reply share it.
+    pub(crate) fn close(&mut self, stream: Option<ReplyStream>) -> Result<()> {
+        let stopped = self.stopped.take().and_then(|stopped| stopped.stream);
+        let is_running = mem::take(&mut self.is_running);
+        if !mem::take(&mut self.is_armed) {
             return Ok(());
         }
-        self.shared.remove(&self.place, running)
+        let timer = self.shared.cleanup_timer();
+        let stream = stream.or(stopped);
+        self.shared.delete(&timer, &self.remote, is_running, stream)
     }
 
-    /// As `close_`, after something went wrong: adds to the error what that leaves behind.
-    pub(crate) fn close_after(&mut self, error: Error) -> Error {
-        self.generation.ended_by(&error);
-        match self.close_() {
+    /// Like [`close`](Conversation::close) after an error, which is told if that fails too.
+    pub(crate) fn close_after(&mut self, error: Error, stream: Option<ReplyStream>) -> Error {
+        if error.ends_the_generation() {
+            self.is_running = false;
+        }
+        match self.close(stream) {
             Ok(()) => error,
             Err(second) => {
                 debug!("{second}");
-                error.with_undeleted(self.id())
+                error.with_undeleted(self.id(), &self.remote.session.session)
             }
         }
     }
 }
 
-impl Last {
-    fn turn(&self, is_retry: bool) -> Result<Turn> {
-        let turn = Turn::new(&self.request, &self.id, is_retry && self.is_stored)?;
-        let turn = turn.changed(self.is_changed);
-        Ok(match &self.preamble {
-            Some(preamble) => turn.after(preamble),
-            None if self.system_is_told => turn.without_system(),
-            None => turn,
+fn pause(timer: &Timer, length: Duration) -> Result<()> {
+    let paused = timer.pause(length);
+    paused.map_err(|interrupt| interrupt.at(Step::SendMessage))
+}
+
+impl LastMessage {
+    fn text(&self) -> Result<String> {
+        let prompt = self.request.prompt()?;
+        Ok(match &self.system {
+            SystemPrompt::InText => prompt,
+            SystemPrompt::Stored => match self.request.split_system() {
+                Some((_, text)) => text,
+                None => prompt,
+            },
+            SystemPrompt::Prepended(system) => format!("{system}\n\n{prompt}"),
         })
     }
 }
 
 impl Drop for Conversation {
     fn drop(&mut self) {
-        if let Err(error) = self.close_() {
+        if let Err(error) = self.close(None) {
             warn!("{error}");
         }
     }
@@ -401,8 +522,8 @@ impl Drop for Conversation {
 impl fmt::Debug for Conversation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Conversation")
-            .field("id", &self.place.id)
-            .field("kept", &!self.armed)
+            .field("id", &self.remote.id)
+            .field("kept", &!self.is_armed)
             .finish_non_exhaustive()
     }
 }

@@ -1,6 +1,4 @@
-//! What can go wrong, in one type: at which step, of which kind, and in whose words.
-//!
-//! Everything below and above may use this module; it uses none of them.
+//! The error type of this crate.
 
 pub(crate) mod hint;
 mod kind;
@@ -9,15 +7,17 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::time::Duration;
 
-pub use self::kind::{ErrorKind, Limit, Step};
+use crate::session::Session;
 
-/// The result of everything in this crate that can fail.
+pub use self::kind::{ErrorKind, Step, Timeout};
+
+/// A `Result` with this crate's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// An error of this crate: one pointer wide.
+/// An error of this crate. It is one pointer wide.
 ///
-/// [`kind`](Error::kind) says what went wrong, [`step`](Error::step) where. `Display` is one line for
-/// a person, in the server's own words where it gave any; control characters are taken out of those.
+/// [`kind`](Error::kind) is what went wrong, [`step`](Error::step) where. `Display` is one line
+/// for people, in the server's own words where it gave any.
 ///
 /// ```no_run
 /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
@@ -26,7 +26,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// match client.ask("Why is the sky blue?") {
 ///     Ok(text) => println!("{text}"),
 ///     Err(error) if error.kind() == ErrorKind::Truncated => {
-///         println!("{} [cut short]", error.received());
+///         println!("{} [truncated]", error.received());
 ///     }
 ///     Err(error) => return Err(error),
 /// }
@@ -42,7 +42,7 @@ struct Inner {
     server_message: Option<String>,
     retry_after: Option<Duration>,
     received: String,
-    undeleted: Option<String>,
+    undeleted: Option<(String, Session)>,
     maybe_undeleted: bool,
     hint: Option<&'static str>,
     source: Option<Box<dyn StdError + Send + Sync>>,
@@ -65,16 +65,19 @@ impl Error {
         }))
     }
 
-    pub(crate) fn input(message: impl Into<String>) -> Error {
-        Error::new(ErrorKind::Input, Step::Prepare, message)
+    pub(crate) fn invalid_input(message: impl Into<String>) -> Error {
+        Error::new(ErrorKind::InvalidInput, Step::Validate, message)
     }
 
-    /// Of a limit that was set to zero.
-    pub(crate) fn no_time(limit: &str) -> Error {
-        Error::input(format!("a {limit} of zero leaves no time"))
+    pub(crate) fn unsupported(message: impl Into<String>) -> Error {
+        Error::new(ErrorKind::Unsupported, Step::Validate, message)
     }
 
-    /// The same, for the step that it came up for.
+    pub(crate) fn zero_timeout(name: &str) -> Error {
+        Error::invalid_input(format!("{name} must be greater than zero"))
+    }
+
+    /// Moves the error to another step.
     pub(crate) fn at(mut self, step: Step) -> Error {
         self.0.step = step;
         self
@@ -85,8 +88,8 @@ impl Error {
         self
     }
 
-    pub(crate) fn with_server_message(mut self, words: String) -> Error {
-        self.0.server_message = (!words.is_empty()).then_some(words);
+    pub(crate) fn with_server_message(mut self, message: String) -> Error {
+        self.0.server_message = (!message.is_empty()).then_some(message);
         self
     }
 
@@ -100,12 +103,12 @@ impl Error {
         self
     }
 
-    pub(crate) fn with_undeleted(mut self, conversation: &str) -> Error {
-        self.0.undeleted = Some(conversation.to_owned());
+    pub(crate) fn with_undeleted(mut self, id: &str, session: &Session) -> Error {
+        self.0.undeleted = Some((id.to_owned(), session.clone()));
         self
     }
 
-    /// Marks an error of creating a conversation, unless it shows that the server created none.
+    /// Marks an error of creating a conversation, unless it proves that none was created.
     pub(crate) fn with_maybe_undeleted(mut self) -> Error {
         self.0.maybe_undeleted |= match self.0.kind {
             // 503 is a refusal, whoever sends it.
@@ -116,9 +119,10 @@ impl Error {
         self
     }
 
-    /// Marks an error of a request that was under way: if it was to create a conversation, there may be one.
+    /// Marks an error of a request that was already sent. If the request was to create a
+    /// conversation, there may be one.
     pub(crate) fn with_response_lost(mut self) -> Error {
-        self.0.maybe_undeleted = self.0.step == Step::Conversation;
+        self.0.maybe_undeleted = self.0.step == Step::CreateConversation;
         self
     }
 
@@ -130,8 +134,8 @@ impl Error {
         self
     }
 
-    /// Says in the message how much of the reply had come.
-    pub(crate) fn after(mut self, tokens: u64) -> Error {
+    /// Adds to the message how much of the reply had arrived.
+    pub(crate) fn after_tokens(mut self, tokens: u64) -> Error {
         let tokens = match tokens {
             0 => "no token".to_owned(),
             1 => "1 token".to_owned(),
@@ -147,13 +151,14 @@ impl Error {
         self.0.kind
     }
 
-    /// Where it went wrong.
+    /// The step that failed.
     #[must_use]
     pub fn step(&self) -> Step {
         self.0.step
     }
 
-    /// The status of the answer that is the matter, which may be a success with a wrong content.
+    /// The HTTP status of the response that caused the error. It may be a success, with content
+    /// that is wrong.
     #[must_use]
     pub fn status(&self) -> Option<u16> {
         self.0.status
@@ -165,21 +170,22 @@ impl Error {
         self.0.server_message.as_deref()
     }
 
-    /// How long the server asks to wait before another try, if it says so.
+    /// How long the server asks to wait before another attempt, if it says so.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         self.0.retry_after
     }
 
-    /// Whether the same call may succeed later: the server could not be reached, was overloaded (429, 502,
-    /// 503, 504), or was silent. Never for a failed deletion: the reply has been handed out.
+    /// Whether the same call may succeed later: the server could not be reached, was overloaded
+    /// (429, 502, 503, 504), or was silent. Always false for a failed deletion, because the reply
+    /// has been handed out.
     ///
     /// ```no_run
     /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
     /// use std::thread;
     /// use std::time::Duration;
     ///
-    /// // The client has tried again already, within seconds.
+    /// // The client has retried already, within seconds.
     /// let text = match client.ask("Why is the sky blue?") {
     ///     Err(error) if error.is_retryable() => {
     ///         let wait = error.retry_after().unwrap_or(Duration::from_secs(30));
@@ -192,51 +198,63 @@ impl Error {
     /// ```
     #[must_use]
     pub fn is_retryable(&self) -> bool {
-        let passing = match self.0.kind {
-            ErrorKind::Connect | ErrorKind::Timeout(Limit::Connect | Limit::Silence) => true,
+        let is_temporary = match self.0.kind {
+            ErrorKind::Connect | ErrorKind::Timeout(Timeout::Connect | Timeout::Idle) => true,
             _ => self.is_busy(),
         };
-        passing && self.0.step != Step::Delete
+        is_temporary && self.0.step != Step::DeleteConversation
     }
 
-    /// Whether the server, or what stands before it, says that it is overloaded or not there.
+    /// Whether the server, or a gateway in front of it, says that it is overloaded or not there.
     fn is_busy(&self) -> bool {
         matches!(self.0.status, Some(429 | 502 | 503 | 504))
     }
 
-    /// The text that [`Client::ask`](crate::Client::ask), [`Conversation::ask`](crate::Conversation::ask),
-    /// [`Tokens::text`](crate::Tokens::text) or [`Tokens::reply`](crate::Tokens::reply) had gathered. Empty for an error out of the iterator
-    /// and of `write_to`, which have handed each token out before.
+    /// The text that [`Client::ask`], [`Conversation::ask`], [`Tokens::text`] or [`Tokens::reply`]
+    /// had collected. Empty for errors of the iterator and of `write_to`: these have handed out
+    /// each token already.
+    ///
+    /// [`Client::ask`]: crate::Client::ask
+    /// [`Conversation::ask`]: crate::Conversation::ask
+    /// [`Tokens::text`]: crate::Tokens::text
+    /// [`Tokens::reply`]: crate::Tokens::reply
     #[must_use]
     pub fn received(&self) -> &str {
         &self.0.received
     }
 
-    /// The id of a conversation that is still on the server, because deleting it failed as well. It is among the
-    /// client's [leftovers](crate::Client::leftovers) too.
+    /// The id of a conversation that is still on the server because deleting it failed too. The
+    /// client remembers it among its [leftovers](crate::Client::leftovers).
     ///
     /// ```no_run
     /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
     /// if let Err(error) = client.ask("Why is the sky blue?") {
     ///     if let Some(id) = error.undeleted() {
-    ///         client.delete(id)?;
+    ///         client.delete_conversation(id)?;
     ///     }
     /// }
     /// # Ok::<(), h2o_chat::Error>(())
     /// ```
     #[must_use]
     pub fn undeleted(&self) -> Option<&str> {
-        self.0.undeleted.as_deref()
+        self.0.undeleted.as_ref().map(|(id, _)| id.as_str())
     }
 
-    /// Whether a conversation may be on the server whose id is not known, because the answer to its creation was
-    /// lost. It belongs to the client's [session](crate::Client::session).
+    /// The session of the [undeleted](Error::undeleted) conversation, which another process needs
+    /// to delete it. It is a credential: no error shows it.
+    #[must_use]
+    pub fn undeleted_session(&self) -> Option<&Session> {
+        self.0.undeleted.as_ref().map(|(_, session)| session)
+    }
+
+    /// Whether there may be a conversation on the server whose id is unknown, because the response
+    /// to its creation was lost. It belongs to the client's [session](crate::Client::session).
     ///
     /// ```no_run
     /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
     /// if let Err(error) = client.ask("Why is the sky blue?") {
     ///     if error.maybe_undeleted() {
-    ///         println!("look among {:?}", client.conversations()?);
+    ///         println!("it may be one of {:?}", client.list_conversations()?);
     ///     }
     /// }
     /// # Ok::<(), h2o_chat::Error>(())
@@ -246,35 +264,36 @@ impl Error {
         self.0.maybe_undeleted
     }
 
-    /// Whether nothing is being generated after it: the server itself said so, or nothing had reached it. A gateway
-    /// before it (502 and above) does not know.
+    /// Whether the server generates nothing after this error: it said so itself, or the request
+    /// never reached it. A gateway in front of it (502 and above) does not know.
     pub(crate) fn ends_the_generation(&self) -> bool {
         let refused = self.0.status.is_some_and(|status| status <= 500);
         let unsent = self.0.step.is_before_the_message()
             || matches!(
                 self.0.kind,
-                ErrorKind::Input
+                ErrorKind::InvalidInput
+                    | ErrorKind::Unsupported
                     | ErrorKind::Connect
                     | ErrorKind::Tls
                     | ErrorKind::Proxy
-                    | ErrorKind::Timeout(Limit::Connect)
+                    | ErrorKind::Timeout(Timeout::Connect)
             );
         refused || unsent || self.0.kind == ErrorKind::Generation
     }
 
-    /// Whether it was this side that gave up.
-    pub(crate) fn is_cut(&self) -> bool {
-        matches!(self.0.kind, ErrorKind::Stopped | ErrorKind::Timeout(_))
+    /// Whether this side gave up: a timeout expired or the call was cancelled.
+    pub(crate) fn is_interrupt(&self) -> bool {
+        matches!(self.0.kind, ErrorKind::Cancelled | ErrorKind::Timeout(_))
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(doing) = self.0.step.doing() {
-            write!(f, "{doing}: ")?;
+        if let Some(step) = self.0.step.description() {
+            write!(f, "{step}: ")?;
         }
         f.write_str(&self.0.message)?;
-        if let Some(id) = &self.0.undeleted {
+        if let Some(id) = self.undeleted() {
             write!(f, " (conversation {id} could not be deleted)")?;
         }
         if self.maybe_undeleted() {
@@ -293,8 +312,8 @@ impl fmt::Debug for Error {
             .field("status", &self.0.status)
             .field("retry_after", &self.0.retry_after)
             .field("received", &format_args!("{} bytes", self.0.received.len()))
-            .field("undeleted", &self.0.undeleted)
-            .field("maybe_undeleted", &self.maybe_undeleted())
+            .field("undeleted", &self.undeleted())
+            .field("maybe_undeleted", &self.0.maybe_undeleted)
             .finish_non_exhaustive()
     }
 }

@@ -1,4 +1,4 @@
-//! A blocking client of H2O.ai's chat service, and of every server that speaks its protocol.
+//! A blocking client for H2O.ai's chat and for chat-ui servers, Hugging Face's open-source chat.
 //!
 //! ```no_run
 //! use std::io::Write;
@@ -6,68 +6,85 @@
 //!
 //! fn main() -> h2o_chat::Result<()> {
 //!     let client = Client::new("http://127.0.0.1:3000")?;
-//!     for token in client.generate("Why is the sky blue?")? {
+//!     for token in client.stream("Why is the sky blue?")? {
 //!         print!("{}", token?);
 //!         std::io::stdout().flush().ok();
 //!     }
-//!     Ok(()) // the conversation is gone from the server here
+//!     Ok(()) // the conversation has been deleted from the server
 //! }
 //! ```
 //!
-//! A [`Client`] posts the settings, opens a conversation, sends the prompt, and hands back [`Tokens`]: a plain
-//! iterator over the pieces of text as they arrive. However that iterator is left, the conversation is
-//! deleted from the server. To ask more than once, open a [`Conversation`]. There is no async runtime and no
-//! thread behind it: everything happens on the thread that asks.
+//! A [`Client`] posts the settings, creates a conversation, sends the prompt, and returns
+//! [`Tokens`]: a plain iterator over the pieces of text as they arrive. However that iterator is
+//! left, the conversation is deleted from the server. To ask more than once, use a
+//! [`Conversation`]. There is no async runtime and no thread behind it: everything happens on the
+//! thread that calls.
 //!
-//! The servers are those of Hugging Face's *chat-ui*, which is open source and widely self-hosted: the *classic* ones up
-//! to version 0.6, which H2O.ai ran for the public in 2023 at [`PUBLIC_URL`], and the *current* ones from 0.8 to
-//! today's. Which one it talks to a client finds out by itself. What only one [`Protocol`] can do is said where it is
-//! described: the parameters of a [`Request`] and the [`Details`] of a reply above all.
+//! # Servers
 //!
-//! # What can be relied on
+//! chat-ui is open source and widely self-hosted. There are two generations:
 //!
-//! * **A reply that is cut short is an error.** Only the server's own last event makes a reply complete, not
-//!   the end of the connection, and an error inside a reply with status 200 is one. See [`ErrorKind`].
-//! * **Nothing is lost.** The tokens that came before an error have been handed out, or are in
+//! * *classic* servers, chat-ui up to 0.6. H2O.ai ran one for the public in 2023, at
+//!   [`PUBLIC_URL`].
+//! * newer ones, from chat-ui 0.8 to the newest.
+//!
+//! The client detects which one it talks to. What only one [`Protocol`] can do is documented where
+//! it applies, above all the parameters of a [`Request`] and the [`Details`] of a reply.
+//!
+//! # Guarantees
+//!
+//! * **No silent truncation.** A reply is complete only when the server says so with its last
+//!   event. The end of the connection proves nothing, and an error inside a reply with status 200
+//!   is an error. See [`ErrorKind`].
+//! * **Nothing is lost.** The tokens before an error have been handed out, or are in
 //!   [`Error::received`].
-//! * **Nothing stays behind.** After a reply, an error, an early end or a panic the conversation is deleted,
-//!   and a generation that was still running is stopped first: a server goes on generating after its client
-//!   has gone, and after a deletion too. What could not be deleted is among [`Client::leftovers`], named in
-//!   [`Error::undeleted`] or, where there is no place for an error, logged; [`Client::sweep`] tries again.
-//! * **Limits that fit streams.** Silence, stall and deadline are separate; by default no reply is cut by the time that it
-//!   takes, but by a [minute of silence](ClientBuilder::silence_timeout). See [`ClientBuilder`]. A [`Stop`] ends a call from another thread.
-//! * **Memory is bounded**, whatever a server sends; see [`ErrorKind::TooLarge`].
+//! * **No leaks.** After a reply, an error, an early end or a panic, the conversation is deleted. A
+//!   generation that still runs is stopped first, because it would go on without its client. What
+//!   could not be deleted is in [`Client::leftovers`], and named by [`Error::undeleted`] or, on
+//!   drop, in the log. [`Client::delete_leftovers`] tries again.
+//! * **Timeouts for streams.** There are separate timeouts for [connecting], [no bytes], [no token]
+//!   and the [whole call]. By default no reply is cut because it is long, but a minute without a
+//!   byte is an error. A [`CancelHandle`] ends a call from another thread.
+//! * **Bounded memory**, whatever a server sends. See [`ErrorKind::TooLarge`].
+//! * **No harm to an account.** In a [`Session`] that you give, the client changes no setting but
+//!   for [what is necessary](#terms-and-sharing).
 //!
-//! # Pitfalls of tidying up on drop
+//! [connecting]: ClientBuilder::connect_timeout
+//! [no bytes]: ClientBuilder::idle_timeout
+//! [no token]: ClientBuilder::token_timeout
+//! [whole call]: ClientBuilder::total_timeout
 //!
-//! Deleting a conversation takes a request: dropping [`Tokens`] early may block for up to the
-//! [cleanup budget](ClientBuilder::cleanup_budget), 3 seconds by default, if the server does not answer.
+//! # Pitfalls of cleaning up on drop
 //!
-//! Destructors do not run, and the conversation stays on the server, when the process is ended by a signal
-//! (Ctrl-C too, [unless it is handled](#ending-cleanly-on-ctrl-c)), [`std::process::exit`] or `panic = "abort"`, and
-//! after [`std::mem::forget`]. To find such conversations again, choose the [`Session`] yourself and keep it.
-//!
-//! `let _ = client.generate(…)?` drops the reply at once: it is stopped and deleted before it is read.
-//!
-//! A conversation whose creation is not answered cannot be deleted: its id is not known. A stop or a limit
-//! at that moment therefore waits for the answer, for as long as the cleanup budget.
+//! * Deleting a conversation takes a request. Dropping [`Tokens`] early can block for up to the
+//!   [cleanup timeout](ClientBuilder::cleanup_timeout), 3 s by default.
+//! * Destructors do not run when a signal ends the process (Ctrl-C too,
+//!   [unless you handle it](#ending-cleanly-on-ctrl-c)), nor with [`std::process::exit`],
+//!   `panic = "abort"` or [`std::mem::forget`]. The conversation then stays on the server. To find
+//!   it again, choose the [`Session`] yourself and store it.
+//! * `let _ = client.stream(…)?` drops the reply at once, so it is stopped and deleted unread.
+//! * A conversation whose creation is not answered cannot be deleted, because its id is unknown. A
+//!   timeout or cancellation at that moment therefore waits for the response, for up to the cleanup
+//!   timeout.
 //!
 //! # Waiting
 //!
-//! While a call waits for the server's bytes it looks at its limits and its [`Stop`] every 0.1 seconds. An error names
-//! the limit that was reached, how long it is, and how much of the reply had come.
+//! While a call waits for bytes, it checks its timeouts and its [`CancelHandle`] every 0.1 s. The
+//! error names the timeout, its length, and how many tokens had arrived.
 //!
-//! No limit of this crate, the cleanup budget included, covers one thing: the lookup of a name, which only the
-//! system can end; a server given by its number needs none. Connecting, and sending to a server that does not read,
-//! notice a stop only when the nearest limit is reached; and as what is sent ends a silence as well, a server that
-//! reads slowly can make sending a large prompt overrun a limit.
+//! Not covered are:
+//!
+//! * name lookup, which only the system can limit;
+//! * connecting and sending, which notice a cancellation only when the nearest timeout expires.
+//!   Sent bytes restart the idle timeout, so a server that reads slowly can make sending a large
+//!   prompt take longer than a timeout.
 //!
 //! # Ending cleanly on Ctrl-C
 //!
-//! Unhandled, Ctrl-C ends the process where it is, and the server goes on generating. Instead let it set a flag that is
-//! the client's [`Stop`], or the call's: where a call waits for the server, for the first token as well, it notices that within 0.1
-//! seconds, has the generation stopped and the conversation deleted, and fails with [`ErrorKind::Stopped`], so that the
-//! program ends as it would after any other error. With the crate [`signal-hook`](https://docs.rs/signal-hook) 0.4 that takes
+//! By default, Ctrl-C ends the process at once, and the server goes on generating. Instead, let it
+//! set a flag that is the [`CancelHandle`] of the client or of the call. A call that waits notices
+//! it within 0.1 s, stops the generation, deletes the conversation, and fails with
+//! [`ErrorKind::Cancelled`]. With the crate [`signal-hook`](https://docs.rs/signal-hook) this takes
 //! neither a thread nor `unsafe`:
 //!
 //! ```no_run
@@ -75,23 +92,23 @@
 //! use std::sync::Arc;
 //! use std::sync::atomic::AtomicBool;
 //!
-//! use h2o_chat::{Client, ErrorKind, Stop};
+//! use h2o_chat::{CancelHandle, Client, ErrorKind};
 //! use signal_hook::consts::SIGINT;
 //! use signal_hook::flag;
 //!
 //! fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
 //!     let interrupted = Arc::new(AtomicBool::new(false));
-//!     // First the second Ctrl-C, which finds the flag set: it ends the program at once.
+//!     // A second Ctrl-C finds the flag set, and ends the program at once.
 //!     flag::register_conditional_shutdown(SIGINT, 130, Arc::clone(&interrupted))?;
 //!     flag::register(SIGINT, Arc::clone(&interrupted))?;
-//!     let stop = Stop::from(interrupted);
+//!     let handle = CancelHandle::from(interrupted);
 //!
-//!     let client = Client::builder("http://127.0.0.1:3000").stop(&stop).build()?;
+//!     let client = Client::builder("http://127.0.0.1:3000").cancel_handle(&handle).build()?;
 //!     match client.ask("Why is the sky blue?") {
 //!         Ok(text) => println!("{text}"),
-//!         Err(error) if error.kind() == ErrorKind::Stopped => {
+//!         Err(error) if error.kind() == ErrorKind::Cancelled => {
 //!             println!("{}", error.received());
-//!             // What a shell expects of a program that Ctrl-C has ended.
+//!             // The exit code that shells expect after Ctrl-C.
 //!             return Ok(ExitCode::from(130));
 //!         }
 //!         Err(error) => return Err(error.into()),
@@ -100,63 +117,73 @@
 //! }
 //! ```
 //!
-//! The example `ctrl_c` does it token by token. `SIGTERM` can be given the same flag. A stop does not interrupt a
-//! connection that is being made, nor the tidying up after it, which takes at most the
-//! [cleanup budget](ClientBuilder::cleanup_budget): that is what the second Ctrl-C is for.
+//! The example `ctrl_c` does this token by token. `SIGTERM` can set the same flag.
 //!
 //! # Terms and sharing
 //!
-//! Using this crate accepts the server's terms of use in your name: the first thing that the protocol sends says so. As
-//! the service's own page does by default, it also allows that conversations are shared with the authors of the model;
-//! [`ClientBuilder::share_with_model_authors`] forbids it.
+//! Using this crate accepts the server's terms of use in your name, as the protocol requires. As
+//! on the service's own page, it also allows sharing conversations with the authors of the model;
+//! [`ClientBuilder::share_with_model_authors`] turns that off.
 //!
-//! # Trying again
+//! In a session that you give, both belong to an account, and the server replaces *all* settings of
+//! the account when it is sent any. So the client reads them first. If the terms are accepted
+//! already, and sharing is not to be turned off, it posts nothing. Otherwise it posts all settings
+//! back with that change only. If it cannot read them, or would lose one, it refuses with
+//! [`ErrorKind::Unsupported`]: accept the terms once in the browser then. Listing and deleting never
+//! post settings.
 //!
-//! Before a reply has begun, a request is tried again when no connection could be made and when the server answers
-//! 429 or 503, after as long as it asks; see [`ClientBuilder::retries`]. Never is one repeated that could make a
-//! second conversation or a second generation, and never after a token. Some answers have a remedy, which is tried
-//! once: the settings are posted again when the server has forgotten them, a server that takes itself for an https
-//! one although it is spoken to over http gets the Referer that it expects, and a current server that refuses the first
-//! message gets it in the other of the two forms that there are.
+//! # Retries
+//!
+//! Before a reply has begun, a request is retried when no connection could be made, and when the
+//! server answers 429 or 503: see [`ClientBuilder::retries`]. No request is repeated that could
+//! create a second conversation or generation, and none after a token.
+//!
+//! Three responses have a remedy, which is tried once: forgotten settings are posted again; a
+//! server that considers itself an https server, although the URL says http, gets the `Referer`
+//! that it expects; a newer server that refuses the first message gets it in the other of the two
+//! formats that there are.
 //!
 //! # Errors
 //!
-//! There is one type, [`Error`], one pointer wide. [`kind`](Error::kind) says what went wrong and [`step`](Error::step)
-//! where; [`status`](Error::status) and [`server_message`](Error::server_message) are what the server answered,
-//! [`received`](Error::received) is the text that had been gathered, and [`hint`](Error::hint) says what can be done, if
-//! there is something to say. [`is_retryable`](Error::is_retryable) tells whether the same may succeed later. Go by
-//! the kind to tell what is about the server (`Connect`, `Tls`, `Proxy`, `Login`) from what is about this call. `Display` is one line for a person. Nothing that a server sends makes this crate panic.
+//! There is one type, [`Error`]. Its [`kind`](Error::kind) is what went wrong, its
+//! [`step`](Error::step) where; [`status`](Error::status) and
+//! [`server_message`](Error::server_message) are the server's response,
+//! [`received`](Error::received) is the text that had been collected, and [`hint`](Error::hint)
+//! says what you can do. [`is_retryable`](Error::is_retryable) tells whether the same call may
+//! succeed later. `Display` is one line for people.
 //!
 //! # Proxies
 //!
-//! By default the one that the environment names is used, but never for a server on this machine; see [`Proxy`] for
-//! another or none. It may speak `http`, `socks5` or `socks5h`, and ask for a user and a password. Every connection goes
-//! through it as a tunnel, for `http://` servers too: an http proxy has to allow `CONNECT` to the server's port. One that
-//! refuses is [`ErrorKind::Proxy`], one that is not there [`ErrorKind::Connect`], with its address in the message.
+//! By default the proxy of the environment is used, but never for a server on this machine. See
+//! [`Proxy`] to set another or none. It may speak `http`, `socks5` or `socks5h`, and ask for a user
+//! and password. Every connection is a tunnel through it, also to `http://` servers, so an http
+//! proxy must allow `CONNECT` to the server's port.
 //!
 //! # TLS
 //!
-//! A server behind `https://` is checked against the certificates that the system trusts (on Linux those that
-//! `SSL_CERT_FILE` and `SSL_CERT_DIR` name, if they are set), or against others in their place
-//! (`ClientBuilder::authorities`). That cannot be switched off. A certificate that does not hold is [`ErrorKind::Tls`],
-//! and nothing has been sent then. Limits and stops hold in a handshake as anywhere else.
+//! An `https://` server is verified against the certificates that the system trusts (on Linux, those
+//! in `SSL_CERT_FILE` and `SSL_CERT_DIR` if they are set), or against others that you give with
+//! `ClientBuilder::root_certificates`. This cannot be turned off. If it fails, the error is
+//! [`ErrorKind::Tls`], and nothing has been sent.
 //!
 //! # Logging
 //!
-//! Through the [`log`] crate, under the target `h2o_chat`:
+//! This crate logs through the [`log`] crate, with the target `h2o_chat`:
 //!
-//! * *warn*: a conversation that is left on the server, with its id; a generation that could not be stopped.
-//! * *info*: a request that is tried again, and why; settings that are posted again; another model that is asked
-//!   because the server does not have the default; parameters that are not sent because the server takes none; a stopped
-//!   generation that was not seen to end.
-//! * *debug*: what else went wrong while tidying up.
+//! * *warn*: a conversation that is left on the server, with its id; a generation that could not be
+//!   stopped.
+//! * *info*: a retry, and why; settings that are posted again; another model that is asked because
+//!   the server does not have the default; parameters that are not sent; a stopped generation that
+//!   has not been seen to end.
+//! * *debug*: other failures of cleanup.
 //!
-//! No prompt, no password, no cookie and no header value is logged under this target, nor shown by `Debug` and `Display`.
-//! What the server says is: its error messages, the beginning of an answer that is not understood, and in the `Debug` of
-//! what holds it the text of a reply. The HTTP client underneath logs under the targets `ureq` and
-//! `ureq_proto`: up to the debug level requests without the values of such headers, but **at the trace level of
-//! `ureq_proto` all that is sent and received, the password and the cookies included**. Keep that off where trace is
-//! wanted; with a logger that takes filters from the environment, for example:
+//! Neither logs nor `Debug` nor `Display` contain prompts, passwords, cookies, sessions or header
+//! values. They do contain what the server says: its error messages and the beginning of responses
+//! that are not understood.
+//!
+//! The HTTP client underneath logs with the targets `ureq` and `ureq_proto`. **At the trace level,
+//! `ureq_proto` logs everything that is sent and received, passwords and cookies included.** If you
+//! want trace logs, exclude it, in the environment for example:
 //!
 //! ```text
 //! RUST_LOG=trace,ureq_proto=debug
@@ -164,45 +191,43 @@
 //!
 //! # Features
 //!
-//! * `rustls` (default): https, and `ClientBuilder::authorities`. Without it, `http://` only.
+//! * `rustls` (default): https, and `ClientBuilder::root_certificates`. Without it, `http://` only.
 //!
 //! # Minimum supported Rust version
 //!
-//! Rust 1.89, with the default features and without. Raising it is a minor release, and the changelog says so.
+//! Rust 1.89. Raising it is a minor release, and in the changelog.
 
-/// What the README shows compiles.
+/// The README's examples compile.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
 
-mod builder;
+mod api;
+mod cancel;
 mod client;
 mod conversation;
-mod conversation_builder;
+mod decode;
 mod error;
-mod generation;
 mod http;
+mod json;
 mod message;
-mod protocol;
-#[cfg(test)]
-mod random;
 mod reply;
 mod request;
 mod server;
+mod session;
 mod shared;
-mod stop;
-mod stream;
+mod text;
 mod tokens;
 
-pub use builder::ClientBuilder;
-pub use client::{Client, DEFAULT_MODEL, PUBLIC_URL};
+pub use cancel::CancelHandle;
+pub use client::{Client, ClientBuilder, DEFAULT_MODEL, PUBLIC_URL};
 pub use conversation::Conversation;
-pub use conversation_builder::ConversationBuilder;
-pub use error::{Error, ErrorKind, Limit, Result, Step};
-pub use http::{Proxy, Session};
+pub use conversation::builder::ConversationBuilder;
+pub use error::{Error, ErrorKind, Result, Step, Timeout};
+pub use http::Proxy;
 pub use message::{Message, Role};
 pub use reply::{Details, End, Event, Reply, Token};
 pub use request::Request;
-pub use server::{Model, Protocol, ServerInfo, Summary};
-pub use stop::Stop;
+pub use server::{ConversationSummary, Model, Protocol, ServerInfo};
+pub use session::Session;
 pub use tokens::Tokens;

@@ -2,11 +2,11 @@
 
 use std::fmt;
 
-/// Who says a [`Message`].
+/// The author of a [`Message`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Role {
-    /// Instructions that stand above the conversation.
+    /// Instructions for the whole conversation.
     System,
     /// The person, or program, that asks.
     User,
@@ -23,7 +23,7 @@ impl Role {
         }
     }
 
-    /// As servers name it in a history.
+    /// The role of this name in a history.
     pub(crate) fn by_name(name: &str) -> Option<Role> {
         let all = [Role::System, Role::User, Role::Assistant];
         all.into_iter()
@@ -31,18 +31,16 @@ impl Role {
     }
 }
 
-/// One message of a conversation.
+/// A message of a conversation.
 ///
 /// `Debug` shows the length of the content, not the content.
 ///
 /// ```
-/// use h2o_chat::{Message, Request};
+/// use h2o_chat::{Message, Role};
 ///
-/// let request = Request::messages([
-///     Message::user("Name a prime."),
-///     Message::assistant("7"),
-///     Message::user("And the next one?"),
-/// ]);
+/// let message = Message::user("Name a prime.");
+/// assert_eq!(message.role(), Role::User);
+/// assert_eq!(message.content(), "Name a prime.");
 /// ```
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Message {
@@ -51,7 +49,7 @@ pub struct Message {
 }
 
 impl Message {
-    /// A message of the given role.
+    /// Creates a message.
     pub fn new(role: Role, content: impl Into<String>) -> Message {
         Message {
             role,
@@ -59,28 +57,28 @@ impl Message {
         }
     }
 
-    /// A system message.
+    /// Creates a system message.
     pub fn system(content: impl Into<String>) -> Message {
         Message::new(Role::System, content)
     }
 
-    /// A user's message.
+    /// Creates a message of the user.
     pub fn user(content: impl Into<String>) -> Message {
         Message::new(Role::User, content)
     }
 
-    /// A message of the model.
+    /// Creates a message of the model.
     pub fn assistant(content: impl Into<String>) -> Message {
         Message::new(Role::Assistant, content)
     }
 
-    /// Who says it.
+    /// The author.
     #[must_use]
     pub fn role(&self) -> Role {
         self.role
     }
 
-    /// What is said.
+    /// The text.
     #[must_use]
     pub fn content(&self) -> &str {
         &self.content
@@ -100,7 +98,8 @@ impl fmt::Debug for Message {
     }
 }
 
-/// One message is its content; several are a dialogue that the model is to go on with.
+/// Joins messages into one prompt. A single one is its content; several are a dialogue for the
+/// model to continue.
 pub(crate) fn joined(messages: &[Message]) -> String {
     match messages {
         [] => String::new(),

@@ -1,22 +1,22 @@
-//! What a reply is made of: events, tokens most of all, and what the server says at its end.
+//! What a reply consists of: events, most of them tokens, and its end.
 
-/// A complete reply, gathered from its tokens.
+/// A complete reply, collected from its tokens.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Reply {
-    /// The tokens, one after the other.
+    /// The text of all tokens.
     pub text: String,
     /// What the server said at the end.
     pub end: End,
 }
 
-/// What a server says in the course of a reply: see [`Tokens::next_event`](crate::Tokens::next_event).
+/// A part of a reply: see [`Tokens::next_event`](crate::Tokens::next_event).
 ///
 /// ```no_run
 /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
 /// use h2o_chat::Event;
 ///
-/// let mut tokens = client.generate("Why is the sky blue?")?;
+/// let mut tokens = client.stream("Why is the sky blue?")?;
 /// while let Some(event) = tokens.next_event() {
 ///     match event? {
 ///         Event::Token(token) if !token.special => print!("{}", token.text),
@@ -32,24 +32,24 @@ pub struct Reply {
 pub enum Event {
     /// A token, text or not.
     Token(Token),
-    /// What the server calls the conversation from now on; said by current servers.
+    /// The new title of the conversation. Only from chat-ui 0.8 on.
     Title(String),
-    /// What the model thinks before it replies, where the server keeps it apart from the text. Most do not: there it is
-    /// between `<think>` and `</think>` in the tokens.
+    /// A thought of the model, where the server separates it from the text. Most do not: there it
+    /// is between `<think>` and `</think>` in the tokens.
     Reasoning(String),
 }
 
-/// A token, as the model made it.
+/// A token, as the model generated it.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Token {
-    /// What it stands for. May be empty, while a character is not finished.
+    /// Its text. Empty while a character is incomplete, for example.
     pub text: String,
-    /// Its number in the model's vocabulary, if the server says so.
+    /// Its number in the model's vocabulary, if the server tells it.
     pub id: Option<u32>,
-    /// The logarithm of its probability, if the server says so.
+    /// The logarithm of its probability, if the server tells it.
     pub logprob: Option<f32>,
-    /// It means something to the model and is no text: the end of the reply, for example.
+    /// Whether it is a sign for the model and not text, such as the end of the reply.
     pub special: bool,
 }
 
@@ -76,15 +76,15 @@ impl Token {
     }
 }
 
-/// What the server says when a reply is complete.
+/// What the server says at the end of a complete reply.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct End {
-    /// The whole text in the server's words. It may differ from the tokens in white space at its beginning
-    /// and end.
+    /// The whole text, as the server repeats it. It may differ from the tokens in white space at
+    /// its beginning and end.
     pub text: String,
-    /// How the reply was generated, if that was asked for with
-    /// [`Request::details`](crate::Request::details), of a classic server.
+    /// How the reply was generated. Only from classic servers, and only if
+    /// [`Request::details`](crate::Request::details) asked for it.
     pub details: Option<Details>,
 }
 
@@ -94,7 +94,7 @@ pub struct End {
 /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
 /// use h2o_chat::Request;
 ///
-/// let reply = client.generate(Request::new("Name a prime.").details(true))?.reply()?;
+/// let reply = client.stream(Request::new("Name a prime.").details(true))?.reply()?;
 /// if let Some(details) = reply.end.details {
 ///     println!("{:?} tokens, seed {:?}", details.generated_tokens, details.seed);
 /// }
@@ -103,12 +103,12 @@ pub struct End {
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Details {
-    /// Why it ended: `length`, `eos_token` or `stop_sequence`.
+    /// Why the reply ended: `length`, `eos_token` or `stop_sequence`.
     pub finish_reason: Option<String>,
-    /// How many tokens it has, special ones included.
+    /// The number of tokens in the reply, special ones included.
     pub generated_tokens: Option<u64>,
-    /// The seed of the random choice, with which the reply can be had again.
+    /// The seed of the random choice, which generates the same reply again.
     pub seed: Option<u64>,
-    /// How many tokens the prompt had.
+    /// The number of tokens in the prompt.
     pub input_length: Option<u64>,
 }

@@ -1,20 +1,19 @@
-//! What is asked: the prompt, or the messages it is made of, and how the reply is to be generated.
-//!
-//! Knows nothing of servers; how a request travels is the protocol's business.
+//! A request: the prompt and how the reply is to be generated. It knows nothing of servers.
 
 use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
+use crate::cancel::CancelHandle;
 use crate::error::{Error, Result};
 use crate::message::{Message, Role, joined};
-use crate::stop::Stop;
 
-/// What to ask, and how the reply is to be generated.
+/// A prompt, and how the reply to it is to be generated.
 ///
-/// A plain `&str` or `String` is a request; so is a list of messages. The rest has defaults.
+/// A plain `&str` or `String` is a request, and so is a list of messages. Everything else has a
+/// default.
 ///
 /// ```
 /// use h2o_chat::{Message, Request};
@@ -30,23 +29,27 @@ use crate::stop::Stop;
 ///
 /// # Parameters
 ///
-/// How the reply is generated is asked of *classic* servers only, by default as H2O's chat was used: `temperature` 0.4,
-/// `truncate` 2048, `max_new_tokens` 1024, `do_sample` true, `repetition_penalty` 1.2, `return_full_text` false. The
-/// server judges the values, not this crate. On a *current* server that is the operator's business: it takes no
-/// parameters, none are sent, and a request with others than these is logged, at info level, and asked all the same.
+/// Only *classic* servers (chat-ui up to 0.6) take parameters. Unless the request sets others, the
+/// client sends those of the service's own page: `temperature` 0.4, `truncate` 2048,
+/// `max_new_tokens` 1024, `do_sample` true, `repetition_penalty` 1.2, `return_full_text` false. The
+/// server validates them, not this crate.
 ///
-/// `Debug` shows lengths and parameters, not the prompt.
+/// On newer servers the operator chooses the parameters. None are sent; a request that sets some
+/// is logged, at info level, and sent without them.
+///
+/// `Debug` shows parameters, but of the prompt only its length.
 #[derive(Clone)]
 #[must_use = "a request does nothing until it is given to a client"]
 pub struct Request {
     prompt: Prompt,
     pub(crate) model: Option<String>,
+    /// Those that the caller has set.
     parameters: Map<String, Value>,
-    /// The parameters whose numbers JSON cannot say.
+    /// Names of parameters whose values JSON cannot represent.
     not_finite: BTreeSet<String>,
-    /// None for the client's, and the longest there is for none at all.
-    pub(crate) deadline: Option<Duration>,
-    pub(crate) stop: Option<Stop>,
+    /// `None` for the client's. `Duration::MAX` for no timeout at all.
+    pub(crate) total_timeout: Option<Duration>,
+    pub(crate) cancel: Option<CancelHandle>,
 }
 
 #[derive(Clone)]
@@ -56,26 +59,25 @@ enum Prompt {
 }
 
 impl Request {
-    /// Asks with this prompt, which reaches the server as it is.
+    /// Creates a request with this prompt, which reaches the server unchanged.
     pub fn new(prompt: impl Into<String>) -> Request {
         Request::with(Prompt::Text(prompt.into()))
     }
 
-    /// Asks with these messages.
+    /// Creates a request with a list of messages.
     ///
-    /// One message is sent as it is. Several become one text of lines `Role: content`, ending in
-    /// `Assistant:`, because a server takes nothing else. Nothing is escaped: a content that
-    /// holds a line `Assistant: …` looks to the model like a message of its own.
-    ///
-    /// A system message at the beginning is not in that text on a current server, if a conversation is opened for the
-    /// request: it is the conversation's system prompt then.
+    /// A single message is sent as its content. Several become one text of lines `Role: content`,
+    /// with `Assistant:` at the end for the model to continue. Nothing is escaped, so a content can
+    /// forge a turn. If the first is a system message, servers from chat-ui 0.8 get it as the
+    /// conversation's system prompt instead.
     ///
     /// ```
     /// use h2o_chat::{Message, Request};
     ///
     /// let request = Request::messages([
-    ///     Message::system("Answer in one sentence."),
-    ///     Message::user("Why is the sky blue?"),
+    ///     Message::user("Name a prime."),
+    ///     Message::assistant("7"),
+    ///     Message::user("And the next one?"),
     /// ]);
     /// ```
     pub fn messages(messages: impl IntoIterator<Item = Message>) -> Request {
@@ -86,10 +88,10 @@ impl Request {
         Request {
             prompt,
             model: None,
-            parameters: default_parameters(),
+            parameters: Map::new(),
             not_finite: BTreeSet::new(),
-            deadline: None,
-            stop: None,
+            total_timeout: None,
+            cancel: None,
         }
     }
 
@@ -99,68 +101,70 @@ impl Request {
         self
     }
 
-    /// How freely the next token is chosen; the server wants more than 0. Defaults to 0.4. [Classic servers](Request#parameters) only.
+    /// How random the choice of the next token is, greater than 0. Defaults to 0.4.
+    /// [Classic servers](Request#parameters) only.
     pub fn temperature(self, temperature: f64) -> Request {
         self.number("temperature", temperature)
     }
 
-    /// Chooses among the likeliest tokens that together have this probability, between 0 and 1. Not sent by
-    /// default. [Classic servers](Request#parameters) only.
+    /// Chooses among the likeliest tokens that together have this probability, between 0 and 1.
+    /// Not sent by default. [Classic servers](Request#parameters) only.
     pub fn top_p(self, top_p: f64) -> Request {
         self.number("top_p", top_p)
     }
 
-    /// Chooses among this many likeliest tokens. Not sent by default. [Classic servers](Request#parameters) only.
+    /// Chooses among this many likeliest tokens. Not sent by default.
+    /// [Classic servers](Request#parameters) only.
     pub fn top_k(self, top_k: u32) -> Request {
         self.param("top_k", top_k)
     }
 
-    /// How many tokens the reply has at the most; whether it was ended by that is told by
-    /// [`Details::finish_reason`](crate::Details::finish_reason). Defaults to 1024. [Classic servers](Request#parameters) only.
+    /// The maximum number of tokens in the reply. Whether it ended the reply is in
+    /// [`Details::finish_reason`](crate::Details::finish_reason). Defaults to 1024.
+    /// [Classic servers](Request#parameters) only.
     pub fn max_new_tokens(self, tokens: u32) -> Request {
         self.param("max_new_tokens", tokens)
     }
 
-    /// How many tokens of the prompt are kept; a longer one loses its beginning. Defaults to 2048.
-    /// [Classic servers](Request#parameters) only.
+    /// The maximum number of tokens of the prompt. A longer prompt loses its beginning. Defaults
+    /// to 2048. [Classic servers](Request#parameters) only.
     pub fn truncate(self, tokens: u32) -> Request {
         self.param("truncate", tokens)
     }
 
-    /// How strongly repetition is avoided; 1 is not at all. Defaults to 1.2. [Classic servers](Request#parameters) only.
+    /// How much repetition is avoided; 1 does not avoid it. Defaults to 1.2.
+    /// [Classic servers](Request#parameters) only.
     pub fn repetition_penalty(self, penalty: f64) -> Request {
         self.number("repetition_penalty", penalty)
     }
 
-    /// Whether tokens are chosen at random; without, the likeliest is taken. Defaults to true.
+    /// Whether tokens are chosen at random. If not, the likeliest is taken. Defaults to true.
     /// [Classic servers](Request#parameters) only.
     pub fn do_sample(self, sample: bool) -> Request {
         self.param("do_sample", sample)
     }
 
-    /// The seed of the random choice, for a reply that can be had again. Not sent by default.
+    /// The seed of the random choice, to get the same reply again. Not sent by default.
     /// [Classic servers](Request#parameters) only.
     pub fn seed(self, seed: u64) -> Request {
         self.param("seed", seed)
     }
 
-    /// Texts at which the reply ends; the server takes four at the most. Not sent by default.
-    /// [Classic servers](Request#parameters) only.
+    /// Texts that end the reply when the model generates one of them; servers take at most four.
+    /// Not sent by default. [Classic servers](Request#parameters) only.
     pub fn stop_sequences(self, texts: impl IntoIterator<Item = impl Into<String>>) -> Request {
         let texts: Vec<String> = texts.into_iter().map(Into::into).collect();
         self.param("stop", texts)
     }
 
-    /// Whether the end of the reply comes with [`Details`](crate::Details). Not sent by default.
+    /// Whether the end of the reply has [`Details`](crate::Details). Not sent by default.
     /// [Classic servers](Request#parameters) only.
     pub fn details(self, details: bool) -> Request {
         self.param("details", details)
     }
 
-    /// Any other parameter of the server, or a default set otherwise; the last one of a name holds.
+    /// Sets any parameter, also one that has no method here. The last value of a name is sent.
     /// [Classic servers](Request#parameters) only.
-    ///
-    /// A number that is not finite cannot be said in JSON: it arrives here as `null`.
     ///
     /// ```
     /// # use h2o_chat::Request;
@@ -173,16 +177,17 @@ impl Request {
         self
     }
 
-    /// How long the whole call may take, from its beginning to the last token; `None` is as long as it takes. Defaults to
-    /// the client's deadline, which is none unless it was set.
-    pub fn deadline(mut self, limit: impl Into<Option<Duration>>) -> Request {
-        self.deadline = Some(limit.into().unwrap_or(Duration::MAX));
+    /// The maximum duration of the call, from its beginning to the last token. `None` removes the
+    /// client's. Defaults to the
+    /// [client's total timeout](crate::ClientBuilder::total_timeout).
+    pub fn total_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Request {
+        self.total_timeout = Some(timeout.into().unwrap_or(Duration::MAX));
         self
     }
 
-    /// Lets this flag end the call, from any thread.
-    pub fn stop(mut self, stop: &Stop) -> Request {
-        self.stop = Some(stop.clone());
+    /// A handle that cancels the call, besides the client's. Defaults to none.
+    pub fn cancel_handle(mut self, handle: &CancelHandle) -> Request {
+        self.cancel = Some(handle.clone());
         self
     }
 
@@ -194,59 +199,53 @@ impl Request {
         request
     }
 
-    /// The prompt as the server is to read it, or what makes the request unfit to be sent.
+    /// The whole prompt as one text, if the request is valid.
     pub(crate) fn prompt(&self) -> Result<String> {
         if let Some(name) = self.not_finite.first() {
-            return Err(Error::input(format!("{name} is not a finite number")));
+            return Err(Error::invalid_input(format!(
+                "{name} is not a finite number"
+            )));
         }
-        if self.deadline == Some(Duration::ZERO) {
-            return Err(Error::no_time("deadline"));
+        if self.total_timeout == Some(Duration::ZERO) {
+            return Err(Error::zero_timeout("total timeout"));
         }
+        validate_model(self.model.as_deref())?;
         let prompt = match &self.prompt {
             Prompt::Text(text) => text.clone(),
             Prompt::Messages(messages) => joined(messages),
         };
         if prompt.trim().is_empty() {
-            return Err(Error::input("the prompt is empty"));
+            return Err(Error::invalid_input("the prompt is empty"));
         }
         Ok(prompt)
     }
 
-    /// The system message that the prompt begins with, and the prompt without it.
-    pub(crate) fn system_apart(&self) -> Option<(String, String)> {
-        match &self.prompt {
-            Prompt::Messages(messages) => match messages.as_slice() {
-                [first, rest @ ..] if first.role() == Role::System && !rest.is_empty() => {
-                    Some((first.content().to_owned(), joined(rest)))
-                }
-                _ => None,
-            },
-            Prompt::Text(_) => None,
+    /// A leading system message, and the other messages as one text. `None` if there is none.
+    pub(crate) fn split_system(&self) -> Option<(String, String)> {
+        let Prompt::Messages(messages) = &self.prompt else {
+            return None;
+        };
+        match messages.as_slice() {
+            [first, rest @ ..] if first.role() == Role::System && !rest.is_empty() => {
+                Some((first.content().to_owned(), joined(rest)))
+            }
+            _ => None,
         }
     }
 
-    /// Whether parameters were set that are not the default ones.
-    pub(crate) fn has_parameters(&self) -> bool {
-        self.parameters != default_parameters()
-    }
-
+    /// The parameters that the caller has set.
     pub(crate) fn parameters(&self) -> &Map<String, Value> {
         &self.parameters
     }
 }
 
-fn default_parameters() -> Map<String, Value> {
-    let defaults = json!({
-        "temperature": 0.4,
-        "truncate": 2048,
-        "max_new_tokens": 1024,
-        "do_sample": true,
-        "repetition_penalty": 1.2,
-        "return_full_text": false,
-    });
-    match defaults {
-        Value::Object(parameters) => parameters,
-        _ => unreachable!("the literal above is an object"),
+/// Validates the name of a model.
+pub(crate) fn validate_model(model: Option<&str>) -> Result<()> {
+    match model {
+        Some(model) if model.trim().is_empty() || model.chars().any(char::is_control) => Err(
+            Error::invalid_input(format!("invalid model name {model:?}")),
+        ),
+        _ => Ok(()),
     }
 }
 
@@ -259,8 +258,8 @@ impl fmt::Debug for Request {
         };
         out.field("model", &self.model)
             .field("parameters", &self.parameters)
-            .field("deadline", &self.deadline)
-            .field("stop", &self.stop)
+            .field("total_timeout", &self.total_timeout)
+            .field("cancel_handle", &self.cancel)
             .finish_non_exhaustive()
     }
 }

@@ -2,23 +2,23 @@
 
 use std::fmt;
 
-use crate::http::one_line;
+use crate::text::one_line;
 
-/// What a server speaks, by its age.
+/// The protocol of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Protocol {
-    /// chat-ui up to 0.6, of 2023: what H2O.ai ran for the public.
-    Classic,
-    /// chat-ui from 0.8 up to today's.
-    Current,
+    /// chat-ui up to 0.6, of 2023: H2O.ai's public chat.
+    ChatUiClassic,
+    /// chat-ui from 0.8 to the newest.
+    ChatUi,
 }
 
 impl fmt::Display for Protocol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Protocol::Classic => "classic",
-            Protocol::Current => "current",
+            Protocol::ChatUiClassic => "chat-ui-classic",
+            Protocol::ChatUi => "chat-ui",
         })
     }
 }
@@ -27,45 +27,51 @@ impl fmt::Display for Protocol {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Model {
-    /// What it is asked for by: see [`ClientBuilder::model`](crate::ClientBuilder::model).
+    /// The name to ask it by: see [`ClientBuilder::model`](crate::ClientBuilder::model).
     pub id: String,
-    /// What people are shown.
+    /// The name that people see.
     pub name: String,
-    /// What the server says about it.
+    /// The server's description.
     pub description: Option<String>,
 }
 
-/// A conversation that is on the server: see [`Client::conversations`](crate::Client::conversations).
+/// A conversation on the server: see
+/// [`Client::list_conversations`](crate::Client::list_conversations).
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
-pub struct Summary {
-    /// What it is taken up with: see [`Client::resume`](crate::Client::resume).
+pub struct ConversationSummary {
+    /// The id for [`Client::resume`](crate::Client::resume).
     pub id: String,
-    /// What the server calls it.
+    /// The title that the server gave it.
     pub title: String,
-    /// The model that it is with, if the server says so.
+    /// Its model, if the server tells it.
     pub model: Option<String>,
 }
 
-/// What [`Client::check`](crate::Client::check) found out. `Display` says it in plain sentences.
+/// What [`Client::server_info`](crate::Client::server_info) has found. `Display` says it in plain
+/// sentences.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct ServerInfo {
-    /// Where the server is, without user and password.
+    /// The URL, without user and password.
     pub url: String,
-    /// The protocol that it speaks.
+    /// The protocol.
     pub protocol: Protocol,
-    /// The models that it offers, the first being its own default; none if it does not list them.
+    /// The models, the server's default first. Empty if it does not list them.
     pub models: Vec<Model>,
     /// The model that this client asks.
     pub model: String,
-    /// Whether the server takes itself for an https one although it is spoken to over http.
+    /// Whether the server considers itself an https server although the URL says http.
     pub expects_https: bool,
 }
 
 impl fmt::Display for ServerInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} is a {} chat-ui server.", self.url, self.protocol)?;
+        let kind = match self.protocol {
+            Protocol::ChatUiClassic => "classic chat-ui",
+            Protocol::ChatUi => "chat-ui",
+        };
+        write!(f, "{} is a {kind} server.", self.url)?;
         match self.models.as_slice() {
             [] => write!(f, " It does not list its models.")?,
             [only] => write!(f, " It offers one model, {}.", one_line(&only.id))?,
@@ -76,7 +82,7 @@ impl fmt::Display for ServerInfo {
         }
         write!(f, " This client asks {}.", one_line(&self.model))?;
         if self.expects_https {
-            write!(f, " It takes itself for an https server; requests say so.")?;
+            write!(f, " It considers itself an https server; requests say so.")?;
         }
         Ok(())
     }

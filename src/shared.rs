@@ -1,121 +1,162 @@
-//! What a client and all of its conversations share: the server, the limits, and the conversations that could
-//! not be deleted.
+//! What a client and its conversations share: the server's API, the timeouts, and the
+//! conversations that could not be deleted.
 
+use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use log::warn;
 
+use crate::api::{Api, RemoteConversation, ReplyStream};
+use crate::cancel::{CancelHandle, CancelHandles};
 use crate::error::{Error, Result};
-use crate::http::Watch;
-use crate::protocol::{Place, Server};
-use crate::stop::{Stop, Stops};
+use crate::http::{Timeouts, Timer};
 
-/// What a client waits for, and how long. None is for ever.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Limits {
-    pub(crate) connect: Option<Duration>,
-    pub(crate) silence: Option<Duration>,
-    pub(crate) stall: Option<Duration>,
-    pub(crate) deadline: Option<Duration>,
-    pub(crate) cleanup: Duration,
-}
+/// How many leftovers are remembered.
+const MAX_LEFTOVERS: usize = 1000;
+
+/// How many cleanup timeouts deleting all leftovers may take if there is no total timeout.
+const LEFTOVERS_TIMEOUTS: u32 = 10;
 
 pub(crate) struct Shared {
-    pub(crate) server: Server,
-    pub(crate) limits: Limits,
-    stop: Option<Stop>,
-    leftovers: Mutex<Vec<Leftover>>,
+    pub(crate) api: Api,
+    pub(crate) timeouts: Timeouts,
+    cancel: Option<CancelHandle>,
+    /// The oldest first.
+    leftovers: Mutex<VecDeque<Leftover>>,
 }
 
 /// A conversation that could not be deleted.
 #[derive(Clone)]
 struct Leftover {
-    place: Place,
-    /// A generation may be running in it, which could not be stopped either.
-    running: bool,
+    conversation: RemoteConversation,
+    /// A generation may be running in it.
+    is_running: bool,
 }
 
 impl Shared {
-    pub(crate) fn new(server: Server, limits: Limits, stop: Option<Stop>) -> Shared {
+    pub(crate) fn new(api: Api, timeouts: Timeouts, cancel: Option<CancelHandle>) -> Shared {
         Shared {
-            server,
-            limits,
-            stop,
+            api,
+            timeouts,
+            cancel,
             leftovers: Mutex::default(),
         }
     }
 
-    /// The bounds of a call that begins now.
-    pub(crate) fn watch(&self, stop: Option<Stop>, deadline: Option<Duration>) -> Watch {
-        let limits = &self.limits;
-        let deadline = deadline.or(limits.deadline);
-        let stops = Stops::new(self.stop.clone(), stop);
-        Watch::new(stops, limits.silence, limits.stall, deadline)
+    /// The timer of a call that begins now, with its own cancel handle and total timeout if it has
+    /// them.
+    pub(crate) fn timer(&self, cancel: Option<CancelHandle>, total: Option<Duration>) -> Timer {
+        let timeouts = Timeouts {
+            total: total.or(self.timeouts.total),
+            ..self.timeouts
+        };
+        Timer::new(CancelHandles([self.cancel.clone(), cancel]), &timeouts)
     }
 
-    /// Stops the generation that may be running in a conversation.
-    pub(crate) fn stop(&self, place: &Place) -> Result<()> {
-        let watch = Watch::cleanup(self.limits.cleanup / 2);
-        self.server.stop(&watch, place)
+    /// The timer of cleanup that begins now.
+    pub(crate) fn cleanup_timer(&self) -> Timer {
+        Timer::cleanup(self.timeouts.cleanup)
     }
 
-    /// Stops what may be running in a conversation and deletes it, within the cleanup budget. If that fails, it
-    /// is remembered.
-    pub(crate) fn remove(&self, place: &Place, running: bool) -> Result<()> {
-        let watch = Watch::cleanup(self.limits.cleanup);
-        let unstopped = running.then(|| self.stop(place).err()).flatten();
-        let deleted = self.server.delete(&watch, place);
-        let mut leftovers = self.leftovers();
-        leftovers.retain(|leftover| leftover.place.id != place.id);
+    /// Stops the generation in a conversation, within half of the cleanup timeout.
+    pub(crate) fn stop(
+        &self,
+        timer: &Timer,
+        conversation: &RemoteConversation,
+        stream: Option<&mut ReplyStream>,
+    ) -> Result<()> {
+        let timer = timer.within(self.timeouts.cleanup / 2);
+        self.api.stop(&timer, conversation, stream)
+    }
+
+    /// Stops what may be running in a conversation, and deletes it. If that fails, it becomes a
+    /// leftover.
+    ///
+    /// The stream, if it is still open, is closed before the stop, so that the server sees it
+    /// gone. Servers that obey a stop only while the reply is being read need it open.
+    pub(crate) fn delete(
+        &self,
+        timer: &Timer,
+        conversation: &RemoteConversation,
+        is_running: bool,
+        stream: Option<ReplyStream>,
+    ) -> Result<()> {
+        let mut stream = stream.filter(|_| is_running && self.api.stops_only_while_reading());
+        let stop = || self.stop(timer, conversation, stream.as_mut()).err();
+        let not_stopped = is_running.then(stop).flatten();
+        drop(stream);
+        let deleted = self.api.delete(timer, conversation);
+        self.forget(&conversation.id);
         match deleted {
             Ok(was_there) => {
-                if let Some(error) = unstopped.filter(|_| was_there) {
-                    let id = &place.id;
-                    warn!("conversation {id} is deleted, its generation may go on: {error}");
+                if let Some(error) = not_stopped.filter(|_| was_there) {
+                    let id = &conversation.id;
+                    warn!("conversation {id} is deleted, but its generation may go on: {error}");
                 }
                 Ok(())
             }
             Err(error) => {
-                let error = error.with_undeleted(&place.id);
-                leftovers.push(Leftover {
-                    place: place.clone(),
-                    running: unstopped.is_some(),
+                self.remember(Leftover {
+                    conversation: conversation.clone(),
+                    is_running: not_stopped.is_some(),
                 });
-                Err(error)
+                Err(error.with_undeleted(&conversation.id, &conversation.session.session))
             }
         }
     }
 
-    /// The ids of the conversations that could not be deleted.
     pub(crate) fn leftover_ids(&self) -> Vec<String> {
         let leftovers = self.leftovers();
-        let ids = leftovers.iter().map(|leftover| leftover.place.id.clone());
+        let ids = leftovers
+            .iter()
+            .map(|leftover| leftover.conversation.id.clone());
         ids.collect()
     }
 
-    /// Tries once more to delete what could not be deleted; says how many are gone, or what went wrong first. Once
-    /// there is no answer at all, the rest is not tried.
-    pub(crate) fn sweep(&self) -> Result<usize> {
+    /// Tries again to delete the leftovers. Returns how many are gone, or the first error. Ends
+    /// early when the server does not respond.
+    pub(crate) fn delete_leftovers(&self) -> Result<usize> {
+        let cancel = CancelHandles([self.cancel.clone(), None]);
+        let total = self.timeouts.total;
+        let total = total.unwrap_or(self.timeouts.cleanup.saturating_mul(LEFTOVERS_TIMEOUTS));
+        let timer = Timer::cancellable_cleanup(cancel, total);
         let leftovers = self.leftovers().clone();
-        let mut gone = 0;
-        let mut failure: Option<Error> = None;
-        for Leftover { place, running } in &leftovers {
-            match self.remove(place, *running) {
-                Ok(()) => gone += 1,
+        let mut deleted = 0;
+        let mut first_error: Option<Error> = None;
+        for leftover in &leftovers {
+            let timer = timer.within(self.timeouts.cleanup);
+            match self.delete(&timer, &leftover.conversation, leftover.is_running, None) {
+                Ok(()) => deleted += 1,
                 Err(error) => {
-                    let is_unanswered = error.status().is_none();
-                    failure.get_or_insert(error);
-                    if is_unanswered {
+                    let is_response = error.status().is_some();
+                    first_error.get_or_insert(error);
+                    if !is_response {
                         break;
                     }
                 }
             }
         }
-        failure.map_or(Ok(gone), Err)
+        first_error.map_or(Ok(deleted), Err)
     }
 
-    fn leftovers(&self) -> MutexGuard<'_, Vec<Leftover>> {
+    fn remember(&self, leftover: Leftover) {
+        let mut leftovers = self.leftovers();
+        leftovers.push_back(leftover);
+        if leftovers.len() > MAX_LEFTOVERS {
+            let id = leftovers.pop_front().map(|oldest| oldest.conversation.id);
+            let id = id.unwrap_or_default();
+            warn!("too many conversations could not be deleted; forgetting the oldest, {id}");
+        }
+    }
+
+    fn forget(&self, id: &str) {
+        let mut leftovers = self.leftovers();
+        let known = leftovers.iter().position(|it| it.conversation.id == id);
+        known.and_then(|index| leftovers.remove(index));
+    }
+
+    fn leftovers(&self) -> MutexGuard<'_, VecDeque<Leftover>> {
         self.leftovers
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

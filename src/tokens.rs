@@ -1,231 +1,232 @@
-//! The iterator over the tokens of one reply, which tidies up after itself.
+//! The iterator over the tokens of one reply. It owns the stream that it reads.
 
 use std::fmt;
 use std::io::Write;
 use std::iter::FusedIterator;
 use std::mem;
-use std::ops::{Deref, DerefMut};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use log::warn;
 
+use crate::api::ReplyStream;
 use crate::conversation::Conversation;
+use crate::decode::Update;
 use crate::error::{Error, ErrorKind, Result, Step};
-use crate::http::Watch;
+use crate::http::Timer;
 use crate::reply::{End, Event, Reply};
 
-/// The longest text that is gathered, in bytes: two million tokens, which no model says. A server that sends without
-/// end would fill the memory.
-const LONGEST_TEXT: usize = 8 << 20;
+/// The longest text that is collected, in bytes: two million tokens, more than any model writes.
+const MAX_TEXT: usize = 8 << 20;
+
+/// How long to wait for the end of a complete reply, so that its connection can be reused.
+const DRAIN_TIMEOUT: Duration = Duration::from_millis(250);
 
 /// The tokens of a reply, as they arrive.
 ///
-/// Made by [`Client::generate`](crate::Client::generate), and as a turn of a conversation by [`Conversation::send`].
-/// Each item is a piece of text, never empty; special tokens, which are not text, are left out. An error is the last
-/// item: the reply is not complete then, whatever has come. `None` without an error before it means that the server said
-/// the reply is complete and, but for a turn, that the conversation has been deleted. If only the deletion failed, that
-/// is the last item, with [`Step::Delete`] and the id in [`Error::undeleted`].
+/// Returned by [`Client::stream`](crate::Client::stream) and, for a turn of a conversation, by
+/// [`Conversation::stream`]. Each item is a piece of text and never empty. Special tokens, which
+/// are not text, are left out.
 ///
-/// However it is left, by `break`, `?`, a panic, dropping: the generation is stopped on the server and, but for a
-/// turn, the conversation deleted, within the client's [cleanup budget](crate::ClientBuilder::cleanup_budget).
+/// * `None` means that the reply is complete, and that its conversation has been deleted (unless
+///   it is a turn). If only the deletion failed, an error of [`Step::DeleteConversation`] comes
+///   before the `None`.
+/// * An error is the last item. The reply is then incomplete, whatever has arrived.
 ///
-/// A `for` loop takes the iterator; loop over `&mut tokens` to have it afterwards, for
-/// [`end`](Tokens::end) for example.
+/// However the iterator is left, by `break`, `?`, a panic or dropping, the generation is stopped
+/// on the server. The conversation is deleted too, unless the reply is a turn. Both take at most
+/// the client's [cleanup timeout](crate::ClientBuilder::cleanup_timeout).
+///
+/// A `for` loop consumes the iterator. Loop over `&mut tokens` to use it afterwards:
 ///
 /// ```no_run
 /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
-/// let mut tokens = client.generate("Why is the sky blue?")?;
+/// let mut tokens = client.stream("Why is the sky blue?")?;
 /// for token in &mut tokens {
 ///     print!("{}", token?);
 /// }
-/// let end = tokens.end().expect("a reply without an error has an end");
+/// let end = tokens.end().expect("a complete reply has an end");
 /// println!("\n{} characters", end.text.chars().count());
 /// # Ok::<(), h2o_chat::Error>(())
 /// ```
-#[must_use = "a reply is read as it is iterated over; dropped, it is stopped"]
+#[must_use = "a reply is read by iterating; dropping it stops it"]
 pub struct Tokens<'c> {
-    conversation: Guard<'c>,
-    watch: Watch,
+    /// `None` once the reply is over.
+    stream: Option<ReplyStream>,
+    conversation: Owner<'c>,
+    timer: Timer,
     received: u64,
     end: Option<Box<End>>,
-    /// Nothing more is to be read.
-    over: bool,
+    is_over: bool,
 }
 
 /// The conversation that a reply belongs to.
-enum Guard<'c> {
-    /// One that is there for this reply alone.
-    Own(Box<Conversation>),
-    Turn(Borrowed<'c>),
+enum Owner<'c> {
+    /// Created for this reply, and deleted with it.
+    Owned(Box<Conversation>),
+    /// Goes on after it.
+    Borrowed(&'c mut Conversation),
 }
 
-/// A conversation lent for a turn; given back, no generation runs in it.
-struct Borrowed<'c>(&'c mut Conversation);
-
-impl Drop for Borrowed<'_> {
-    fn drop(&mut self) {
-        self.0.let_go();
-    }
-}
-
-impl Deref for Guard<'_> {
-    type Target = Conversation;
-
-    fn deref(&self) -> &Conversation {
+impl Owner<'_> {
+    fn get(&self) -> &Conversation {
         match self {
-            Guard::Own(conversation) => conversation,
-            Guard::Turn(turn) => turn.0,
+            Owner::Owned(conversation) => conversation,
+            Owner::Borrowed(conversation) => conversation,
         }
     }
-}
 
-impl DerefMut for Guard<'_> {
-    fn deref_mut(&mut self) -> &mut Conversation {
+    fn get_mut(&mut self) -> &mut Conversation {
         match self {
-            Guard::Own(conversation) => conversation,
-            Guard::Turn(turn) => turn.0,
+            Owner::Owned(conversation) => conversation,
+            Owner::Borrowed(conversation) => conversation,
         }
     }
 }
 
 impl Tokens<'static> {
     /// A reply with a conversation of its own.
-    pub(crate) fn new(conversation: Conversation, watch: Watch) -> Tokens<'static> {
-        Tokens::of(Guard::Own(Box::new(conversation)), watch)
+    pub(crate) fn of_own(
+        conversation: Conversation,
+        stream: ReplyStream,
+        timer: Timer,
+    ) -> Tokens<'static> {
+        Tokens::new(Owner::Owned(Box::new(conversation)), stream, timer)
     }
 
-    /// Ends the reply where it is, and leaves the conversation on the server, to be gone on with. What is returned is
-    /// not deleted when it is dropped.
+    /// Ends the reply here, and leaves its conversation on the server. The returned conversation
+    /// is not deleted when it is dropped.
     ///
-    /// A conversation is deleted when its reply is complete, and after an error: to keep it, call this before
-    /// the iterator has returned `None` or an error, or open one with [`Client::conversation`](crate::Client::conversation)
-    /// in the first place. A turn has nothing to keep, its conversation has:
+    /// Call this before the iterator has returned `None` or an error: the conversation is deleted
+    /// then. To keep a conversation whatever happens, create it with
+    /// [`Client::conversation`](crate::Client::conversation). A turn belongs to its conversation,
+    /// so it cannot be kept:
     ///
     /// ```compile_fail,E0597
     /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
     /// let mut chat = client.conversation()?;
-    /// let kept = chat.send("Name a prime.")?.keep();
+    /// let kept = chat.stream("Name a prime.")?.keep();
     /// # Ok::<(), h2o_chat::Error>(())
     /// ```
     ///
     /// ```no_run
     /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
-    /// let mut tokens = client.generate("Count to a million.")?;
+    /// let mut tokens = client.stream("Count to a million.")?;
     /// let first = tokens.next().transpose()?;
     /// let mut chat = tokens.keep();
     /// println!("{}", chat.ask("Why did you stop?")?);
     /// # Ok::<(), h2o_chat::Error>(())
     /// ```
     pub fn keep(mut self) -> Conversation {
-        self.conversation.let_go();
-        self.conversation.disarm();
-        self.conversation.hand_over()
+        let stream = self.stream.take();
+        let conversation = self.conversation.get_mut();
+        conversation.try_interrupt(stream);
+        conversation.hand_over()
     }
 }
 
 impl<'c> Tokens<'c> {
     /// A reply in a conversation that goes on after it.
-    pub(crate) fn of_turn(conversation: &'c mut Conversation, watch: Watch) -> Tokens<'c> {
-        Tokens::of(Guard::Turn(Borrowed(conversation)), watch)
+    pub(crate) fn of_turn(
+        conversation: &'c mut Conversation,
+        stream: ReplyStream,
+        timer: Timer,
+    ) -> Tokens<'c> {
+        Tokens::new(Owner::Borrowed(conversation), stream, timer)
     }
 
-    fn of(conversation: Guard<'c>, watch: Watch) -> Tokens<'c> {
+    fn new(conversation: Owner<'c>, stream: ReplyStream, timer: Timer) -> Tokens<'c> {
         Tokens {
+            stream: Some(stream),
             conversation,
-            watch,
+            timer,
             received: 0,
             end: None,
-            over: false,
+            is_over: false,
         }
     }
 }
 
 impl Tokens<'_> {
-    /// Ends the reply here, and returns what dropping could only log.
+    /// Ends the reply here. Dropping does the same, but can only log errors.
     ///
-    /// Stops the generation on the server. Deletes the conversation too, unless the reply is a turn of a
-    /// [`Conversation`].
+    /// Stops the generation on the server and, unless the reply is a turn, deletes the
+    /// conversation.
     ///
     /// ```no_run
     /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
-    /// let mut tokens = client.generate("Count to a million.")?;
+    /// let mut tokens = client.stream("Count to a million.")?;
     /// let first = tokens.next().transpose()?;
     /// tokens.cancel()?;
     /// # Ok::<(), h2o_chat::Error>(())
     /// ```
     ///
     /// # Errors
-    /// If the conversation could not be deleted or, for a turn, the generation could not be stopped.
+    /// If the conversation could not be deleted or, for a turn, the generation not be stopped.
     pub fn cancel(mut self) -> Result<()> {
         self.leave()
     }
 
-    /// The rest of the reply as one text, of 8 MiB at the most.
+    /// Collects the rest of the reply as text, of at most 8 MiB.
     ///
     /// # Errors
-    /// As the iterator, with the text so far in [`Error::received`]. A failed deletion is no error here, since
-    /// the text is complete: it is logged as a warning.
+    /// Those of the iterator, with the text so far in [`Error::received`]. A failed deletion is
+    /// only logged, as a warning: the text is complete.
     pub fn text(self) -> Result<String> {
         Ok(self.reply()?.text)
     }
 
-    /// The rest of the reply as one text, and its end.
+    /// Collects the rest of the reply: its text, of at most 8 MiB, and its end.
     ///
     /// ```no_run
     /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
     /// use h2o_chat::Request;
     ///
-    /// let reply = client.generate(Request::new("Name a prime.").details(true))?.reply()?;
+    /// let reply = client.stream(Request::new("Name a prime.").details(true))?.reply()?;
     /// println!("{} {:?}", reply.text, reply.end.details);
     /// # Ok::<(), h2o_chat::Error>(())
     /// ```
     ///
     /// # Errors
-    /// As [`text`](Tokens::text); and if the reply was read before to an end that was no good one.
+    /// Those of [`text`](Tokens::text), and if the reply has failed before.
     pub fn reply(mut self) -> Result<Reply> {
         let mut text = String::new();
         while let Some(token) = self.next() {
             match token {
-                Ok(token) if text.len() + token.len() > LONGEST_TEXT => {
-                    let message = format!("the text is longer than {LONGEST_TEXT} bytes");
-                    let error = Error::new(ErrorKind::TooLarge, Step::Reply, message);
+                Ok(token) if text.len() + token.len() > MAX_TEXT => {
+                    let message = format!("the text is longer than {MAX_TEXT} bytes");
+                    let error = Error::new(ErrorKind::TooLarge, Step::ReadReply, message);
                     return Err(self.fail(error).with_received(text));
                 }
                 Ok(token) => text.push_str(&token),
-                Err(error) if error.step() == Step::Delete => warn!("{error}"),
+                Err(error) if error.step() == Step::DeleteConversation => warn!("{error}"),
                 Err(error) => return Err(error.with_received(text)),
             }
         }
         match self.end.take() {
             Some(end) => Ok(Reply { text, end: *end }),
-            None => Err(Error::new(
-                ErrorKind::Truncated,
-                Step::Reply,
-                "the reply had failed before",
-            )),
+            None => Err(truncated("the reply has failed before")),
         }
     }
 
-    /// Writes the rest of the reply, token by token as it arrives, each flushed.
+    /// Writes the rest of the reply, and flushes after each token.
     ///
     /// # Errors
-    /// As the iterator, a failed deletion included: the whole text has been written then. And with
-    /// [`ErrorKind::Output`] if the writer fails, whose error is the source; the reply ends there, stopped and
-    /// deleted.
+    /// Those of the iterator. If only the deletion failed, the whole text has been written. An
+    /// error of the writer ends the reply, and is the source of an [`ErrorKind::Write`].
     pub fn write_to(&mut self, mut out: impl Write) -> Result<()> {
         while let Some(token) = self.next() {
             let token = token?;
             let written = out.write_all(token.as_bytes()).and_then(|()| out.flush());
             if let Err(error) = written {
                 let message = format!("the text cannot be written: {error}");
-                let error = Error::new(ErrorKind::Output, Step::Reply, message).with_source(error);
-                return Err(self.fail(error));
+                let write = Error::new(ErrorKind::Write, Step::ReadReply, message);
+                return Err(self.fail(write.with_source(error)));
             }
         }
         Ok(())
     }
 
-    /// What the server said at the end; none before that, and none after an error in the reply.
+    /// What the server said at the end. `None` before the end, and after an error.
     #[must_use]
     pub fn end(&self) -> Option<&End> {
         self.end.as_deref()
@@ -234,17 +235,17 @@ impl Tokens<'_> {
     /// The id of the conversation.
     #[must_use]
     pub fn conversation_id(&self) -> &str {
-        self.conversation.id()
+        self.conversation.get().id()
     }
 
-    /// The next event of the reply, for those who want more than its text; none when it is complete. What the
-    /// iterator leaves out, special tokens and such without text, are events too.
+    /// The next event of the reply, or `None` when it is complete. Events are more than the
+    /// iterator's items: titles, thoughts, special tokens and empty ones.
     ///
     /// ```no_run
     /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
     /// use h2o_chat::Event;
     ///
-    /// let mut tokens = client.generate("Why is the sky blue?")?;
+    /// let mut tokens = client.stream("Why is the sky blue?")?;
     /// while let Some(event) = tokens.next_event() {
     ///     if let Event::Token(token) = event? {
     ///         println!("{:?} {:?}", token.text, token.logprob);
@@ -253,22 +254,32 @@ impl Tokens<'_> {
     /// # Ok::<(), h2o_chat::Error>(())
     /// ```
     pub fn next_event(&mut self) -> Option<Result<Event>> {
-        let event = self.event(&mut None);
+        let event = self.read_event(&mut None);
         self.item(event)
     }
 
-    /// The next event; none when the reply is complete. The wait for it began at `since`, or begins now.
-    fn event(&mut self, since: &mut Option<Instant>) -> Result<Option<Event>> {
-        while !self.over && self.end.is_none() {
-            let Some(frame) = self.conversation.frame(&self.watch, since)? else {
-                return Err(Error::new(
-                    ErrorKind::Truncated,
-                    Step::Reply,
-                    "the reply ended without its last event",
-                ));
+    /// Reads the next event, or `None` when the reply is complete. The token timeout counts from
+    /// `since`, or from now.
+    fn read_event(&mut self, since: &mut Option<Instant>) -> Result<Option<Event>> {
+        while !self.is_over && self.end.is_none() {
+            let update = match &mut self.stream {
+                Some(stream) => stream.next(&self.timer, since)?,
+                None => None,
             };
-            self.end = frame.end;
-            if let Some(event) = frame.event {
+            let conversation = self.conversation.get_mut();
+            // At the end of the stream, too, the server generates nothing more.
+            if update.as_ref().is_none_or(Update::is_last) {
+                conversation.generation_ended();
+            }
+            let Some(update) = update else {
+                return Err(truncated("the reply ended without its last event"));
+            };
+            if update.interrupted.is_some() {
+                return Err(truncated("the generation of the reply was stopped"));
+            }
+            conversation.message_accepted();
+            self.end = update.end;
+            if let Some(event) = update.event {
                 self.received += u64::from(event.text().is_some());
                 return Ok(Some(event));
             }
@@ -276,10 +287,10 @@ impl Tokens<'_> {
         Ok(None)
     }
 
-    /// The next token that is text; none when the reply is complete.
-    fn text_token(&mut self) -> Result<Option<String>> {
+    /// Reads the next token that is text, or `None` when the reply is complete.
+    fn read_text(&mut self) -> Result<Option<String>> {
         let mut since = None;
-        while let Some(event) = self.event(&mut since)? {
+        while let Some(event) = self.read_event(&mut since)? {
             // A model that thinks is at work.
             if matches!(event, Event::Reasoning(_)) {
                 since = None;
@@ -291,9 +302,9 @@ impl Tokens<'_> {
         Ok(None)
     }
 
-    /// What the caller gets for it.
-    fn item<T>(&mut self, next: Result<Option<T>>) -> Option<Result<T>> {
-        match next {
+    /// Turns what was read into the item for the caller, and cleans up at the end.
+    fn item<T>(&mut self, read: Result<Option<T>>) -> Option<Result<T>> {
+        match read {
             Ok(Some(item)) => Some(Ok(item)),
             Ok(None) => self.finish().err().map(Err),
             Err(error) => Some(Err(self.fail(error))),
@@ -302,43 +313,67 @@ impl Tokens<'_> {
 
     /// After the last token of a complete reply.
     fn finish(&mut self) -> Result<()> {
-        if mem::replace(&mut self.over, true) {
+        if mem::replace(&mut self.is_over, true) {
             return Ok(());
         }
-        self.conversation.finish();
+        if let Some(stream) = self.stream.take() {
+            stream.drain(DRAIN_TIMEOUT);
+        }
         self.leave()
     }
 
-    /// Tidies up before the error is seen, and adds to it what is left behind.
+    /// Cleans up after an error, and adds to it what could not be cleaned up.
     fn fail(&mut self, error: Error) -> Error {
-        self.over = true;
+        self.is_over = true;
         self.end = None;
-        let error = error.after(self.received);
+        let error = error.after_tokens(self.received);
+        let stream = self.stream.take();
         match &mut self.conversation {
-            Guard::Own(conversation) => conversation.close_after(error),
-            Guard::Turn(turn) => {
-                turn.0.interrupt_after(&error);
+            Owner::Owned(conversation) => conversation.close_after(error, stream),
+            Owner::Borrowed(conversation) => {
+                conversation.interrupt_after(&error, stream);
                 error
             }
         }
     }
 
-    /// Deletes a conversation that was there for this reply alone; in another only the generation is stopped, if one may
-    /// be running.
+    /// Stops the generation if it may be running, and deletes a conversation of the reply's own.
     fn leave(&mut self) -> Result<()> {
+        let stream = self.stream.take();
         match &mut self.conversation {
-            Guard::Own(conversation) => conversation.close_(),
-            Guard::Turn(turn) => turn.0.interrupt(),
+            Owner::Owned(conversation) => conversation.close(stream),
+            Owner::Borrowed(conversation) => conversation.interrupt(stream),
         }
     }
+}
+
+impl Drop for Tokens<'_> {
+    fn drop(&mut self) {
+        // Without a stream the reply is over, and cleaned up.
+        let Some(stream) = self.stream.take() else {
+            return;
+        };
+        match &mut self.conversation {
+            Owner::Borrowed(conversation) => conversation.try_interrupt(Some(stream)),
+            Owner::Owned(conversation) => {
+                if let Err(error) = conversation.close(Some(stream)) {
+                    warn!("{error}");
+                }
+            }
+        }
+    }
+}
+
+fn truncated(message: &str) -> Error {
+    Error::new(ErrorKind::Truncated, Step::ReadReply, message)
 }
 
 impl Iterator for Tokens<'_> {
     type Item = Result<String>;
 
     fn next(&mut self) -> Option<Result<String>> {
-        let token = self.text_token();
-        self.item(token)
+        let text = self.read_text();
+        self.item(text)
     }
 }
 
@@ -347,7 +382,7 @@ impl FusedIterator for Tokens<'_> {}
 impl fmt::Debug for Tokens<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tokens")
-            .field("conversation", &*self.conversation)
+            .field("conversation", self.conversation.get())
             .field("received", &self.received)
             .field("complete", &self.end.is_some())
             .finish_non_exhaustive()

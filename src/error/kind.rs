@@ -1,4 +1,4 @@
-//! The words in which an error is told: what went wrong, which limit was reached, and at which step.
+//! What an error can be: its kind, the timeout that expired, the step that failed.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ use std::fmt;
 /// if let Err(error) = client.ask("Why is the sky blue?") {
 ///     match error.kind() {
 ///         ErrorKind::Truncated | ErrorKind::Generation => println!("{} […]", error.received()),
-///         ErrorKind::Timeout(limit) => println!("the {limit} limit was reached"),
+///         ErrorKind::Timeout(timeout) => println!("the {timeout} timeout expired"),
 ///         _ => println!("{error}"),
 ///     }
 /// }
@@ -20,118 +20,128 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// What the caller gave cannot be used: a URL, a header, a prompt. Nothing was sent.
-    Input,
-    /// No connection could be made: the name is unknown, nobody listens, the host is unreachable, or the server closed it
-    /// before it was secure.
+    /// Something that the caller gave cannot be used: a URL, a header, a prompt, a cookie name.
+    InvalidInput,
+    /// The server cannot do this, whatever it is given: see the message.
+    Unsupported,
+    /// No connection could be made: the name is unknown, nobody listens, the host is unreachable,
+    /// or the server closed the connection during the TLS handshake.
     Connect,
-    /// The connection could not be secured, a certificate that is not trusted for example.
+    /// The connection could not be secured. The certificate is not trusted, for example.
     Tls,
-    /// The proxy refused, or does not speak the protocol that its URL names.
+    /// The proxy refused the connection, or does not speak the protocol that its URL names.
     Proxy,
-    /// A limit was reached; it is named.
-    Timeout(Limit),
-    /// The server wants its users to log in: see [`Error::hint`](crate::Error::hint).
-    Login,
-    /// The server does not have the model that was named; the message lists those that it has.
+    /// This timeout expired.
+    Timeout(Timeout),
+    /// The server requires its users to log in: see [`Error::hint`](crate::Error::hint).
+    LoginRequired,
+    /// The server does not have the requested model. The message lists the models that it has.
     UnknownModel,
-    /// The server answered with a status that is not a success: see [`Error::status`](crate::Error::status) and
+    /// The server answered with an error status: see [`Error::status`](crate::Error::status) and
     /// [`Error::server_message`](crate::Error::server_message).
     Status,
-    /// The server reported a failure inside its reply, behind a status of 200.
+    /// The server reported an error inside its reply, after a status of 200.
     Generation,
-    /// The answer ended before it was complete, or its generation was stopped by somebody else. An end without the
-    /// protocol's own mark of completion is this error, never a reply.
+    /// The reply or another response ended before it was complete, or somebody else stopped its
+    /// generation. A reply is complete only when the server has said so.
     Truncated,
-    /// The answer is not what the protocol says: another service, a login page, a broken relay.
+    /// The response does not follow the protocol: another service, a login page, a broken relay.
     Protocol,
-    /// Something in the answer exceeds what this crate is willing to hold in memory: a line of a reply of more than
-    /// 1 MiB, or of 17 MiB if it is one that repeats the text; 8 MiB of text that is not iterated over but gathered; a
-    /// head of more than 16 KiB; a list of more than 4 MiB, or of 16 MiB on several pages; another answer of more than
-    /// 1 MiB; one of more than 50,000 objects and lists.
+    /// The response exceeds a limit of this crate, which protects your memory: 1 MiB for a line of
+    /// a reply (17 MiB for the last, which repeats the text); 8 MiB for a text that is collected;
+    /// 16 KiB for the headers; 4 MiB for a list (16 MiB for one of several pages); 1 MiB for any
+    /// other response; 50,000 objects and lists in any of these.
     TooLarge,
-    /// A [`Stop`](crate::Stop) ended the call.
-    Stopped,
-    /// The writer given to [`Tokens::write_to`](crate::Tokens::write_to) failed; its error is the
+    /// A [`CancelHandle`](crate::CancelHandle) cancelled the call.
+    Cancelled,
+    /// The writer given to [`Tokens::write_to`](crate::Tokens::write_to) failed. Its error is the
     /// [`source`](std::error::Error::source).
-    Output,
+    Write,
 }
 
-/// The limit behind an [`ErrorKind::Timeout`]. Each is set on the [`ClientBuilder`](crate::ClientBuilder).
+/// The timeout behind an [`ErrorKind::Timeout`]. [`ClientBuilder`](crate::ClientBuilder) sets each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Limit {
-    /// Making the connection, TLS and proxy included.
+pub enum Timeout {
+    /// Connecting, including the proxy and TLS.
     Connect,
     /// No byte from the server.
-    Silence,
-    /// Bytes, but no text.
-    Stall,
+    Idle,
+    /// Bytes from the server, but no token.
+    Token,
     /// The whole call.
-    Deadline,
-    /// Stopping and deleting.
+    Total,
+    /// Stopping the generation and deleting the conversation.
     Cleanup,
 }
 
-impl fmt::Display for Limit {
+impl fmt::Display for Timeout {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Limit::Connect => "connect",
-            Limit::Silence => "silence",
-            Limit::Stall => "stall",
-            Limit::Deadline => "deadline",
-            Limit::Cleanup => "cleanup",
+            Timeout::Connect => "connect",
+            Timeout::Idle => "idle",
+            Timeout::Token => "token",
+            Timeout::Total => "total",
+            Timeout::Cleanup => "cleanup",
         })
     }
 }
 
-/// Where in the life of a conversation an error came up.
+/// The step of a conversation at which an error occurred.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Step {
-    /// Before anything was sent.
-    Prepare,
+    /// Validating what the caller gave. Nothing was sent.
+    Validate,
     /// Posting the settings.
-    Settings,
-    /// Listing the models.
-    Models,
+    PostSettings,
+    /// Listing the models. In a session that the caller gave, this is the first contact.
+    ListModels,
     /// Listing the conversations.
-    Conversations,
-    /// Opening the conversation.
-    Conversation,
-    /// Reading what has been said in a conversation.
-    History,
+    ListConversations,
+    /// Creating the conversation.
+    CreateConversation,
+    /// Reading the messages of a conversation.
+    ReadHistory,
     /// Sending the prompt and waiting for the reply to begin.
-    Message,
+    SendMessage,
     /// Reading the reply.
-    Reply,
+    ReadReply,
     /// Stopping the generation.
-    Stop,
+    StopGeneration,
     /// Deleting the conversation.
-    Delete,
+    DeleteConversation,
 }
 
 impl Step {
     pub(super) fn is_before_the_message(self) -> bool {
         !matches!(
             self,
-            Step::Message | Step::Reply | Step::Stop | Step::Delete
+            Step::SendMessage | Step::ReadReply | Step::StopGeneration | Step::DeleteConversation
         )
     }
 
-    /// The words that go before a message.
-    pub(super) fn doing(self) -> Option<&'static str> {
+    /// Whether the server may answer this step with titles or messages, which no error must show.
+    pub(crate) fn is_private(self) -> bool {
+        matches!(
+            self,
+            Step::ListModels | Step::ListConversations | Step::ReadHistory
+        )
+    }
+
+    /// The words that introduce a message.
+    pub(super) fn description(self) -> Option<&'static str> {
         match self {
-            Step::Prepare => None,
-            Step::Settings => Some("posting the settings"),
-            Step::Models => Some("listing the models"),
-            Step::Conversations => Some("listing the conversations"),
-            Step::Conversation => Some("opening a conversation"),
-            Step::History => Some("reading the conversation"),
-            Step::Message => Some("sending the prompt"),
-            Step::Reply => Some("reading the reply"),
-            Step::Stop => Some("stopping the generation"),
-            Step::Delete => Some("deleting the conversation"),
+            Step::Validate => None,
+            Step::PostSettings => Some("posting the settings"),
+            Step::ListModels => Some("listing the models"),
+            Step::ListConversations => Some("listing the conversations"),
+            Step::CreateConversation => Some("creating a conversation"),
+            Step::ReadHistory => Some("reading the conversation"),
+            Step::SendMessage => Some("sending the prompt"),
+            Step::ReadReply => Some("reading the reply"),
+            Step::StopGeneration => Some("stopping the generation"),
+            Step::DeleteConversation => Some("deleting the conversation"),
         }
     }
 }

@@ -1,76 +1,149 @@
-//! The cookies of one server: the session, and what stands between it and the client may set besides, a load
-//! balancer for example. Few and bounded; they go nowhere else.
+//! The cookies of one server: the session, those that the user gave, and a few that a gateway may
+//! set, a load balancer for example. They are sent to this server only.
 
 use ureq::http::HeaderMap;
 use ureq::http::header::SET_COOKIE;
+use uuid::Uuid;
 
-use super::session::Session;
+use crate::error::{Error, ErrorKind, Result, Step, hint};
+use crate::session::Session;
 
-/// How many cookies are kept besides the session, how long one may be, and all of them, in bytes: they have to fit
-/// into the head of a request, together with what the user puts there.
-const MOST: usize = 16;
-const LONGEST: usize = 1024;
-const ROOM: usize = 4 * 1024;
+/// Limits of the cookies that a server sets, in number and bytes: together with what the user
+/// gives they have to fit into the headers of a request.
+const MAX_COOKIES: usize = 16;
+const MAX_COOKIE: usize = 1024;
+const MAX_TOTAL: usize = 4 * 1024;
 
-pub(super) struct Jar {
-    session_name: String,
-    session: Session,
-    others: Vec<(String, String)>,
+/// Beginnings of the names of gateways' cookies, which are never the session.
+const GATEWAY_COOKIES: [&str; 4] = ["__", "_cf", "AWSALB", "JSESSIONID"];
+
+/// The cookie that carries a session.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct SessionCookie {
+    pub(crate) name: String,
+    pub(crate) session: Session,
 }
 
-impl Jar {
-    pub(super) fn new(session_name: String, session: Session) -> Jar {
-        Jar {
-            session_name,
+impl SessionCookie {
+    /// Fails if this session is not the client's, because the server has another name for the
+    /// cookie and so did not recognise a session that the user gave.
+    pub(crate) fn check_name(&self, clients: &SessionCookie, step: Step) -> Result<()> {
+        if self.name == clients.name {
+            return Ok(());
+        }
+        let message = format!(
+            "the server's session cookie is named {:?}, not {:?}",
+            self.name, clients.name
+        );
+        Err(Error::new(ErrorKind::InvalidInput, step, message).with_hint(hint::COOKIE_NAME))
+    }
+}
+
+pub(super) struct CookieJar {
+    session: SessionCookie,
+    /// Cookies of the user, as in a `Cookie` header.
+    users: String,
+    /// Cookies that the server has set, as names and values.
+    others: Vec<(String, String)>,
+    /// The first successful POST, which names the session cookie, has been seen.
+    is_named: bool,
+}
+
+impl CookieJar {
+    pub(super) fn new(session: SessionCookie, users: String) -> CookieJar {
+        CookieJar {
             session,
+            users,
             others: Vec::new(),
+            is_named: false,
         }
     }
 
-    /// The session of the client now.
-    pub(super) fn session(&self) -> &Session {
+    /// The client's present session.
+    pub(super) fn session(&self) -> &SessionCookie {
         &self.session
     }
 
-    /// The header for a request under this session, with the cookies that the user set himself.
-    pub(super) fn header(&self, session: &Session, users: Option<&str>) -> String {
-        let mut header = format!("{}={}", self.session_name, session.as_str());
-        let users = users.unwrap_or_default();
-        let set_by_user = |name: &str| named(users).any(|(theirs, _)| theirs == name);
-        let others = self.others.iter().filter(|(name, _)| !set_by_user(name));
+    /// The `Cookie` header of a request in this session.
+    pub(super) fn header(&self, session: &SessionCookie) -> String {
+        let mut header = format!("{}={}", session.name, session.session.as_str());
+        let others = self.others.iter().filter(|(name, _)| !self.is_users(name));
         for (name, value) in others {
             for part in ["; ", name, "=", value] {
                 header.push_str(part);
             }
         }
-        if !users.is_empty() {
+        if !self.users.is_empty() {
             header.push_str("; ");
-            header.push_str(users);
+            header.push_str(&self.users);
         }
         header
     }
 
-    /// Takes what an answer sets; returns the session after it. That becomes the client's too, unless the
-    /// client's has changed meanwhile.
-    pub(super) fn take(&mut self, headers: &HeaderMap, used: &Session) -> Session {
-        let mut session = used.clone();
-        for cookie in headers.get_all(SET_COOKIE) {
-            let Some(cookie) = cookie.to_str().ok().and_then(Cookie::parse) else {
-                continue;
-            };
-            if cookie.name == self.session_name {
-                let new = Session::from(cookie.value);
-                if new.judge().is_ok() && cookie.length() <= LONGEST {
-                    session = new;
-                }
+    fn is_users(&self, name: &str) -> bool {
+        let mut cookies = self.users.split(';').map(str::trim);
+        cookies.any(|cookie| {
+            cookie
+                .split_once('=')
+                .is_some_and(|(theirs, _)| theirs == name)
+        })
+    }
+
+    /// Stores the cookies of a response, and returns the session after it.
+    ///
+    /// If that is a new one, it becomes the client's, unless the client's has changed meanwhile or
+    /// was given by the user: servers set a stranger's session when they refuse one.
+    pub(super) fn store(
+        &mut self,
+        headers: &HeaderMap,
+        used: &SessionCookie,
+        is_successful_post: bool,
+    ) -> SessionCookie {
+        let is_invented = used.session.is_invented();
+        let cookies = headers.get_all(SET_COOKIE).iter();
+        let cookies = cookies.filter_map(|cookie| Cookie::parse(cookie.to_str().ok()?));
+        let (mut sessions, mut others) = (Vec::new(), Vec::new());
+        for cookie in cookies {
+            if cookie.name == used.name {
+                sessions.push(cookie);
             } else {
-                self.keep(&cookie);
+                others.push(cookie);
             }
         }
-        if self.session == *used {
+        let mut session = used.clone();
+        let valid = sessions.iter().rfind(|cookie| cookie.is_session());
+        if let Some(cookie) = valid.filter(|_| is_invented) {
+            session.session = Session::replaced_by(cookie.value);
+        }
+        if is_successful_post && !self.is_named {
+            // In a given session each response is checked: the wrong name is an error every time.
+            self.is_named = is_invented || !sessions.is_empty();
+            if let Some(cookie) = self.other_session(&others).filter(|_| sessions.is_empty()) {
+                session = SessionCookie {
+                    name: cookie.name.to_owned(),
+                    session: Session::replaced_by(cookie.value),
+                };
+            }
+        }
+        if self.session == *used && is_invented {
             self.session.clone_from(&session);
         }
+        for cookie in others.iter().filter(|cookie| cookie.name != session.name) {
+            self.keep(cookie);
+        }
+        // Where it had been kept before its meaning was known.
+        self.others.retain(|(name, _)| *name != session.name);
         session
+    }
+
+    /// The session under another name than expected: the only unknown cookie, with a UUID.
+    fn other_session<'a>(&self, others: &'a [Cookie]) -> Option<&'a Cookie<'a>> {
+        let is_gateways = |name: &str| GATEWAY_COOKIES.iter().any(|it| name.starts_with(it));
+        let mut candidates = others.iter().filter(|cookie| {
+            let is_known = self.is_users(cookie.name) || is_gateways(cookie.name);
+            !is_known && cookie.value.len() == 36 && Uuid::parse_str(cookie.value).is_ok()
+        });
+        candidates.next().filter(|_| candidates.next().is_none())
     }
 
     fn keep(&mut self, cookie: &Cookie) {
@@ -79,8 +152,8 @@ impl Jar {
             .others
             .iter()
             .map(|(name, value)| name.len() + value.len());
-        let room = ROOM - lengths.sum::<usize>();
-        let fits = cookie.length() <= LONGEST.min(room) && self.others.len() < MOST;
+        let room = MAX_TOTAL - lengths.sum::<usize>();
+        let fits = cookie.length() <= MAX_COOKIE.min(room) && self.others.len() < MAX_COOKIES;
         if fits && !cookie.has_expired {
             let (name, value) = (cookie.name.to_owned(), cookie.value.to_owned());
             self.others.push((name, value));
@@ -88,7 +161,7 @@ impl Jar {
     }
 }
 
-/// What a `Set-Cookie` says, as far as it matters here.
+/// A `Set-Cookie` header, as far as it matters here.
 struct Cookie<'a> {
     name: &'a str,
     value: &'a str,
@@ -100,29 +173,32 @@ impl<'a> Cookie<'a> {
         self.name.len() + self.value.len()
     }
 
+    fn is_session(&self) -> bool {
+        self.length() <= MAX_COOKIE && is_cookie_value(self.value)
+    }
+
     fn parse(header: &'a str) -> Option<Cookie<'a>> {
         let mut parts = header.split(';').map(str::trim);
         let (name, value) = parts.next()?.split_once('=')?;
         let (name, value) = (name.trim(), value.trim());
-        let printable = |byte: u8| byte.is_ascii_graphic() || byte == b' ';
-        if name.is_empty() || !name.bytes().chain(value.bytes()).all(printable) {
+        let is_printable = |byte: u8| byte.is_ascii_graphic() || byte == b' ';
+        if name.is_empty() || !name.bytes().chain(value.bytes()).all(is_printable) {
             return None;
         }
         let max_age = parts
             .filter_map(|part| part.split_once('='))
             .find(|(name, _)| name.trim().eq_ignore_ascii_case("max-age"))
             .and_then(|(_, seconds)| seconds.trim().parse::<i64>().ok());
-        let has_expired = value.is_empty() || max_age.is_some_and(|seconds| seconds <= 0);
         Some(Cookie {
             name,
             value,
-            has_expired,
+            has_expired: value.is_empty() || max_age.is_some_and(|seconds| seconds <= 0),
         })
     }
 }
 
-/// The values of one cookie in a `Cookie` header, and the header without them.
-pub(crate) fn taken_out<'a>(header: &'a str, name: &str) -> (Vec<&'a str>, String) {
+/// Splits a `Cookie` header into the values of one cookie and the other cookies.
+pub(crate) fn split_off<'a>(header: &'a str, name: &str) -> (Vec<&'a str>, String) {
     let parts = header.split(';').map(str::trim);
     let value = |part: &'a str| part.split_once('=').filter(|(theirs, _)| *theirs == name);
     let values = parts.clone().filter_map(value).map(|(_, value)| value);
@@ -130,91 +206,192 @@ pub(crate) fn taken_out<'a>(header: &'a str, name: &str) -> (Vec<&'a str>, Strin
     (values.collect(), others.join("; "))
 }
 
-/// The cookies of a `Cookie` header.
-fn named(header: &str) -> impl Iterator<Item = (&str, &str)> {
-    header
-        .split(';')
-        .filter_map(|cookie| cookie.trim().split_once('='))
+/// Validates the value of a cookie.
+pub(crate) fn validate_session(session: &Session) -> Result<()> {
+    if !is_cookie_value(session.as_str()) {
+        return Err(Error::invalid_input(
+            "invalid session: it must not be empty, nor contain spaces, quotes, commas, \
+             semicolons, backslashes or control characters",
+        ));
+    }
+    Ok(())
+}
+
+fn is_cookie_value(value: &str) -> bool {
+    let is_allowed = |byte: u8| byte.is_ascii_graphic() && !b"\",;\\".contains(&byte);
+    !value.is_empty() && value.bytes().all(is_allowed)
+}
+
+/// Validates the name of a cookie: a token of HTTP.
+pub(crate) fn validate_cookie_name(name: &str) -> Result<()> {
+    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    if name.is_empty() || !name.bytes().all(is_token) {
+        return Err(Error::invalid_input(format!(
+            "invalid cookie name {name:?}"
+        )));
+    }
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn jar_after(set: &[&str]) -> Jar {
-        let mut jar = Jar::new("hf-chat".to_owned(), Session::from("s"));
+    const UUID: &str = "355e7139-70b3-4094-9cb5-46d8589a2ecb";
+    const OTHER_UUID: &str = "4cc55550-fcf7-4e9e-aa5a-3db62a2bd387";
+
+    fn cookie(name: &str, session: Session) -> SessionCookie {
+        let name = name.to_owned();
+        SessionCookie { name, session }
+    }
+
+    fn invented() -> SessionCookie {
+        cookie("hf-chat", Session::replaced_by("s"))
+    }
+
+    fn jar(session: SessionCookie, users: &str) -> CookieJar {
+        CookieJar::new(session, users.to_owned())
+    }
+
+    /// The session after a response that sets these cookies.
+    fn store(jar: &mut CookieJar, set: &[&str], is_successful_post: bool) -> SessionCookie {
         let mut headers = HeaderMap::new();
         for cookie in set {
             headers.append(SET_COOKIE, cookie.parse().unwrap());
         }
         let used = jar.session().clone();
-        jar.take(&headers, &used);
-        jar
+        jar.store(&headers, &used, is_successful_post)
+    }
+
+    fn sent_after(set: &[&str], users: &str) -> String {
+        let mut jar = jar(invented(), users);
+        store(&mut jar, set, false);
+        jar.header(jar.session())
     }
 
     #[test]
-    fn other_cookies_are_kept_replaced_and_given_up() {
+    fn cookies_are_kept_replaced_and_removed() {
         let cases: [(&[&str], &str); 7] = [
             (&["lb=1; Path=/; HttpOnly", "a=b"], "hf-chat=s; lb=1; a=b"),
             (&["lb=1", "lb=2"], "hf-chat=s; lb=2"),
             (&["lb=1", "lb=; Max-Age=0"], "hf-chat=s"),
-            (
-                &["lb=1", "lb=; expires=Thu, 01 Jan 1970 00:00:00 GMT"],
-                "hf-chat=s",
-            ),
+            (&["lb=1", "lb=; Path=/"], "hf-chat=s"),
             (&["lb=1; max-age=9"], "hf-chat=s; lb=1"),
             (&["lb=1; Max-Age=-1"], "hf-chat=s"),
             (&["=x", "novalue", "hf-chat=t; Secure"], "hf-chat=t"),
         ];
         for (set, sent) in cases {
-            let jar = jar_after(set);
-            assert_eq!(jar.header(jar.session(), None), sent, "{set:?}");
+            assert_eq!(sent_after(set, ""), sent, "{set:?}");
         }
     }
 
     #[test]
-    fn what_the_user_set_himself_goes_before_what_the_server_set() {
-        let jar = jar_after(&["lb=1", "login=theirs"]);
-        let header = jar.header(jar.session(), Some("login=mine"));
-        assert_eq!(header, "hf-chat=s; lb=1; login=mine");
+    fn the_users_cookies_take_precedence() {
+        let sent = sent_after(&["lb=1", "login=theirs"], "login=mine");
+        assert_eq!(sent, "hf-chat=s; lb=1; login=mine");
     }
 
     #[test]
-    fn a_server_cannot_make_the_cookies_grow_without_end() {
+    fn cookies_of_a_server_are_bounded() {
         let many: Vec<String> = (0..1000).map(|n| format!("c{n}={n}")).collect();
-        let long = format!("long={}", "x".repeat(LONGEST));
-        let set: Vec<&str> = many
-            .iter()
-            .map(String::as_str)
-            .chain([long.as_str()])
-            .collect();
-        let jar = jar_after(&set);
-        assert_eq!(jar.others.len(), MOST);
-        assert!(jar.header(jar.session(), None).len() < 400);
+        let long = format!("long={}", "x".repeat(MAX_COOKIE));
+        let many = many.iter().map(String::as_str).chain([long.as_str()]);
+        let mut bounded = jar(invented(), "");
+        store(&mut bounded, &many.collect::<Vec<_>>(), false);
+        assert_eq!(bounded.others.len(), MAX_COOKIES);
+        assert!(bounded.header(bounded.session()).len() < 400);
 
-        let long = |name: &str| format!("{name}={}", "x".repeat(1000));
-        let many: Vec<String> = (0..16).map(|n| long(&format!("c{n}"))).collect();
+        let many: Vec<String> = (0..16)
+            .map(|n| format!("c{n}={}", "x".repeat(1000)))
+            .collect();
         let many: Vec<&str> = many.iter().map(String::as_str).collect();
-        let jar = jar_after(&many);
-        assert_eq!(jar.others.len(), 4);
-        assert!(jar.header(jar.session(), None).len() < ROOM + 100);
+        let mut bounded = jar(invented(), "");
+        store(&mut bounded, &many, false);
+        assert_eq!(bounded.others.len(), 4);
+        assert!(bounded.header(bounded.session()).len() < MAX_TOTAL + 100);
     }
 
     #[test]
-    fn a_late_answer_does_not_bring_an_old_session_back() {
-        let mut jar = jar_after(&["hf-chat=new"]);
+    fn a_late_response_does_not_restore_an_old_session() {
+        let mut jar = jar(invented(), "");
+        store(&mut jar, &["hf-chat=new"], false);
         let mut headers = HeaderMap::new();
         headers.append(SET_COOKIE, "hf-chat=s".parse().unwrap());
-        assert_eq!(jar.take(&headers, &Session::from("s")).as_str(), "s");
-        assert_eq!(jar.session().as_str(), "new");
+        let session = jar.store(&headers, &invented(), false);
+        assert_eq!(session.session.as_str(), "s");
+        assert_eq!(jar.session().session.as_str(), "new");
     }
 
     #[test]
-    fn a_session_of_any_length_is_not_taken() {
-        for (length, taken) in [(1000, true), (1100, false)] {
+    fn a_session_that_is_too_long_is_ignored() {
+        for (length, is_taken) in [(1000, true), (1100, false)] {
             let session = "x".repeat(length);
-            let jar = jar_after(&[&format!("hf-chat={session}")]);
-            assert_eq!(jar.session().as_str() == session, taken, "{length}");
+            let mut jar = jar(invented(), "");
+            store(&mut jar, &[&format!("hf-chat={session}")], false);
+            let current = jar.session().session.as_str();
+            assert_eq!(current == session, is_taken, "{length}");
         }
+    }
+
+    #[test]
+    fn a_given_session_is_never_replaced() {
+        let given = cookie("hf-chat", Session::from("mine"));
+        let mut jar = jar(given.clone(), "");
+        for is_successful_post in [false, true] {
+            let strangers = format!("hf-chat={UUID}");
+            let session = store(&mut jar, &[&strangers], is_successful_post);
+            assert_eq!((&session, jar.session()), (&given, &given));
+        }
+    }
+
+    #[test]
+    fn the_first_successful_post_names_the_session_cookie() {
+        let set = |name: &str| format!("{name}={UUID}; Path=/");
+        let uuid = cookie("my-chat", Session::from(UUID));
+        let second = format!("second={OTHER_UUID}");
+        // What is set, and whether that names the cookie.
+        let cases: [(&[&str], bool); 8] = [
+            (&[&set("my-chat")], true),
+            (&["lb=1", &set("my-chat")], true),
+            (&[&format!("__cf_bm={OTHER_UUID}"), &set("my-chat")], true),
+            (&[&set("my-chat"), &second], false),
+            (&["hf-chat=s", &set("my-chat")], false),
+            (&[&set("AWSALB")], false),
+            (&["my-chat=7"], false),
+            (&[], false),
+        ];
+        for (set, is_named) in cases {
+            let mut other = jar(invented(), "");
+            assert_eq!(store(&mut other, set, false), invented(), "{set:?}");
+            let session = store(&mut other, set, true);
+            assert_eq!(session == uuid, is_named, "{set:?}");
+            assert_eq!(*other.session(), session, "{set:?}");
+            // Its value is not sent twice, and later responses name no other.
+            let sent = other.header(&session);
+            assert_eq!(
+                sent.matches(UUID).count(),
+                usize::from(set.join("").contains(UUID))
+            );
+            store(&mut other, &[&second], true);
+            assert_eq!(*other.session(), session, "{set:?}");
+        }
+    }
+
+    #[test]
+    fn a_cookie_that_the_user_gave_is_not_the_session() {
+        let mut jar = jar(invented(), "my-chat=7");
+        store(&mut jar, &[&format!("my-chat={UUID}")], true);
+        assert_eq!(*jar.session(), invented());
+    }
+
+    #[test]
+    fn another_cookie_name_is_reported_but_not_taken_in_a_given_session() {
+        let given = cookie("hf-chat", Session::from("mine"));
+        let mut jar = jar(given.clone(), "");
+        let session = store(&mut jar, &[&format!("my-chat={UUID}")], true);
+        assert_eq!(session, cookie("my-chat", Session::from(UUID)));
+        assert_eq!(*jar.session(), given);
+        let error = session.check_name(&given, Step::PostSettings).unwrap_err();
+        assert!(error.to_string().contains(r#""my-chat", not "hf-chat""#));
     }
 }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 #[derive(Clone, PartialEq)]
 pub(super) enum Host {
-    /// In small letters and without a dot at its end.
+    /// In lower case, without a final dot.
     Name(String),
     Address(IpAddr),
 }
@@ -19,7 +19,7 @@ impl Host {
         }
     }
 
-    /// Whether a connection to it cannot leave the machine.
+    /// Whether connections to it stay on this machine.
     pub(super) fn is_on_this_machine(&self) -> bool {
         match self {
             Host::Address(address) => address.is_loopback() || address.is_unspecified(),
@@ -27,28 +27,28 @@ impl Host {
         }
     }
 
-    /// Whether it is one of these, with commas or spaces between them; a name stands for what is below it too. A port is
-    /// passed over.
+    /// Whether it is in a list of hosts, separated by commas or spaces. A name includes its
+    /// subdomains. Ports are ignored.
     pub(super) fn is_one_of(&self, hosts: &str) -> bool {
         let mut hosts = hosts.split([',', ' ']);
         hosts.any(|host| {
             let host = host.trim_start_matches("*.").trim_start_matches('.');
             match (self, Host::new(without_port(host))) {
                 (_, Host::Name(all)) if all == "*" => true,
-                (Host::Name(name), Host::Name(above)) => is_within(name, &above),
+                (Host::Name(name), Host::Name(domain)) => is_within(name, &domain),
                 (own, other) => *own == other,
             }
         })
     }
 }
 
-/// Whether this is the name, or one below it.
-fn is_within(name: &str, above: &str) -> bool {
-    let rest = name.strip_suffix(above).filter(|_| !above.is_empty());
+/// Whether `name` is `domain` or a subdomain of it.
+fn is_within(name: &str, domain: &str) -> bool {
+    let rest = name.strip_suffix(domain).filter(|_| !domain.is_empty());
     rest.is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
 }
 
-/// What is before the port, if there is one: behind a name, an address of numbers, or brackets.
+/// Removes a port behind a name, an IPv4 address, or an IPv6 address in brackets.
 fn without_port(host: &str) -> &str {
     match host.rsplit_once(':') {
         Some((before, _)) if before.ends_with(']') || !before.contains(':') => before,
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_in_a_list_stands_for_what_is_below_it() {
+    fn a_name_in_a_list_includes_its_subdomains() {
         for (host, list) in [
             ("chat.example.org", "chat.example.org"),
             ("chat.example.org", "other , EXAMPLE.org,"),

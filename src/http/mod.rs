@@ -1,35 +1,32 @@
-//! HTTP with one server: its address, the session, the proxy, the waiting, and what can fail in it.
+//! HTTP with one server: address, cookies, proxy, TLS, retries, timeouts.
 //!
-//! Knows statuses and headers, but not what is said in a chat.
+//! It knows nothing of chats.
 
-mod call;
+mod client;
 mod cookies;
-mod date;
 mod failure;
 mod host;
-mod origin;
 mod proxy;
 mod redirect;
+mod request;
+mod response;
 mod retry;
-mod session;
+mod retry_after;
+mod timer;
 #[cfg(feature = "rustls")]
 mod tls;
 mod transport;
 mod url;
-mod values;
-mod watch;
 
-pub(crate) use call::{Answer, Call};
-pub(crate) use cookies::taken_out;
-pub(crate) use failure::{glimpse, one_line, title_of, unreadable, words};
-pub(crate) use origin::{Config, Origin};
+pub(crate) use client::{HttpClient, HttpConfig};
+pub(crate) use cookies::{SessionCookie, split_off, validate_cookie_name, validate_session};
+pub(crate) use failure::unreadable;
 pub use proxy::Proxy;
 pub(crate) use redirect::Redirect;
-pub(crate) use retry::Retries;
-pub use session::Session;
-pub(crate) use session::judge_cookie_name;
+pub(crate) use request::HttpRequest;
+pub(crate) use response::Response;
+pub(crate) use retry::RetryPolicy;
+pub(crate) use timer::{Interrupt, Timeouts, Timer};
 #[cfg(feature = "rustls")]
-pub(crate) use tls::Authorities;
+pub(crate) use tls::RootCertificates;
 pub(crate) use url::BaseUrl;
-pub(crate) use values::{Unread, read_json};
-pub(crate) use watch::{Cut, Watch};

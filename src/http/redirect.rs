@@ -1,15 +1,14 @@
-//! Where a redirect leads. None is followed: the error names the right URL.
+//! Redirects. None is followed: the error names the URL to use instead.
 
-use super::failure::one_line;
 use super::url::BaseUrl;
 use crate::error::{Error, ErrorKind, Step};
+use crate::text::one_line;
 
-/// What an error says of a server that wants its users to log in.
-pub(super) const LOG_IN: &str = "its users have to log in";
+pub(super) const LOGIN_REQUIRED: &str = "its users have to log in";
 
-/// A redirect of a path of a server's.
+/// A redirect that answered a request.
 pub(crate) struct Redirect {
-    /// The base URL that is asked for.
+    /// The base URL that it suggests.
     url: String,
     is_login: bool,
 }
@@ -24,7 +23,7 @@ impl Redirect {
 
     pub(super) fn kind(&self) -> ErrorKind {
         if self.is_login {
-            ErrorKind::Login
+            ErrorKind::LoginRequired
         } else {
             ErrorKind::Status
         }
@@ -32,20 +31,24 @@ impl Redirect {
 
     pub(super) fn remark(&self) -> String {
         if self.is_login {
-            LOG_IN.to_owned()
+            LOGIN_REQUIRED.to_owned()
         } else {
-            format!("pointing to {}; redirects are not followed", self.url)
+            format!("a redirect to {}, which is not followed", self.url)
         }
     }
 
-    /// The error that it is inside an answer that is called a success.
-    pub(crate) fn inside(&self, step: Step, status: u16) -> Error {
-        let message = format!("the server answered a redirect, {}", self.remark());
+    /// The error for a redirect inside the body of a successful response.
+    pub(crate) fn into_error(self, step: Step, status: u16) -> Error {
+        let message = if self.is_login {
+            format!("the server answered a redirect, {LOGIN_REQUIRED}")
+        } else {
+            format!("the server answered {}", self.remark())
+        };
         Error::new(self.kind(), step, message).with_status(status)
     }
 }
 
-/// Whether it leads to where users log in.
+/// Whether it leads to a login.
 fn is_login(location: &str) -> bool {
     let location = location.to_lowercase();
     ["login", "signin", "sign-in", "oauth", "authorize"]

@@ -1,4 +1,4 @@
-//! Who has to vouch for a server that is spoken to over https.
+//! The certificates that an https server is verified against.
 
 use std::fmt;
 
@@ -6,37 +6,41 @@ use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 
 use crate::error::{Error, Result};
 
-/// The certificates of authorities.
+/// Root certificates that replace those of the system.
 #[derive(Clone)]
-pub(crate) struct Authorities(Vec<Certificate<'static>>);
+pub(crate) struct RootCertificates(Vec<Certificate<'static>>);
 
-impl Authorities {
-    /// Those in a text of PEM; what else is in it is passed over.
-    pub(crate) fn from_pem(pem: &[u8]) -> Result<Authorities> {
-        let unfit = || Error::input("the certificates cannot be read as PEM");
+impl RootCertificates {
+    /// Reads the certificates of a PEM file. Other items in it, such as keys, are ignored.
+    pub(crate) fn from_pem(pem: &[u8]) -> Result<RootCertificates> {
         let mut certificates = Vec::new();
         for item in parse_pem(pem) {
-            let item = item.map_err(|error| unfit().with_source(error))?;
+            let item = item.map_err(|error| {
+                Error::invalid_input("the root certificates are not PEM").with_source(error)
+            })?;
             if let PemItem::Certificate(certificate) = item {
                 certificates.push(certificate);
             }
         }
         if certificates.is_empty() {
-            return Err(Error::input("there is no certificate in the PEM text"));
+            return Err(Error::invalid_input(
+                "the root certificates contain no certificate",
+            ));
         }
-        Ok(Authorities(certificates))
+        Ok(RootCertificates(certificates))
     }
 }
 
-impl fmt::Debug for Authorities {
+impl fmt::Debug for RootCertificates {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} certificates", self.0.len())
     }
 }
 
-pub(super) fn config(authorities: Option<Authorities>) -> TlsConfig {
-    let roots = match authorities {
-        Some(Authorities(certificates)) => RootCerts::from(certificates),
+/// The TLS configuration with these certificates, or with the system's.
+pub(super) fn config(roots: Option<RootCertificates>) -> TlsConfig {
+    let roots = match roots {
+        Some(RootCertificates(certificates)) => RootCerts::from(certificates),
         None => RootCerts::PlatformVerifier,
     };
     TlsConfig::builder().root_certs(roots).build()

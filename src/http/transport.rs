@@ -1,5 +1,5 @@
-//! The way to a server and back: a transport that waits in slices of at most 100 ms and looks at the bounds of
-//! the call between them. All waiting of this crate is here.
+//! The connection to a server. It waits in slices of at most 100 ms and looks at the deadlines and
+//! cancel handles of the call between them. Nothing else in this crate waits for the network.
 
 use std::fmt;
 use std::io;
@@ -13,31 +13,33 @@ use ureq::unversioned::transport::{
     TcpConnector, Transport,
 };
 
-use super::proxy::name_of;
-use super::watch::{Cut, SLICE, connecting, heard, nearest, time_left};
+use super::proxy::display_name;
+use super::timer::{Interrupt, SLICE, connecting, nearest, restart_idle, time_left};
 
-/// A connector for plain and, with the feature `rustls`, secure connections whose waits are watched.
+/// Makes plain and, with the feature `rustls`, TLS connections that can be interrupted.
 ///
-/// It stands between TCP and TLS, so that handshakes are watched as well.
+/// The interruptible transport is between TCP and TLS, so that handshakes can be interrupted too.
 pub(super) fn connector() -> impl Connector {
     let tcp = ().chain(SocksConnector::default()).chain(ConnectProxyConnector::default());
     #[cfg(feature = "rustls")]
-    let secure = ureq::unversioned::transport::RustlsConnector::default();
+    let tls = ureq::unversioned::transport::RustlsConnector::default();
     #[cfg(not(feature = "rustls"))]
-    let secure = Plain;
-    Watched {
+    let tls = NoTls;
+    InterruptibleConnector {
         tcp: tcp.chain(TcpConnector::default()),
-        secure,
+        tls,
     }
 }
 
 #[derive(Debug)]
-struct Watched<T, S> {
+struct InterruptibleConnector<T, S> {
     tcp: T,
-    secure: S,
+    tls: S,
 }
 
-impl<T: Connector, S: Connector<Patient<T::Out>>> Connector for Watched<T, S> {
+impl<T: Connector, S: Connector<InterruptibleTransport<T::Out>>> Connector
+    for InterruptibleConnector<T, S>
+{
     type Out = S::Out;
 
     fn connect(
@@ -45,17 +47,14 @@ impl<T: Connector, S: Connector<Patient<T::Out>>> Connector for Watched<T, S> {
         details: &ConnectionDetails,
         _: Option<()>,
     ) -> Result<Option<S::Out>, ureq::Error> {
-        let limit = details.config.timeouts().connect;
-        connecting(limit, || self.connect_within_bounds(details))
+        let timeout = details.config.timeouts().connect;
+        connecting(timeout, || self.connect_in_time(details))
     }
 }
 
-impl<T: Connector, S: Connector<Patient<T::Out>>> Watched<T, S> {
-    fn connect_within_bounds(
-        &self,
-        details: &ConnectionDetails,
-    ) -> Result<Option<S::Out>, ureq::Error> {
-        // The system makes the connection in one go, kept within the nearest bound.
+impl<T: Connector, S: Connector<InterruptibleTransport<T::Out>>> InterruptibleConnector<T, S> {
+    fn connect_in_time(&self, details: &ConnectionDetails) -> Result<Option<S::Out>, ureq::Error> {
+        // The system connects in one go, so its timeout is the nearest deadline.
         let nearest = nearest()?;
         let details = ConnectionDetails {
             uri: details.uri,
@@ -70,110 +69,106 @@ impl<T: Connector, S: Connector<Patient<T::Out>>> Watched<T, S> {
             register_shutdown: details.register_shutdown.clone(),
         };
         let tcp = self.tcp.connect(&details, None);
-        tcp.map_err(|error| at_the_proxy(&details, named(error, nearest)))
-            .map_err(Unconnected::around)
+        tcp.map_err(|error| with_proxy(&details, with_reason(error, nearest)))
+            .map_err(ConnectError::wrap)
             .and_then(|tcp| {
-                let secure = self.secure.connect(&details, tcp.map(Patient));
-                let secure = secure.map_err(|error| named(error, nearest));
-                secure.map_err(Unconnected::for_want_of(Missed::Security))
+                let tls = self.tls.connect(&details, tcp.map(InterruptibleTransport));
+                tls.map_err(|error| with_reason(error, nearest))
+                    .map_err(ConnectError::during(ConnectPhase::Tls))
             })
     }
 }
 
-/// Why there is no connection: with this, nothing was sent.
+/// Why there is no connection. Nothing was sent.
 #[derive(Debug)]
-pub(super) struct Unconnected {
+pub(super) struct ConnectError {
     pub(super) cause: ureq::Error,
-    /// The proxy to which, or through which, there is none.
+    /// The proxy that was connected to, or through.
     pub(super) proxy: Option<String>,
-    pub(super) missed: Missed,
+    pub(super) phase: ConnectPhase,
 }
 
-/// What did not succeed.
+/// The phase of connecting that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Missed {
+pub(super) enum ConnectPhase {
     Lookup,
-    Connection,
-    Security,
+    Tcp,
+    Tls,
 }
 
-impl Unconnected {
-    fn around(error: ureq::Error) -> ureq::Error {
+impl ConnectError {
+    fn wrap(error: ureq::Error) -> ureq::Error {
         match error {
-            // A cut, or what an inner connection to a proxy has been told already.
+            // An interrupt, or what the inner connection to a proxy has wrapped already.
             ureq::Error::Other(inner) => ureq::Error::Other(inner),
-            cause => ureq::Error::Other(Box::new(Unconnected {
+            cause => ureq::Error::Other(Box::new(ConnectError {
                 cause,
                 proxy: None,
-                missed: Missed::Connection,
+                phase: ConnectPhase::Tcp,
             })),
         }
     }
 
-    fn for_want_of(missed: Missed) -> impl Fn(ureq::Error) -> ureq::Error {
-        move |error| Unconnected::changed(error, |unconnected| unconnected.missed = missed)
+    fn during(phase: ConnectPhase) -> impl Fn(ureq::Error) -> ureq::Error {
+        move |error| ConnectError::modify(error, |connect_error| connect_error.phase = phase)
     }
 
-    fn at(proxy: &ureq::Proxy, error: ureq::Error) -> ureq::Error {
-        Unconnected::changed(error, |unconnected| {
-            unconnected.proxy = Some(name_of(proxy));
-        })
-    }
-
-    /// With what more is known of it; a cut is left as it is.
-    fn changed(error: ureq::Error, change: impl FnOnce(&mut Unconnected)) -> ureq::Error {
-        let ureq::Error::Other(mut inner) = Unconnected::around(error) else {
-            unreachable!("around makes no other")
+    /// Wraps the error and changes it. An interrupt is left as it is.
+    fn modify(error: ureq::Error, change: impl FnOnce(&mut ConnectError)) -> ureq::Error {
+        let ureq::Error::Other(mut inner) = ConnectError::wrap(error) else {
+            unreachable!("wrap returns no other variant")
         };
-        if let Some(unconnected) = inner.downcast_mut() {
-            change(unconnected);
+        if let Some(connect_error) = inner.downcast_mut() {
+            change(connect_error);
         }
         ureq::Error::Other(inner)
     }
 }
 
-impl fmt::Display for Unconnected {
+impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.cause.fmt(f)
     }
 }
 
-impl std::error::Error for Unconnected {}
+impl std::error::Error for ConnectError {}
 
-/// If there is a proxy, says of an error that it came up on the way to it or through it. What goes wrong after it has
-/// been reached, and before there is a tunnel, is its doing.
-fn at_the_proxy(details: &ConnectionDetails, error: ureq::Error) -> ureq::Error {
+/// Adds the proxy, if there is one, to an error. What goes wrong after the proxy was reached, and
+/// before there is a tunnel, is the proxy's error.
+fn with_proxy(details: &ConnectionDetails, error: ureq::Error) -> ureq::Error {
     let Some(proxy) = details.config.proxy() else {
         return error;
     };
     let error = match error {
-        ureq::Error::Io(cause) if !is_of_the_system(&cause) => {
+        ureq::Error::Io(cause) if !is_system_error(&cause) => {
             ureq::Error::ConnectProxyFailed(cause.to_string())
         }
         ureq::Error::Protocol(cause) => ureq::Error::ConnectProxyFailed(cause.to_string()),
         other => other,
     };
-    Unconnected::at(proxy, error)
+    ConnectError::modify(error, |connect_error| {
+        connect_error.proxy = Some(display_name(proxy));
+    })
 }
 
-/// Whether the system says so, of a connection that could not be made.
-fn is_of_the_system(cause: &io::Error) -> bool {
-    let broken = matches!(
+/// Whether the system says that it could not connect.
+fn is_system_error(cause: &io::Error) -> bool {
+    let is_broken = matches!(
         cause.kind(),
         io::ErrorKind::ConnectionReset
             | io::ErrorKind::ConnectionAborted
             | io::ErrorKind::BrokenPipe
     );
-    cause.raw_os_error().is_some() && !broken
+    cause.raw_os_error().is_some() && !is_broken
 }
 
-/// In the place of TLS where there is none.
+/// Takes the place of TLS without the feature `rustls`.
 #[cfg(not(feature = "rustls"))]
 #[derive(Debug)]
-struct Plain;
+struct NoTls;
 
 #[cfg(not(feature = "rustls"))]
-impl<T: Transport> Connector<T> for Plain {
+impl<T: Transport> Connector<T> for NoTls {
     type Out = T;
 
     fn connect(&self, _: &ConnectionDetails, tcp: Option<T>) -> Result<Option<T>, ureq::Error> {
@@ -183,21 +178,21 @@ impl<T: Transport> Connector<T> for Plain {
 
 /// A transport that waits in slices.
 #[derive(Debug)]
-struct Patient<T>(T);
+struct InterruptibleTransport<T>(T);
 
-impl<T: Transport> Transport for Patient<T> {
+impl<T: Transport> Transport for InterruptibleTransport<T> {
     fn buffers(&mut self) -> &mut dyn Buffers {
         self.0.buffers()
     }
 
-    /// Sends in one go: what a cut would leave half sent could not be told.
+    /// Sends in one go: ureq cannot resume a request of which only a part was sent.
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), ureq::Error> {
         let nearest = nearest()?;
         let timeout = at_most(timeout, nearest.map(|(left, _)| left));
         self.0
             .transmit_output(amount, timeout)
-            .map_err(|error| named(error, nearest))?;
-        heard();
+            .map_err(|error| with_reason(error, nearest))?;
+        restart_idle();
         Ok(())
     }
 
@@ -212,7 +207,7 @@ impl<T: Transport> Transport for Patient<T> {
             match self.0.await_input(at_most(timeout, Some(slice.min(own)))) {
                 Err(ureq::Error::Timeout(_)) => {}
                 Ok(more) => {
-                    heard();
+                    restart_idle();
                     return Ok(more);
                 }
                 Err(error) => return Err(error),
@@ -236,9 +231,10 @@ fn at_most(mut timeout: NextTimeout, left: Option<Duration>) -> NextTimeout {
     timeout
 }
 
-/// Names the bound that a timeout of ureq's stands for: the one that was nearest before, unless the call has been
-/// stopped meanwhile. The system may be early by less than a millisecond, so that none need be reached.
-fn named(error: ureq::Error, nearest: Option<(Duration, Cut)>) -> ureq::Error {
+/// Replaces a timeout of ureq by the deadline behind it: the nearest one before the wait, unless
+/// the call was cancelled meanwhile. The system may wake up to a millisecond early, so the
+/// deadline need not have passed.
+fn with_reason(error: ureq::Error, nearest: Option<(Duration, Interrupt)>) -> ureq::Error {
     match (error, nearest) {
         (ureq::Error::Timeout(_), Some((_, nearest))) => {
             time_left().err().unwrap_or(nearest).into()
@@ -247,12 +243,12 @@ fn named(error: ureq::Error, nearest: Option<(Duration, Cut)>) -> ureq::Error {
     }
 }
 
-/// Looks names up on the calling thread: given a timeout, ureq's own resolver starts one for it, and behind
-/// a proxy it is given the connect limit.
+/// Looks names up on the calling thread. ureq's own resolver starts a thread when it is given a
+/// timeout, and behind a proxy it is given the connect timeout.
 #[derive(Debug, Default)]
-pub(super) struct SameThread(DefaultResolver);
+pub(super) struct SameThreadResolver(DefaultResolver);
 
-impl Resolver for SameThread {
+impl Resolver for SameThreadResolver {
     fn resolve(
         &self,
         uri: &Uri,
@@ -261,12 +257,12 @@ impl Resolver for SameThread {
     ) -> Result<ResolvedSocketAddrs, ureq::Error> {
         time_left()?;
         let found = self.0.resolve(uri, config, NextTimeout::default());
-        found.map_err(Unconnected::for_want_of(Missed::Lookup))
+        found.map_err(ConnectError::during(ConnectPhase::Lookup))
     }
 }
 
-impl From<Cut> for ureq::Error {
-    fn from(cut: Cut) -> ureq::Error {
-        ureq::Error::Other(Box::new(cut))
+impl From<Interrupt> for ureq::Error {
+    fn from(interrupt: Interrupt) -> ureq::Error {
+        ureq::Error::Other(Box::new(interrupt))
     }
 }

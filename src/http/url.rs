@@ -1,4 +1,4 @@
-//! The address of a server, judged before anything is sent to it.
+//! The URL of a server, validated before anything is sent.
 
 use std::fmt;
 
@@ -7,14 +7,13 @@ use ureq::http::Uri;
 use super::host::Host;
 use crate::error::{Error, Result};
 
-/// The address that all paths of a server are below, without a slash at its end.
+/// The URL below which all paths of a server are, without a slash at its end.
 #[derive(Clone)]
 pub(crate) struct BaseUrl {
-    /// With the user and password, if any: for the requests, and nothing else.
-    whole: String,
-    /// Without them.
-    shown: String,
-    /// Of `shown`, what is before the path.
+    /// With user and password, if there are any. Only for requests.
+    with_user: String,
+    without_user: String,
+    /// The length of scheme, host and port in `without_user`.
     origin_length: usize,
     host: Host,
 }
@@ -23,79 +22,80 @@ impl BaseUrl {
     pub(crate) fn parse(url: &str) -> Result<BaseUrl> {
         let url = url.trim();
         let shown = without_user(url);
-        let unfit = |why: &str| Error::input(format!("the URL {shown:?} {why}"));
+        let invalid = |why: &str| Error::invalid_input(format!("invalid URL {shown:?}: {why}"));
 
         let uri: Uri = url
             .parse()
-            .map_err(|error| unfit("cannot be read").with_source(error))?;
+            .map_err(|error| invalid("it cannot be parsed").with_source(error))?;
         let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
-            return Err(unfit("has to begin with http:// or https:// and a host"));
+            return Err(invalid("it must begin with http:// or https:// and a host"));
         };
         match scheme {
             "http" => {}
             "https" if cfg!(feature = "rustls") => {}
-            "https" => return Err(unfit("needs the feature `rustls` of this crate")),
-            _ => return Err(unfit("has to begin with http:// or https://")),
+            "https" => return Err(invalid("https needs this crate's feature `rustls`")),
+            _ => return Err(invalid("it must begin with http:// or https://")),
         }
         if authority.host().is_empty() {
-            return Err(unfit("names no host"));
+            return Err(invalid("it has no host"));
         }
         if has_bad_port(authority.as_str()) {
-            return Err(unfit("has a port that is not a number from 1 to 65535"));
+            return Err(invalid("the port must be a number from 1 to 65535"));
         }
         if url.contains(['?', '#']) {
-            return Err(unfit("has a query or a fragment, which have no place here"));
+            return Err(invalid("it must not have a query or a fragment"));
         }
         if uri.path().contains('@') {
-            return Err(unfit(
-                "has an @ after its host; a user or password with / ? or # has its place in an Authorization header",
+            return Err(invalid(
+                "there is an @ after the host; a user or password with / ? or # belongs into an \
+                 Authorization header",
             ));
         }
         let path = uri.path().trim_end_matches('/');
         let host_and_port = authority.as_str().rsplit('@').next().unwrap_or_default();
         Ok(BaseUrl {
-            whole: format!("{scheme}://{authority}{path}"),
-            shown: format!("{scheme}://{host_and_port}{path}"),
+            with_user: format!("{scheme}://{authority}{path}"),
+            without_user: format!("{scheme}://{host_and_port}{path}"),
             origin_length: scheme.len() + "://".len() + host_and_port.len(),
             host: Host::new(authority.host()),
         })
     }
 
-    /// The address of a path, for a request.
+    /// The URL of a path, for a request.
     pub(crate) fn join(&self, path: &str) -> String {
-        format!("{}{path}", self.whole)
+        format!("{}{path}", self.with_user)
     }
 
-    /// What a request gives as the page that it comes from; a server takes no form without.
+    /// The `Referer` of requests, without which chat-ui refuses forms.
     pub(crate) fn referer(&self) -> String {
-        format!("{}/", self.shown)
+        format!("{}/", self.without_user)
     }
 
     /// Scheme, host and port.
     pub(crate) fn origin(&self) -> &str {
-        &self.shown[..self.origin_length]
+        &self.without_user[..self.origin_length]
     }
 
-    /// The base URL that a redirect of this path asks for; if that is this one, the whole address.
+    /// The base URL that a redirect of `path` suggests. If that is this one, the whole target.
     pub(crate) fn redirected(&self, path: &str, location: &str) -> String {
         let end = location.find(['?', '#']).unwrap_or(location.len());
         let target = self.resolve(path, &location[..end]);
         let base = target.trim_end_matches('/');
         match base.strip_suffix(path).unwrap_or(base) {
-            base if base == self.shown => target,
+            base if base == self.without_user => target,
             base => base.to_owned(),
         }
     }
 
-    /// The address that a location means in an answer to this path, without user and password.
+    /// Resolves the location of a response to `path`, without user and password.
     fn resolve(&self, path: &str, location: &str) -> String {
-        let (scheme, _) = self.shown.split_once("://").unwrap_or_default();
+        let (scheme, _) = self.without_user.split_once("://").unwrap_or_default();
         let whole = match location.split_once("://") {
             Some((other, _)) if is_scheme(other) => location.to_owned(),
             _ if location.starts_with("//") => format!("{scheme}:{location}"),
             _ if location.starts_with('/') => return self.origin().to_owned() + location,
             _ => {
-                let from = self.shown.clone() + path;
+                let from = self.without_user.clone() + path;
                 let folder = from.rsplit_once('/').map_or("", |(folder, _)| folder);
                 return format!("{folder}/{location}");
             }
@@ -107,7 +107,7 @@ impl BaseUrl {
     }
 
     pub(crate) fn is_https(&self) -> bool {
-        self.shown.starts_with("https://")
+        self.without_user.starts_with("https://")
     }
 
     pub(super) fn host(&self) -> &Host {
@@ -115,20 +115,20 @@ impl BaseUrl {
     }
 }
 
-/// `Display` and `Debug` leave the user and password out.
+/// `Display` and `Debug` hide user and password.
 impl fmt::Display for BaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.shown)
+        f.write_str(&self.without_user)
     }
 }
 
 impl fmt::Debug for BaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.shown)
+        f.write_str(&self.without_user)
     }
 }
 
-/// A good URL as it may be shown.
+/// A valid URL without user and password.
 fn shown(uri: &Uri) -> Option<String> {
     let host_and_port = uri.authority()?.as_str().rsplit('@').next()?;
     Some(format!(
@@ -138,7 +138,8 @@ fn shown(uri: &Uri) -> Option<String> {
     ))
 }
 
-/// The URL as it may be shown; it need not be a good one. In a bad one a password can be anywhere before an `@`.
+/// A URL without user and password, valid or not. In an invalid one, everything before the last
+/// `@` may be a password.
 pub(super) fn without_user(url: &str) -> String {
     let (scheme, rest) = match url.split_once("://") {
         Some((scheme, rest)) if is_scheme(scheme) => (format!("{scheme}://"), rest),
@@ -153,7 +154,7 @@ fn is_scheme(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_alphabetic()) && text.chars().all(of_a_scheme)
 }
 
-/// `http::Uri` takes any digits for a port, and a port out of range for none.
+/// Whether the port is out of range: `http::Uri` accepts any digits, and then reports no port.
 pub(super) fn has_bad_port(authority: &str) -> bool {
     let host_and_port = authority.rsplit('@').next().unwrap_or_default();
     let after_host = host_and_port.rsplit(']').next().unwrap_or_default();
@@ -214,7 +215,7 @@ mod tests {
         ];
         for url in bad {
             let error = BaseUrl::parse(url).expect_err(url);
-            assert_eq!(error.kind(), crate::ErrorKind::Input);
+            assert_eq!(error.kind(), crate::ErrorKind::InvalidInput);
             let shown = format!("{error} {error:?}");
             assert!(
                 !shown.contains("secret") && !shown.contains("ret@"),

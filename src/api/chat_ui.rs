@@ -1,0 +1,423 @@
+//! chat-ui from 0.8 to the newest: a reply is lines of JSON, and each message answers an earlier
+//! one.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use log::info;
+use serde_json::{Value, json};
+
+use super::account::SETTINGS;
+use super::context::{Context, FORM, JSON, form_encoded};
+use super::json_body::{JsonBody, not_a_stream};
+use super::listing::{self, TextField};
+use super::message::{OutgoingMessage, RemoteConversation, StoredMessage, is_id};
+use super::page::{field, read_page};
+use super::reply_stream::ReplyStream;
+use super::version::{StopSupport, Version};
+use crate::decode::Decoder;
+use crate::error::{Error, ErrorKind, Result, Step, hint};
+use crate::http::{HttpRequest, Response, SessionCookie, Timer};
+use crate::json::read_json;
+use crate::message::{Message, Role};
+use crate::server::{ConversationSummary, Model};
+use crate::text::one_line;
+
+/// The longest request body that the servers accept, in bytes.
+pub(super) const MAX_REQUEST: usize = 15 * 1024 * 1024;
+
+/// How long the newest servers apply a stop to the next message if nothing was running.
+const LATE_STOP: Duration = Duration::from_secs(5);
+
+pub(super) fn stop_support(context: &Context) -> StopSupport {
+    match context.version.get() {
+        Some(Version::V0_8) if context.is_from_0_8_4.get() == Some(&true) => StopSupport::Never,
+        Some(Version::V0_9_2) => StopSupport::Never,
+        Some(Version::V0_9_5) => StopSupport::WhileReading,
+        Some(Version::V0_8 | Version::V0_9_6) | None => StopSupport::Always,
+    }
+}
+
+/// How long after a stop the next message has to wait, if the stop may have come too late.
+pub(super) fn wait_after_late_stop(context: &Context) -> Duration {
+    match context.version.get() {
+        Some(Version::V0_9_6) | None => LATE_STOP,
+        Some(_) => Duration::ZERO,
+    }
+}
+
+/// Lists the models of a server that may still be a 0.7, which has no such list.
+pub(super) fn list_models_from_0_8(context: &Context, timer: &Timer) -> Result<Vec<Model>> {
+    match list_models(context, timer) {
+        Err(error) if error.status() == Some(404) => Err(Error::new(
+            ErrorKind::Protocol,
+            Step::PostSettings,
+            "this is a chat-ui 0.7, whose protocol is not supported",
+        )
+        .with_hint(hint::OTHER_VERSION)
+        .with_source(error)),
+        models => models,
+    }
+}
+
+/// Lists the models if this is a chat-ui from 0.8, or returns `None` if it is something else.
+pub(super) fn probe(context: &Context, timer: &Timer) -> Result<Option<Vec<Model>>> {
+    let request = HttpRequest::get(Step::ListModels, "/api/models");
+    let response = context.http.send(timer, &request)?;
+    if response.status() == 403 {
+        let error = response.into_error(timer);
+        let is_disabled = error
+            .server_message()
+            .is_some_and(|it| it.contains("API is disabled"));
+        return Ok(is_disabled.then(Vec::new));
+    }
+    if !response.is_success() || response.is_html() {
+        response.discard(timer);
+        return Ok(None);
+    }
+    match JsonBody::read(response, timer) {
+        Ok(body) => Ok(body.as_list().ok().map(|list| listed(list, listing::model))),
+        Err(error) if error.is_interrupt() => Err(error),
+        Err(_) => Ok(None),
+    }
+}
+
+/// Accepts the terms in a session that this crate has invented. Returns the session for which they
+/// hold.
+pub(super) fn post_settings(
+    context: &Context,
+    timer: &Timer,
+    session: &SessionCookie,
+    model: &str,
+) -> Result<SessionCookie> {
+    let mut settings = json!({ "ethicsModalAccepted": true, "activeModel": model });
+    if !context.share_with_model_authors {
+        settings["shareConversationsWithModelAuthors"] = false.into();
+    }
+    let body = settings.to_string();
+    let request = HttpRequest::post(Step::PostSettings, SETTINGS)
+        .session(session)
+        .body(JSON, body.as_bytes())
+        .idempotent();
+    let response = context
+        .http
+        .send(timer, &request)?
+        .error_for_status(timer)?;
+    let session = response.session.clone();
+    response.discard(timer);
+    Ok(session)
+}
+
+/// Creates a conversation, which stores its system prompt.
+pub(super) fn create(
+    context: &Context,
+    timer: &Timer,
+    model: &str,
+    system: Option<&str>,
+) -> Result<RemoteConversation> {
+    let mut body = json!({ "model": model });
+    if let Some(system) = system {
+        body["preprompt"] = system.into();
+    }
+    let body = body.to_string();
+    let request =
+        HttpRequest::post(Step::CreateConversation, "/conversation").body(JSON, body.as_bytes());
+    let response = context.http.send(timer, &request)?;
+    if matches!(response.status(), 400 | 500) {
+        let error = response.into_error(timer);
+        return Err(explain_invalid_request(context, timer, model, error));
+    }
+    let response = response.error_for_status(timer)?;
+    let session = response.session.clone();
+    let body = JsonBody::read(response, timer)?;
+    let Some(id) = body["conversationId"].as_str().filter(|id| is_id(id)) else {
+        return Err(body.unexpected());
+    };
+    Ok(RemoteConversation {
+        id: id.to_owned(),
+        session,
+        model: Some(model.to_owned()),
+        // Only the newest servers tell it here.
+        root: body["conversation"].as_str().and_then(root_of),
+    })
+}
+
+/// The id of the root message in a conversation of the newest servers.
+fn root_of(conversation: &str) -> Option<String> {
+    let conversation = read_json(conversation.as_bytes()).ok()?;
+    let root = conversation["json"]["rootMessageId"].as_str()?;
+    is_id(root).then(|| root.to_owned())
+}
+
+/// Replaces the error of an invalid request, which says no more, if the model is unknown.
+fn explain_invalid_request(context: &Context, timer: &Timer, model: &str, error: Error) -> Error {
+    match list_models(context, timer) {
+        Ok(models) if models.iter().all(|known| known.id != model) => {
+            unknown_model(error.step(), model, &models).with_source(error)
+        }
+        _ => error,
+    }
+}
+
+/// The error for a model that the server does not have.
+pub(super) fn unknown_model(step: Step, model: &str, models: &[Model]) -> Error {
+    let ids: Vec<&str> = models.iter().map(|model| model.id.as_str()).collect();
+    let known = one_line(&ids.join(", "));
+    let message = format!("the server does not have the model {model:?}; it has {known}");
+    Error::new(ErrorKind::UnknownModel, step, message)
+}
+
+/// Sends a message, and returns when the reply begins, which is at once.
+pub(super) fn send(
+    context: &Context,
+    timer: &Timer,
+    conversation: &RemoteConversation,
+    message: &OutgoingMessage,
+) -> Result<ReplyStream> {
+    if !message.parameters.is_empty() {
+        info!("the server decides how to sample: the request's parameters are not sent");
+    }
+    let (body, likely) = match &conversation.root {
+        Some(root) if !message.regenerates => (answer_to(root, message), Version::V0_9_6),
+        _ => {
+            let history = History::read(context, timer, conversation)?;
+            (history.body(message)?, history.version)
+        }
+    };
+    let known = context.version.get().copied();
+    let mut version = known.unwrap_or(likely);
+    let mut response = post(context, timer, conversation, version, &body)?;
+    // Nothing was stored: the body may be the wrong one.
+    if known.is_none() && matches!(response.status(), 403 | 500) {
+        let error = response.into_error(timer);
+        version = version.alternative();
+        response = post(context, timer, conversation, version, &body)?;
+        if !response.is_success() {
+            return Err(error);
+        }
+    }
+    let response = response.error_for_status(timer)?;
+    if response.is_html() {
+        return Err(not_a_stream(response, timer));
+    }
+    let is_jsonl = response.content_type() == Some("application/jsonl");
+    if version == Version::V0_9_2 && is_jsonl {
+        version = Version::V0_9_5;
+    }
+    let _ = context.version.set(version);
+    Ok(ReplyStream::new(Decoder::chat_ui(), response.into_reader()))
+}
+
+fn answer_to(parent: &str, message: &OutgoingMessage) -> Value {
+    json!({ "id": parent, "inputs": message.text, "is_retry": false })
+}
+
+fn post(
+    context: &Context,
+    timer: &Timer,
+    conversation: &RemoteConversation,
+    version: Version,
+    body: &Value,
+) -> Result<Response> {
+    let path = conversation.path();
+    let request = HttpRequest::post(Step::SendMessage, &path).session(&conversation.session);
+    if version.takes_forms() {
+        // Otherwise the newest servers offer the model every tool they have, and contact them all.
+        let mut body = body.clone();
+        body["selectedMcpServerNames"] = json!([]);
+        let form = format!("data={}", form_encoded(&body.to_string()));
+        let request = request.body(FORM, form.as_bytes()).with_origin();
+        return context.http.send(timer, &request);
+    }
+    let body = body.to_string();
+    context
+        .http
+        .send(timer, &request.body(JSON, body.as_bytes()))
+}
+
+/// The messages that the server has of a conversation.
+struct History {
+    /// Without the system prompt.
+    messages: Vec<StoredMessage>,
+    /// The id of the last message, whoever wrote it.
+    last: Option<String>,
+    /// What the response suggests.
+    version: Version,
+}
+
+impl History {
+    fn read(
+        context: &Context,
+        timer: &Timer,
+        conversation: &RemoteConversation,
+    ) -> Result<History> {
+        let path = format!("/api{}", conversation.path());
+        let request = HttpRequest::get(Step::ReadHistory, &path).session(&conversation.session);
+        let response = context.http.send(timer, &request)?;
+        if response.status() == 403 {
+            response.discard(timer);
+            return History::read_page(context, timer, conversation);
+        }
+        let is_newest = response.has_header("access-control-allow-methods");
+        let body = JsonBody::read(response.error_for_status(timer)?, timer)?;
+        let messages = body["messages"]
+            .as_array()
+            .ok_or_else(|| body.unexpected())?;
+        let version = match body.get("modelTools") {
+            _ if is_newest => Version::V0_9_6,
+            Some(_) => Version::V0_9_2,
+            None => Version::V0_8,
+        };
+        let messages = messages.iter().map(|message| {
+            let text = |name: &str| message[name].as_str().map(str::to_owned);
+            (text("id"), text("from"), text("content"))
+        });
+        Ok(History::new(version, messages))
+    }
+
+    /// Reads the page of the conversation, where the API is disabled.
+    fn read_page(
+        context: &Context,
+        timer: &Timer,
+        conversation: &RemoteConversation,
+    ) -> Result<History> {
+        let path = format!("{}/__data.json", conversation.path());
+        let request = HttpRequest::get(Step::ReadHistory, &path).session(&conversation.session);
+        let page = read_page(context, timer, &request)?;
+        let messages = field(&page, "messages")?.list(Step::ReadHistory, |text| {
+            Some((text("id"), text("from"), text("content")))
+        })?;
+        Ok(History::new(Version::V0_9_6, messages.into_iter()))
+    }
+
+    /// From the id, the author and the text of each message.
+    fn new(
+        version: Version,
+        messages: impl Iterator<Item = (Option<String>, Option<String>, Option<String>)>,
+    ) -> History {
+        let mut history = History {
+            messages: Vec::new(),
+            last: None,
+            version,
+        };
+        for (id, from, content) in messages {
+            let Some(id) = id.filter(|id| is_id(id)) else {
+                continue;
+            };
+            history.last = Some(id.clone());
+            let role = from.as_deref().and_then(Role::by_name);
+            if let (Some(role @ (Role::User | Role::Assistant)), Some(content)) = (role, content) {
+                let message = Message::new(role, content);
+                history.push(StoredMessage { id, message });
+            }
+        }
+        history
+    }
+
+    /// A reply after a reply is another one to the same message.
+    fn push(&mut self, message: StoredMessage) {
+        let last = self.messages.last_mut();
+        match last.filter(|last| !last.message.is_users()) {
+            Some(last) if !message.message.is_users() => *last = message,
+            _ => self.messages.push(message),
+        }
+    }
+
+    /// Whether this was the user's last message. Servers change the ends of its lines.
+    fn was_last_message(&self, text: &str) -> bool {
+        let last = self.messages.iter().rfind(|it| it.message.is_users());
+        let normalized = |text: &str| text.replace('\r', "").trim().to_owned();
+        last.is_some_and(|last| normalized(last.message.content()) == normalized(text))
+    }
+
+    /// The body of a message that continues this history.
+    fn body(&self, message: &OutgoingMessage) -> Result<Value> {
+        let reply = self.messages.last().filter(|last| !last.message.is_users());
+        match (reply, &self.last) {
+            (Some(reply), _) if message.regenerates && self.was_last_message(&message.text) => {
+                Ok(json!({ "id": reply.id, "is_retry": true }))
+            }
+            (Some(_), _) if message.regenerates && message.is_edited => Err(Error::unsupported(
+                "this server regenerates replies to the last message only as it is, not with \
+                 another prompt",
+            )),
+            // The server does not have the message that is to be answered again: it is a new one.
+            (_, Some(parent)) => Ok(answer_to(parent, message)),
+            (_, None) => Err(Error::new(
+                ErrorKind::Protocol,
+                Step::ReadHistory,
+                "the conversation has no message to answer to",
+            )),
+        }
+    }
+}
+
+/// The messages of a conversation.
+pub(super) fn history(
+    context: &Context,
+    timer: &Timer,
+    conversation: &RemoteConversation,
+) -> Result<Vec<StoredMessage>> {
+    Ok(History::read(context, timer, conversation)?.messages)
+}
+
+pub(super) fn list_models(context: &Context, timer: &Timer) -> Result<Vec<Model>> {
+    list(context, timer, Step::ListModels, "models", listing::model)
+}
+
+/// Lists the conversations of the session, page by page.
+pub(super) fn list_conversations(
+    context: &Context,
+    timer: &Timer,
+) -> Result<Vec<ConversationSummary>> {
+    const MAX_PAGES: usize = 1000;
+    let step = Step::ListConversations;
+    let (mut all, mut ids, mut size) = (Vec::new(), HashSet::new(), 0);
+    for page in 0..MAX_PAGES {
+        let query = match page {
+            0 => String::new(),
+            page => format!("?p={page}"),
+        };
+        let name = format!("conversations{query}");
+        let listed = list(context, timer, step, &name, listing::conversation)?;
+        let before = all.len();
+        all.extend(listed.into_iter().filter(|new| ids.insert(new.id.clone())));
+        // A server without pages answers the same again.
+        if all.len() == before {
+            break;
+        }
+        size += all[before..].iter().map(listing::size).sum::<usize>();
+        if size > listing::MAX_TEXT {
+            return Err(listing::too_large(step));
+        }
+    }
+    Ok(all)
+}
+
+/// Reads a list, with each item made from the texts of its fields.
+fn list<T>(
+    context: &Context,
+    timer: &Timer,
+    step: Step,
+    name: &str,
+    make: impl Fn(TextField) -> Option<T>,
+) -> Result<Vec<T>> {
+    let path = format!("/api/{name}");
+    let response = context.http.send(timer, &HttpRequest::get(step, &path))?;
+    if response.status() == 403 {
+        response.discard(timer);
+        // Where the API is disabled, the first page has the list too.
+        let page = read_page(context, timer, &HttpRequest::get(step, "/__data.json"))?;
+        let name = name.split('?').next().unwrap_or_default();
+        return field(&page, name)?.list(step, make);
+    }
+    let body = JsonBody::read(response.error_for_status(timer)?, timer)?;
+    Ok(listed(body.as_list()?, make))
+}
+
+fn listed<T>(list: &[Value], make: impl Fn(TextField) -> Option<T>) -> Vec<T> {
+    let text = |object: &Value, name: &str| object[name].as_str().map(str::to_owned);
+    list.iter()
+        .filter_map(|object| make(&|name| text(object, name)))
+        .collect()
+}

@@ -1,0 +1,239 @@
+//! The classic servers, chat-ui up to 0.6: a reply is a stream of text-generation-inference events.
+
+use serde_json::{Map, Value, json};
+
+use super::account::{SETTINGS, form_request};
+use super::context::{Context, JSON};
+use super::json_body::{JsonBody, not_a_stream};
+use super::listing;
+use super::message::{OutgoingMessage, RemoteConversation, StoredMessage, is_id};
+use super::page::{field, read_page};
+use super::reply_stream::ReplyStream;
+use crate::decode::Decoder;
+use crate::error::{Error, Result, Step};
+use crate::http::{HttpRequest, Redirect, Response, SessionCookie, Timer};
+use crate::json::read_json;
+use crate::message::{Message, Role};
+use crate::server::{ConversationSummary, Model};
+
+/// The longest request body that the servers accept, in bytes.
+pub(super) const MAX_REQUEST: usize = 512 * 1024;
+
+/// The outcome of posting a form of settings.
+pub(super) enum SettingsOutcome {
+    /// They hold for this session.
+    Accepted(SessionCookie),
+    /// The server does not have the model, as far as its error can tell.
+    UnknownModel(Error),
+    /// The response of a server that is not classic.
+    NotClassic(Error),
+}
+
+/// Posts a form of settings. The response tells the protocols apart.
+pub(super) fn post_settings(
+    context: &Context,
+    timer: &Timer,
+    session: &SessionCookie,
+    form: &str,
+) -> Result<SettingsOutcome> {
+    let request = form_request(form).session(session);
+    let response = context.http.send(timer, &request)?;
+    if response.status() == 403 && !context.base().is_https() {
+        return post_with_other_scheme(context, timer, request, response);
+    }
+    settings_outcome(context, timer, response)
+}
+
+/// Posts the form once more with the other scheme in its `Referer`, and remembers if that helps.
+///
+/// A server that was not told its own address considers itself an https server, and refuses forms
+/// of http pages.
+fn post_with_other_scheme(
+    context: &Context,
+    timer: &Timer,
+    request: HttpRequest,
+    refused: Response,
+) -> Result<SettingsOutcome> {
+    // What was sent, because another thread may have changed it meanwhile.
+    let https = refused.referer.starts_with("http://");
+    let (error, body) = refused.into_error_and_body(timer);
+    if is_not_classic(403, &body) {
+        return Ok(SettingsOutcome::NotClassic(error));
+    }
+    let request = request.with_https_referer(https);
+    let response = context.http.send(timer, &request)?;
+    if response.status() == 403 {
+        response.discard(timer);
+        return Err(error);
+    }
+    context.http.set_expects_https(https);
+    settings_outcome(context, timer, response)
+}
+
+fn settings_outcome(
+    context: &Context,
+    timer: &Timer,
+    response: Response,
+) -> Result<SettingsOutcome> {
+    let (session, status) = (response.session.clone(), response.status());
+    let referer = response.referer.clone();
+    // To a browser, success is a redirect back to the page that the form came from.
+    if status == 303 && response.location() == Some(&referer) {
+        response.discard(timer);
+        return Ok(SettingsOutcome::Accepted(session));
+    }
+    if status == 403 || status == 500 {
+        let (error, body) = response.into_error_and_body(timer);
+        return match () {
+            () if is_not_classic(status, &body) => Ok(SettingsOutcome::NotClassic(error)),
+            () if parse(&body)["type"] == "error" => Ok(SettingsOutcome::UnknownModel(error)),
+            () => Err(error),
+        };
+    }
+    let body = JsonBody::read(response.error_for_status(timer)?, timer)?;
+    match (body["type"].as_str(), body["location"].as_str()) {
+        (Some("redirect"), Some(location)) if location != referer => {
+            Err(body.redirected(Redirect::new(context.base(), SETTINGS, location)))
+        }
+        (Some("redirect" | "success"), _) => Ok(SettingsOutcome::Accepted(session)),
+        _ => Err(body.unexpected()),
+    }
+}
+
+/// Whether chat-ui from 0.7 responds like this to a form of settings.
+fn is_not_classic(status: u16, body: &[u8]) -> bool {
+    const NO_ORIGIN: &str = "Non-JSON form requests need to have an origin";
+    match status {
+        403 => parse(body)["error"] == NO_ORIGIN || body == NO_ORIGIN.as_bytes(),
+        _ => parse(body)["message"] == "Internal Error",
+    }
+}
+
+fn parse(body: &[u8]) -> Value {
+    read_json(body).unwrap_or_default()
+}
+
+/// Creates a conversation. It cannot store a system prompt.
+pub(super) fn create(context: &Context, timer: &Timer, model: &str) -> Result<RemoteConversation> {
+    let body = json!({ "model": model }).to_string();
+    let request =
+        HttpRequest::post(Step::CreateConversation, "/conversation").body(JSON, body.as_bytes());
+    let response = context
+        .http
+        .send(timer, &request)?
+        .error_for_status(timer)?;
+    let session = response.session.clone();
+    let body = JsonBody::read(response, timer)?;
+    match body["conversationId"].as_str() {
+        Some(id) if is_id(id) => Ok(RemoteConversation {
+            id: id.to_owned(),
+            session,
+            model: Some(model.to_owned()),
+            root: None,
+        }),
+        _ => Err(body.unexpected()),
+    }
+}
+
+/// Sends a message, and returns when the reply begins.
+pub(super) fn send(
+    context: &Context,
+    timer: &Timer,
+    conversation: &RemoteConversation,
+    message: &OutgoingMessage,
+) -> Result<ReplyStream> {
+    let path = conversation.path();
+    let request = HttpRequest::post(Step::SendMessage, &path)
+        .session(&conversation.session)
+        .body(JSON, &message.body);
+    let response = context
+        .http
+        .send(timer, &request)?
+        .error_for_status(timer)?;
+    if !response.content_type().is_none_or(is_event_stream) {
+        return Err(not_a_stream(response, timer));
+    }
+    Ok(ReplyStream::new(Decoder::tgi(), response.into_reader()))
+}
+
+/// Renders the request body of a message.
+pub(super) fn render(message: &OutgoingMessage) -> Vec<u8> {
+    let body = json!({
+        "inputs": message.text,
+        "parameters": parameters(&message.parameters),
+        "stream": true,
+        "options": {
+            "id": message.id,
+            "response_id": OutgoingMessage::new_id(),
+            "is_retry": message.regenerates,
+            "use_cache": false,
+            "web_search_id": "",
+        },
+    });
+    body.to_string().into_bytes()
+}
+
+/// The defaults of the service's own page, with the caller's parameters.
+fn parameters(callers: &Map<String, Value>) -> Value {
+    let mut parameters = json!({
+        "temperature": 0.4,
+        "truncate": 2048,
+        "max_new_tokens": 1024,
+        "do_sample": true,
+        "repetition_penalty": 1.2,
+        "return_full_text": false,
+    });
+    for (name, value) in callers {
+        parameters[name] = value.clone();
+    }
+    parameters
+}
+
+/// Reads the first page, which has the models and the account's settings.
+pub(super) fn first_page(context: &Context, timer: &Timer) -> Result<JsonBody> {
+    read_page(
+        context,
+        timer,
+        &HttpRequest::get(Step::ListModels, "/__data.json"),
+    )
+}
+
+pub(super) fn models_of(page: &JsonBody) -> Result<Vec<Model>> {
+    field(page, "models")?.list(Step::ListModels, listing::model)
+}
+
+pub(super) fn list_models(context: &Context, timer: &Timer) -> Result<Vec<Model>> {
+    models_of(&first_page(context, timer)?)
+}
+
+pub(super) fn list_conversations(
+    context: &Context,
+    timer: &Timer,
+) -> Result<Vec<ConversationSummary>> {
+    let step = Step::ListConversations;
+    let page = read_page(context, timer, &HttpRequest::get(step, "/__data.json"))?;
+    field(&page, "conversations")?.list(step, listing::conversation)
+}
+
+/// The messages of a conversation.
+pub(super) fn history(
+    context: &Context,
+    timer: &Timer,
+    conversation: &RemoteConversation,
+) -> Result<Vec<StoredMessage>> {
+    let path = format!("{}/__data.json", conversation.path());
+    let request = HttpRequest::get(Step::ReadHistory, &path).session(&conversation.session);
+    let page = read_page(context, timer, &request)?;
+    field(&page, "messages")?.list(Step::ReadHistory, |text| {
+        let role = Role::by_name(&text("from")?)?;
+        Some(StoredMessage {
+            id: text("id").unwrap_or_default(),
+            message: Message::new(role, text("content")?),
+        })
+    })
+}
+
+fn is_event_stream(content_type: &str) -> bool {
+    let essence = content_type.split(';').next().unwrap_or_default();
+    essence.trim().eq_ignore_ascii_case("text/event-stream")
+}

@@ -1,0 +1,290 @@
+//! What a client and its conversations ask of a server, whichever protocol it speaks.
+
+use std::time::Duration;
+
+use log::info;
+
+use super::chat_ui::{self, unknown_model};
+use super::classic;
+use super::context::{ApiConfig, Context};
+use super::message::{OutgoingMessage, RemoteConversation, StoredMessage};
+use super::reply_stream::ReplyStream;
+use super::version::StopSupport;
+use crate::error::{Error, ErrorKind, Result, Step};
+use crate::http::{BaseUrl, HttpRequest, SessionCookie, Timer};
+use crate::server::{ConversationSummary, Model, Protocol, ServerInfo};
+
+pub(crate) struct Api(Context);
+
+impl Api {
+    pub(crate) fn new(config: ApiConfig) -> Api {
+        Api(Context::new(config))
+    }
+
+    pub(crate) fn base(&self) -> &BaseUrl {
+        self.0.base()
+    }
+
+    pub(crate) fn session(&self) -> SessionCookie {
+        self.0.http.session()
+    }
+
+    pub(crate) fn default_model(&self) -> String {
+        self.0.default_model()
+    }
+
+    /// Refuses a text that no request to this server can hold, as far as is known yet.
+    pub(crate) fn check_length(&self, text: &str) -> Result<()> {
+        check_size(text.len(), self.max_request())
+    }
+
+    fn max_request(&self) -> usize {
+        match self.0.protocol.get() {
+            Some(Protocol::ChatUiClassic) => classic::MAX_REQUEST,
+            _ => chat_ui::MAX_REQUEST,
+        }
+    }
+
+    /// Does what has to be done before a conversation is created with this model, or the default
+    /// one. Returns the model.
+    pub(crate) fn set_up(&self, timer: &Timer, named: Option<&str>) -> Result<String> {
+        self.0.set_up(timer, named)
+    }
+
+    /// Whether the server stores a conversation's system prompt. Otherwise it has to be a part of
+    /// the first message.
+    pub(crate) fn stores_system_prompt(&self, timer: &Timer) -> Result<bool> {
+        Ok(self.0.detect_protocol(timer)? == Protocol::ChatUi)
+    }
+
+    /// Renders the body of a message as far as it depends on nothing else, and refuses one that is
+    /// too large.
+    pub(crate) fn render(&self, timer: &Timer, message: &mut OutgoingMessage) -> Result<()> {
+        let size = match self.0.detect_protocol(timer)? {
+            Protocol::ChatUiClassic => {
+                message.body = classic::render(message);
+                message.body.len()
+            }
+            Protocol::ChatUi => message.text.len(),
+        };
+        check_size(size, self.max_request())
+    }
+
+    /// Creates a conversation. Its system prompt is ignored where the server cannot store it.
+    pub(crate) fn create(
+        &self,
+        timer: &Timer,
+        model: &str,
+        system: Option<&str>,
+    ) -> Result<RemoteConversation> {
+        let create = || match self.0.detect_protocol(timer)? {
+            Protocol::ChatUiClassic => classic::create(&self.0, timer, model),
+            Protocol::ChatUi => chat_ui::create(&self.0, timer, model, system),
+        };
+        self.with_terms(timer, &self.session(), model, create)
+    }
+
+    /// Sends a rendered message, and returns when the reply begins.
+    pub(crate) fn send(
+        &self,
+        timer: &Timer,
+        conversation: &RemoteConversation,
+        message: &OutgoingMessage,
+    ) -> Result<ReplyStream> {
+        let send = || match self.0.detect_protocol(timer)? {
+            Protocol::ChatUiClassic => classic::send(&self.0, timer, conversation, message),
+            Protocol::ChatUi => chat_ui::send(&self.0, timer, conversation, message),
+        };
+        let model = conversation
+            .model
+            .clone()
+            .unwrap_or_else(|| self.default_model());
+        self.with_terms(timer, &conversation.session, &model, send)
+    }
+
+    /// Calls `request`. If the server answers that its terms are not accepted, accepts them and
+    /// calls it once more.
+    fn with_terms<T>(
+        &self,
+        timer: &Timer,
+        session: &SessionCookie,
+        model: &str,
+        request: impl Fn() -> Result<T>,
+    ) -> Result<T> {
+        let error = match request() {
+            Err(error) if error.status() == Some(405) => error,
+            outcome => return outcome,
+        };
+        info!("{error}; accepting the terms");
+        // Unlike the request, this is not worth more time than the caller has given.
+        let timer = timer.without_grace();
+        let accepted = self.0.accept_terms(&timer, session, model);
+        if accepted.map_err(|second| second.at(error.step()))? {
+            request()
+        } else {
+            Err(error)
+        }
+    }
+
+    /// Whether the server obeys a stop only while the reply is being read.
+    pub(crate) fn stops_only_while_reading(&self) -> bool {
+        self.stop_support() == StopSupport::WhileReading
+    }
+
+    fn stop_support(&self) -> StopSupport {
+        match self.0.protocol.get() {
+            Some(Protocol::ChatUi) => chat_ui::stop_support(&self.0),
+            _ => StopSupport::Always,
+        }
+    }
+
+    /// How long after a stop the next message has to wait, if the stop may have come too late.
+    pub(crate) fn wait_after_late_stop(&self) -> Duration {
+        match self.0.protocol.get() {
+            Some(Protocol::ChatUi) => chat_ui::wait_after_late_stop(&self.0),
+            _ => Duration::ZERO,
+        }
+    }
+
+    /// Stops the generation that is running in a conversation, if the server can do that. If the
+    /// server requires it, reads the reply until it has ended.
+    pub(crate) fn stop(
+        &self,
+        timer: &Timer,
+        conversation: &RemoteConversation,
+        stream: Option<&mut ReplyStream>,
+    ) -> Result<()> {
+        let support = self.stop_support();
+        if support == StopSupport::Never {
+            return Ok(());
+        }
+        let path = format!("{}/stop-generating", conversation.path());
+        let request = HttpRequest::post(Step::StopGeneration, &path)
+            .session(&conversation.session)
+            .idempotent();
+        self.clean_up(timer, conversation, || {
+            let response = self.0.http.send(timer, &request)?.error_for_status(timer)?;
+            response.discard(timer);
+            Ok(())
+        })?;
+        if let Some(stream) = stream.filter(|_| support == StopSupport::WhileReading) {
+            // However it ends, nothing more can be done to stop it.
+            let _ = stream.wait_for_end(timer);
+        }
+        Ok(())
+    }
+
+    /// Deletes a conversation. Returns whether it was still there.
+    pub(crate) fn delete(&self, timer: &Timer, conversation: &RemoteConversation) -> Result<bool> {
+        let path = conversation.path();
+        let request =
+            HttpRequest::delete(Step::DeleteConversation, &path).session(&conversation.session);
+        self.clean_up(timer, conversation, || {
+            let response = self.0.http.send(timer, &request)?;
+            let was_there = response.status() != 404;
+            let response = if was_there {
+                response.error_for_status(timer)?
+            } else {
+                response
+            };
+            response.discard(timer);
+            Ok(was_there)
+        })
+    }
+
+    /// Calls `request`, and accepts the terms for it if need be. In a session that the user has
+    /// given, no settings are posted only to delete something.
+    fn clean_up<T>(
+        &self,
+        timer: &Timer,
+        conversation: &RemoteConversation,
+        request: impl Fn() -> Result<T>,
+    ) -> Result<T> {
+        if !conversation.session.session.is_invented() {
+            return request();
+        }
+        let model = conversation
+            .model
+            .clone()
+            .unwrap_or_else(|| self.default_model());
+        self.with_terms(timer, &conversation.session, &model, request)
+    }
+
+    pub(crate) fn list_models(&self, timer: &Timer) -> Result<Vec<Model>> {
+        match self.0.detect_protocol(timer)? {
+            Protocol::ChatUiClassic => classic::list_models(&self.0, timer),
+            Protocol::ChatUi => chat_ui::list_models(&self.0, timer),
+        }
+    }
+
+    pub(crate) fn list_conversations(&self, timer: &Timer) -> Result<Vec<ConversationSummary>> {
+        match self.0.detect_protocol(timer)? {
+            Protocol::ChatUiClassic => classic::list_conversations(&self.0, timer),
+            Protocol::ChatUi => chat_ui::list_conversations(&self.0, timer),
+        }
+    }
+
+    /// The messages of a conversation.
+    pub(crate) fn history(
+        &self,
+        timer: &Timer,
+        conversation: &RemoteConversation,
+    ) -> Result<Vec<StoredMessage>> {
+        match self.0.detect_protocol(timer)? {
+            Protocol::ChatUiClassic => classic::history(&self.0, timer, conversation),
+            Protocol::ChatUi => chat_ui::history(&self.0, timer, conversation),
+        }
+    }
+
+    /// Looks at the server as a new client would.
+    pub(crate) fn server_info(&self, timer: &Timer) -> Result<ServerInfo> {
+        let (protocol, model) = if self.0.has_given_session() {
+            (self.0.detect_protocol(timer)?, None)
+        } else if self.0.protocol.get() == Some(&Protocol::ChatUiClassic) {
+            let model = self
+                .0
+                .set_up_invented(timer, &self.default_model(), false)?;
+            (Protocol::ChatUiClassic, Some(model))
+        } else {
+            let model = self.0.set_up(timer, None)?;
+            (self.0.detect_protocol(timer)?, Some(model))
+        };
+        let models = self.models_if_listed(timer)?;
+        if model.is_none() {
+            self.0.adopt_default(&models);
+        }
+        let model = model.unwrap_or_else(|| self.default_model());
+        if !models.is_empty() && models.iter().all(|known| known.id != model) {
+            return Err(unknown_model(Step::ListModels, &model, &models));
+        }
+        Ok(ServerInfo {
+            url: self.base().to_string(),
+            protocol,
+            models,
+            model,
+            expects_https: self.0.http.expects_https(),
+        })
+    }
+
+    /// The models, or none if the server has no list that can be read.
+    fn models_if_listed(&self, timer: &Timer) -> Result<Vec<Model>> {
+        match self.list_models(timer) {
+            Err(error)
+                if matches!(error.kind(), ErrorKind::Protocol | ErrorKind::TooLarge)
+                    || error.status() == Some(404) =>
+            {
+                Ok(Vec::new())
+            }
+            models => models,
+        }
+    }
+}
+
+fn check_size(size: usize, max: usize) -> Result<()> {
+    if size > max {
+        return Err(Error::invalid_input(format!(
+            "the request has {size} bytes, but the server accepts at most {max}"
+        )));
+    }
+    Ok(())
+}

@@ -1,0 +1,140 @@
+//! The body of a successful response, if it is the JSON that was asked for.
+
+use std::ops::Deref;
+
+use serde_json::Value;
+
+use crate::error::{Error, ErrorKind, Result, Step};
+use crate::http::{Redirect, Response, Timer};
+use crate::json::{JsonError, read_json};
+use crate::text::{error_message, html_title, one_line};
+
+/// The JSON of a response.
+pub(super) struct JsonBody {
+    step: Step,
+    status: u16,
+    value: Value,
+}
+
+impl JsonBody {
+    pub(super) fn read(response: Response, timer: &Timer) -> Result<JsonBody> {
+        JsonBody::read_part(response, timer, |body| body)
+    }
+
+    /// Reads only the first line: pages send what takes longer in further lines.
+    pub(super) fn read_first_line(response: Response, timer: &Timer) -> Result<JsonBody> {
+        JsonBody::read_part(response, timer, |body| {
+            let end = body.iter().position(|&byte| byte == b'\n');
+            &body[..end.unwrap_or(body.len())]
+        })
+    }
+
+    fn read_part(
+        response: Response,
+        timer: &Timer,
+        part: impl Fn(&[u8]) -> &[u8],
+    ) -> Result<JsonBody> {
+        let (step, status) = (response.step(), response.status());
+        let content_type = response.content_type().map(one_line);
+        let body = response.into_bytes(timer)?;
+        let value = read_json(part(&body)).map_err(|error| match error {
+            JsonError::TooManyContainers => {
+                let message = "the response has too many objects and lists";
+                Error::new(ErrorKind::TooLarge, step, message).with_status(status)
+            }
+            JsonError::Malformed(error) => {
+                wrong_content(step, status, content_type.as_deref(), &body, "JSON")
+                    .with_source(error)
+            }
+        })?;
+        Ok(JsonBody {
+            step,
+            status,
+            value,
+        })
+    }
+
+    /// The error for JSON that is not what the protocol has here.
+    pub(super) fn unexpected(&self) -> Error {
+        let message = if self.step.is_private() {
+            "unexpected JSON instead of the list".to_owned()
+        } else {
+            format!("unexpected response {}", one_line(&self.value.to_string()))
+        };
+        Error::new(ErrorKind::Protocol, self.step, message).with_status(self.status)
+    }
+
+    pub(super) fn as_list(&self) -> Result<&[Value]> {
+        let list = self.value.as_array().ok_or_else(|| self.unexpected())?;
+        Ok(list)
+    }
+
+    /// The error for a redirect in place of the content.
+    pub(super) fn redirected(&self, redirect: Redirect) -> Error {
+        redirect.into_error(self.step, self.status)
+    }
+
+    /// The error for a refusal inside a page with a status of 200.
+    pub(super) fn refused(&self, node: &Value) -> Error {
+        let server_message = error_message(node.to_string().as_bytes());
+        let message = format!("the server answered: {server_message}");
+        let error = Error::new(ErrorKind::Status, self.step, message);
+        let error = error.with_server_message(server_message);
+        match node["status"].as_u64().map(u16::try_from) {
+            Some(Ok(status)) => error.with_status(status),
+            _ => error,
+        }
+    }
+}
+
+impl Deref for JsonBody {
+    type Target = Value;
+
+    fn deref(&self) -> &Value {
+        &self.value
+    }
+}
+
+/// The error for a successful response that is not a stream.
+pub(super) fn not_a_stream(response: Response, timer: &Timer) -> Error {
+    let (step, status) = (response.step(), response.status());
+    let content_type = response.content_type().map(one_line);
+    match response.into_bytes(timer) {
+        Ok(body) => wrong_content(
+            step,
+            status,
+            content_type.as_deref(),
+            &body,
+            "an event stream",
+        ),
+        Err(error) => error,
+    }
+}
+
+/// The error for a successful response with other content than was asked for, such as a login
+/// page.
+fn wrong_content(
+    step: Step,
+    status: u16,
+    content_type: Option<&str>,
+    body: &[u8],
+    wanted: &str,
+) -> Error {
+    let found = match content_type {
+        Some(html) if html.starts_with("text/html") => "a page",
+        Some(content_type) => content_type,
+        None => "something",
+    };
+    let server_message = if step.is_private() {
+        html_title(&String::from_utf8_lossy(body)).map_or_else(String::new, one_line)
+    } else {
+        error_message(body)
+    };
+    let mut message = format!("the response is {found}, not {wanted}");
+    if !server_message.is_empty() {
+        message = format!("{message}: {server_message}");
+    }
+    Error::new(ErrorKind::Protocol, step, message)
+        .with_status(status)
+        .with_server_message(server_message)
+}

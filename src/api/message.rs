@@ -1,0 +1,71 @@
+//! Conversations on a server, and the messages in them.
+
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use crate::http::SessionCookie;
+use crate::message::Message;
+
+/// A conversation on the server: what it takes to speak in it and to delete it.
+#[derive(Clone, Debug)]
+pub(crate) struct RemoteConversation {
+    pub(crate) id: String,
+    /// The session that created it. Another one cannot delete it.
+    pub(crate) session: SessionCookie,
+    /// `None` if it is not known.
+    pub(crate) model: Option<String>,
+    /// The id of the message before the first, where the server has told it.
+    pub(crate) root: Option<String>,
+}
+
+impl RemoteConversation {
+    pub(super) fn path(&self) -> String {
+        format!("/conversation/{}", self.id)
+    }
+}
+
+/// A message to be sent.
+pub(crate) struct OutgoingMessage {
+    /// The id under which classic servers store it.
+    pub(crate) id: String,
+    pub(crate) text: String,
+    /// The parameters that the caller has set.
+    pub(crate) parameters: Map<String, Value>,
+    /// It replaces the message of the same id, and the reply to it.
+    pub(crate) regenerates: bool,
+    /// Its text is not the one that the server has.
+    pub(crate) is_edited: bool,
+    /// The request body, where it depends on nothing else. Rendered by [`Api::render`].
+    ///
+    /// [`Api::render`]: super::Api::render
+    pub(super) body: Vec<u8>,
+}
+
+impl OutgoingMessage {
+    pub(crate) fn new(id: &str, text: String, parameters: &Map<String, Value>) -> OutgoingMessage {
+        OutgoingMessage {
+            id: id.to_owned(),
+            text,
+            parameters: parameters.clone(),
+            regenerates: false,
+            is_edited: false,
+            body: Vec::new(),
+        }
+    }
+
+    pub(crate) fn new_id() -> String {
+        Uuid::new_v4().to_string()
+    }
+}
+
+/// A message that the server has stored.
+pub(crate) struct StoredMessage {
+    pub(crate) id: String,
+    pub(crate) message: Message,
+}
+
+/// Whether this can be an id. Ids become parts of paths, so nothing else is accepted.
+pub(crate) fn is_id(id: &str) -> bool {
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+    (1..=64).contains(&id.len()) && id.bytes().all(is_allowed)
+}

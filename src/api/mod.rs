@@ -1,0 +1,22 @@
+//! What is said to a server: one module per protocol, and the dispatch between them.
+//!
+//! Nothing above this module knows which protocol is spoken.
+
+mod account;
+mod chat_ui;
+mod classic;
+mod context;
+mod devalue;
+mod dispatch;
+mod json_body;
+mod listing;
+mod message;
+mod page;
+mod reply_stream;
+mod setup;
+mod version;
+
+pub(crate) use context::ApiConfig;
+pub(crate) use dispatch::Api;
+pub(crate) use message::{OutgoingMessage, RemoteConversation, is_id};
+pub(crate) use reply_stream::ReplyStream;

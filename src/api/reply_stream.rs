@@ -1,0 +1,100 @@
+//! A reply as it arrives: the body of a response, read under a timer and decoded.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use ureq::BodyReader;
+
+use crate::decode::{Decoder, Update};
+use crate::error::{Result, Step};
+use crate::http::{Interrupt, Timer, unreadable};
+
+/// How long to look for the end of a reply after the time of the call is over.
+const LAST_LOOK: Duration = Duration::from_millis(1);
+
+pub(crate) struct ReplyStream {
+    decoder: Decoder,
+    body: BodyReader<'static>,
+}
+
+impl ReplyStream {
+    pub(super) fn new(decoder: Decoder, body: BodyReader<'static>) -> ReplyStream {
+        ReplyStream { decoder, body }
+    }
+
+    /// The next update, or `None` at the end of the body, which does not prove that the reply is
+    /// complete. The token timeout counts from `since`, or from the first wait: an update that has
+    /// arrived already costs no look at the clock.
+    pub(crate) fn next(
+        &mut self,
+        timer: &Timer,
+        since: &mut Option<Instant>,
+    ) -> Result<Option<Update>> {
+        loop {
+            match timer.check() {
+                Ok(()) => {}
+                Err(Interrupt::Cancelled) => {
+                    return Err(Interrupt::Cancelled.at(Step::ReadReply));
+                }
+                Err(expired) => {
+                    let end = self.end_that_has_arrived()?;
+                    return end.ok_or_else(|| expired.at(Step::ReadReply)).map(Some);
+                }
+            }
+            if let Some(update) = self.decoder.next()? {
+                return Ok(Some(update));
+            }
+            let since = *since.get_or_insert_with(Instant::now);
+            let read = timer.run(since, || self.decoder.fill(&mut self.body));
+            if read.map_err(|error| unreadable(Step::ReadReply, error))? == 0 {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// The last update, if it is next and here. A complete reply must not fail only because the
+    /// caller took long between two tokens.
+    fn end_that_has_arrived(&mut self) -> Result<Option<Update>> {
+        let mut update = self.decoder.next()?;
+        if update.is_none() {
+            let timer = Timer::cleanup(LAST_LOOK);
+            // Whatever fails here, the time was over before.
+            let _ = timer.run(Instant::now(), || self.decoder.fill(&mut self.body));
+            update = self.decoder.next()?;
+        }
+        Ok(update.filter(Update::is_last))
+    }
+
+    /// Reads on until the generation has ended. Returns whether the server says that a stop ended
+    /// it.
+    ///
+    /// # Errors
+    /// Only if this side gives up: every other end of the reply ends the generation too.
+    pub(crate) fn wait_for_end(&mut self, timer: &Timer) -> Result<bool> {
+        loop {
+            match self.next(timer, &mut None) {
+                Ok(Some(update)) if update.is_last() => return Ok(update.interrupted.is_some()),
+                Ok(Some(_)) => {}
+                Ok(None) => return Ok(false),
+                Err(error) if error.is_interrupt() => return Err(error.at(Step::SendMessage)),
+                // The generation goes on although its reply cannot be decoded.
+                Err(_) => return self.skip_to_end(timer).map(|()| false),
+            }
+        }
+    }
+
+    fn skip_to_end(&mut self, timer: &Timer) -> Result<()> {
+        let read = timer.run(Instant::now(), || io::copy(&mut self.body, &mut io::sink()));
+        match read.map_err(|error| unreadable(Step::SendMessage, error)) {
+            Err(error) if error.is_interrupt() => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Reads what follows the last event, so that the connection can be reused.
+    pub(crate) fn drain(mut self, timeout: Duration) {
+        let timer = Timer::cleanup(timeout);
+        // If that fails, the connection is closed.
+        let _ = timer.run(Instant::now(), || io::copy(&mut self.body, &mut io::sink()));
+    }
+}

@@ -1,0 +1,309 @@
+//! What comes before a conversation: detecting the protocol, accepting the terms, choosing the
+//! model.
+//!
+//! In a session that this crate has invented, the first step is to post settings, as the service's
+//! own page does; the response tells the protocols apart. In a session that the user has given,
+//! the protocol is detected by GET, and settings are posted only where they are needed.
+
+use log::info;
+
+use super::account::{AccountSettings, Changes, first_form};
+use super::chat_ui::{self, unknown_model};
+use super::classic::{self, SettingsOutcome};
+use super::context::Context;
+use super::json_body::JsonBody;
+use crate::error::{Error, ErrorKind, Result, Step, hint};
+use crate::http::{SessionCookie, Timer};
+use crate::server::Protocol;
+use crate::text::one_line;
+
+/// What detection has found out besides the protocol.
+enum Detected {
+    ChatUi,
+    /// In an invented session, from the response to its settings.
+    ClassicInvented(SettingsOutcome),
+    /// In a given session, from its first page.
+    ClassicGiven(JsonBody),
+}
+
+impl Context {
+    /// The protocol, detected if need be.
+    pub(super) fn detect_protocol(&self, timer: &Timer) -> Result<Protocol> {
+        if let Some(known) = self.protocol.get() {
+            return Ok(*known);
+        }
+        let model = self.default_model();
+        Ok(match self.detect(timer, &model)? {
+            Detected::ChatUi => Protocol::ChatUi,
+            Detected::ClassicInvented(outcome) => {
+                // A wrong model does not matter here.
+                let _ = self.finish_invented(timer, outcome, &model, false);
+                Protocol::ChatUiClassic
+            }
+            Detected::ClassicGiven(_) => Protocol::ChatUiClassic,
+        })
+    }
+
+    fn detect(&self, timer: &Timer, model: &str) -> Result<Detected> {
+        let detected = if self.has_given_session() {
+            self.detect_by_get(timer)?
+        } else {
+            self.detect_by_settings(timer, &self.http.session(), model)?
+        };
+        self.set_protocol(match detected {
+            Detected::ChatUi => Protocol::ChatUi,
+            _ => Protocol::ChatUiClassic,
+        });
+        Ok(detected)
+    }
+
+    fn detect_by_get(&self, timer: &Timer) -> Result<Detected> {
+        if let Some(models) = chat_ui::probe(self, timer)? {
+            self.adopt_first(&models);
+            return Ok(Detected::ChatUi);
+        }
+        let page = classic::first_page(self, timer)?;
+        // A page of something else has none.
+        classic::models_of(&page)?;
+        Ok(Detected::ClassicGiven(page))
+    }
+
+    fn detect_by_settings(
+        &self,
+        timer: &Timer,
+        session: &SessionCookie,
+        model: &str,
+    ) -> Result<Detected> {
+        let form = first_form(self, model);
+        let outcome = classic::post_settings(self, timer, session, &form)?;
+        let SettingsOutcome::NotClassic(error) = outcome else {
+            return Ok(Detected::ClassicInvented(outcome));
+        };
+        let is_from_0_8_4 = error.status() == Some(403);
+        if !is_from_0_8_4 {
+            let models = chat_ui::list_models_from_0_8(self, timer)?;
+            self.adopt_first(&models);
+        }
+        let _ = self.is_from_0_8_4.set(is_from_0_8_4);
+        Ok(Detected::ChatUi)
+    }
+
+    /// Does what has to be done before a conversation is created. Returns the model to create it
+    /// with: the named one, or the default.
+    pub(super) fn set_up(&self, timer: &Timer, named: Option<&str>) -> Result<String> {
+        let model = named.map_or_else(|| self.default_model(), str::to_owned);
+        let detected = match self.protocol.get() {
+            None => Some(self.detect(timer, &model)?),
+            Some(_) => None,
+        };
+        if self.protocol.get() == Some(&Protocol::ChatUi) {
+            return self.set_up_chat_ui(timer, named);
+        }
+        if self.is_ready(&self.http.session(), &model) {
+            return Ok(model);
+        }
+        match detected {
+            Some(Detected::ClassicInvented(outcome)) => {
+                self.finish_invented(timer, outcome, &model, named.is_some())
+            }
+            Some(Detected::ClassicGiven(page)) => self.set_up_given(timer, &page, named),
+            _ if self.has_given_session() => {
+                let page = classic::first_page(self, timer)?;
+                self.set_up_given(timer, &page, named)
+            }
+            _ => self.set_up_invented(timer, &model, named.is_some()),
+        }
+    }
+
+    fn set_up_chat_ui(&self, timer: &Timer, named: Option<&str>) -> Result<String> {
+        let model = match named {
+            Some(named) => named.to_owned(),
+            None => self.default_or_first(timer)?,
+        };
+        // Servers share unless they are told not to.
+        let mut session = self.http.session();
+        if !self.share_with_model_authors && !self.is_ready(&session, &model) {
+            if self.has_given_session() {
+                let settings = AccountSettings::read(self, timer)?;
+                let changes = settings.needed_changes(self).without_terms();
+                if !changes.is_none() {
+                    settings.post(self, timer, changes)?;
+                }
+            } else {
+                session = chat_ui::post_settings(self, timer, &session, &model)?;
+            }
+            self.set_ready(session, &model);
+        }
+        Ok(model)
+    }
+
+    /// The default model or, where none was chosen, the first that the server lists.
+    fn default_or_first(&self, timer: &Timer) -> Result<String> {
+        if let Some(known) = self.known_default_model() {
+            return Ok(known);
+        }
+        let models = chat_ui::list_models(self, timer)?;
+        self.adopt_first(&models);
+        match models.into_iter().next() {
+            Some(first) => Ok(first.id),
+            None => Err(Error::new(
+                ErrorKind::UnknownModel,
+                Step::ListModels,
+                "the server has no models",
+            )),
+        }
+    }
+
+    /// Posts the settings of an invented session to a classic server.
+    pub(super) fn set_up_invented(
+        &self,
+        timer: &Timer,
+        model: &str,
+        is_named: bool,
+    ) -> Result<String> {
+        // Not locked while waiting: two threads may both post, which does no harm.
+        let form = first_form(self, model);
+        let outcome = classic::post_settings(self, timer, &self.http.session(), &form)?;
+        self.finish_invented(timer, outcome, model, is_named)
+    }
+
+    fn finish_invented(
+        &self,
+        timer: &Timer,
+        outcome: SettingsOutcome,
+        model: &str,
+        is_named: bool,
+    ) -> Result<String> {
+        match outcome {
+            SettingsOutcome::Accepted(session) => {
+                self.set_ready(session, model);
+                Ok(model.to_owned())
+            }
+            SettingsOutcome::UnknownModel(error) => {
+                self.use_first_model(timer, model, is_named, error)
+            }
+            SettingsOutcome::NotClassic(error) => Err(error),
+        }
+    }
+
+    /// After a classic server has refused the model: uses its first one, unless the user wants the
+    /// refused one.
+    fn use_first_model(
+        &self,
+        timer: &Timer,
+        model: &str,
+        is_named: bool,
+        error: Error,
+    ) -> Result<String> {
+        let models = match classic::list_models(self, timer) {
+            Ok(models) => models,
+            Err(second) if second.is_interrupt() => return Err(second),
+            // The server does not say what it refuses, so without a list this stays a guess.
+            Err(_) => return Err(error.with_hint(hint::MODEL_IN_DOUBT)),
+        };
+        match models.first() {
+            None => Err(error.with_hint(hint::MODEL_IN_DOUBT)),
+            Some(_) if models.iter().any(|known| known.id == model) => Err(error),
+            Some(_) if is_named || self.is_model_chosen() => {
+                Err(unknown_model(error.step(), model, &models).with_source(error))
+            }
+            Some(first) => {
+                let (model, id) = (one_line(model), one_line(&first.id));
+                info!("the server does not have {model}; asking its first model, {id}");
+                let session = self.http.session();
+                let session = self.post_invented_settings(timer, &session, &first.id)?;
+                self.set_ready(session, &first.id);
+                self.adopt_first(&models);
+                Ok(first.id.clone())
+            }
+        }
+    }
+
+    /// Prepares a given session on a classic server, whose first page this is.
+    fn set_up_given(&self, timer: &Timer, page: &JsonBody, named: Option<&str>) -> Result<String> {
+        let models = classic::models_of(page)?;
+        let model = named.map_or_else(|| self.default_model(), str::to_owned);
+        let has_it = models.iter().any(|known| known.id == model);
+        let model = match models.first() {
+            _ if has_it => model,
+            Some(first) if named.is_none() && !self.is_model_chosen() => first.id.clone(),
+            _ => return Err(unknown_model(Step::ListModels, &model, &models)),
+        };
+        self.adopt_default(&models);
+        let settings = AccountSettings::of_page(page)?;
+        self.post_given_settings(timer, &settings, settings.needed_changes(self))?;
+        self.set_ready(self.http.session(), &model);
+        Ok(model)
+    }
+
+    /// Posts the settings of a given session back to a classic server, with these changes.
+    fn post_given_settings(
+        &self,
+        timer: &Timer,
+        settings: &AccountSettings,
+        changes: Changes,
+    ) -> Result<()> {
+        if changes.is_none() {
+            return Ok(());
+        }
+        let form = settings.to_form(changes)?;
+        let session = self.http.session();
+        match classic::post_settings(self, timer, &session, &form)? {
+            SettingsOutcome::Accepted(after) => after.check_name(&session, Step::PostSettings),
+            SettingsOutcome::UnknownModel(error) | SettingsOutcome::NotClassic(error) => Err(error),
+        }
+    }
+
+    /// Accepts the terms after a server has refused a request because they are not accepted, with
+    /// a 405. Returns whether something was changed, so that the request may be sent again.
+    pub(super) fn accept_terms(
+        &self,
+        timer: &Timer,
+        session: &SessionCookie,
+        model: &str,
+    ) -> Result<bool> {
+        if session.session.is_invented() {
+            return self
+                .post_invented_settings(timer, session, model)
+                .map(|_| true);
+        }
+        if self.detect_protocol(timer)? == Protocol::ChatUi {
+            let settings = AccountSettings::read(self, timer)?;
+            let changes = settings.needed_changes(self);
+            if !changes.is_none() {
+                settings.post(self, timer, changes)?;
+            }
+            return Ok(!changes.is_none());
+        }
+        let page = classic::first_page(self, timer)?;
+        let settings = AccountSettings::of_page(&page)?;
+        let changes = settings.needed_changes(self);
+        self.post_given_settings(timer, &settings, changes)?;
+        Ok(!changes.is_none())
+    }
+
+    /// Posts the settings of an invented session. Returns the session for which they hold.
+    fn post_invented_settings(
+        &self,
+        timer: &Timer,
+        session: &SessionCookie,
+        model: &str,
+    ) -> Result<SessionCookie> {
+        let outcome = match self.protocol.get() {
+            Some(Protocol::ChatUi) => {
+                return chat_ui::post_settings(self, timer, session, model);
+            }
+            Some(Protocol::ChatUiClassic) => {
+                classic::post_settings(self, timer, session, &first_form(self, model))?
+            }
+            None => match self.detect_by_settings(timer, session, model)? {
+                Detected::ClassicInvented(outcome) => outcome,
+                _ => return chat_ui::post_settings(self, timer, session, model),
+            },
+        };
+        match outcome {
+            SettingsOutcome::Accepted(session) => Ok(session),
+            SettingsOutcome::UnknownModel(error) | SettingsOutcome::NotClassic(error) => Err(error),
+        }
+    }
+}

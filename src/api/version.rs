@@ -1,0 +1,38 @@
+//! The versions of chat-ui, from 0.8 on, as far as a client has to tell them apart.
+
+/// The versions of chat-ui that a client has to tell apart, each named by the first of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Version {
+    /// A message is JSON.
+    V0_8,
+    /// A message is a form with one field. Every stop is ignored.
+    V0_9_2,
+    /// A stop works as long as the reply is being read.
+    V0_9_5,
+    /// A stop works, and one that comes too late hits the next message.
+    V0_9_6,
+}
+
+impl Version {
+    pub(super) fn takes_forms(self) -> bool {
+        self != Version::V0_8
+    }
+
+    /// The other body that a refused message may need.
+    pub(super) fn alternative(self) -> Version {
+        if self.takes_forms() {
+            Version::V0_8
+        } else {
+            Version::V0_9_6
+        }
+    }
+}
+
+/// When a server obeys a stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum StopSupport {
+    Always,
+    /// Only while the reply is being read.
+    WhileReading,
+    Never,
+}

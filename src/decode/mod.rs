@@ -1,0 +1,19 @@
+//! The bytes of a reply into its updates: bytes, lines, events, updates.
+//!
+//! It does no I/O of its own and knows nothing of HTTP. Bytes may be cut anywhere.
+
+mod chat_ui;
+#[cfg(test)]
+mod cuts;
+mod decoder;
+mod lines;
+mod message_update;
+mod object;
+#[cfg(test)]
+mod random;
+mod sse;
+mod tgi;
+mod update;
+
+pub(crate) use decoder::Decoder;
+pub(crate) use update::Update;

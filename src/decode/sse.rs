@@ -1,0 +1,328 @@
+//! Lines into the events of an event stream, by the rules of the WHATWG HTML Standard, section "Interpreting
+//! an event stream"; the comments give its steps. Of an event only the data is kept.
+
+use std::io::{self, Read};
+
+use super::lines::{Lines, too_long};
+use crate::error::Result;
+
+const BOM: &[u8] = b"\xEF\xBB\xBF";
+
+#[derive(Default)]
+pub(crate) struct Events {
+    lines: Lines,
+    /// The data buffer: each line of data with an LF after it.
+    data: Vec<u8>,
+    /// The event in the data buffer has been handed out.
+    dispatched: bool,
+    begun: bool,
+}
+
+impl Events {
+    /// The data of the next event, if all of it is here already. One with a line, or data, of more than `longest`
+    /// bytes is an error.
+    ///
+    /// An event that the end of the stream cuts off is not one: its blank line never comes.
+    pub(crate) fn next(&mut self, longest: usize) -> Result<Option<&[u8]>> {
+        if self.dispatched {
+            self.data.clear();
+            self.dispatched = false;
+        }
+        while let Some(mut line) = self.lines.next(longest)? {
+            // One leading BOM is ignored.
+            if !self.begun {
+                self.begun = true;
+                let has_bom = self.lines.bytes(line.clone()).starts_with(BOM);
+                line.start += if has_bom { BOM.len() } else { 0 };
+            }
+            // An empty line dispatches the event; with an empty data buffer there is none.
+            if line.is_empty() {
+                if let Some(length) = self.data.len().checked_sub(1) {
+                    self.dispatched = true;
+                    // The last LF of the data buffer is removed.
+                    return Ok(Some(&self.data[..length]));
+                }
+                continue;
+            }
+            let Some(value) = data_of(self.lines.bytes(line.clone())) else {
+                continue;
+            };
+            if self.data.len() + value.len() > longest {
+                return Err(too_long(longest));
+            }
+            // An event of one line, as they nearly all are, need not go through the data buffer.
+            let value = line.end - value.len()..line.end;
+            if self.data.is_empty() && self.lines.skip_empty() {
+                return Ok(Some(self.lines.bytes(value)));
+            }
+            self.data.extend_from_slice(self.lines.bytes(value));
+            self.data.push(b'\n');
+        }
+        Ok(None)
+    }
+
+    /// Reads more, once; 0 is the end.
+    pub(crate) fn fill(&mut self, reader: &mut impl Read) -> io::Result<usize> {
+        self.lines.fill(reader)
+    }
+}
+
+/// The value of a line of data; a comment and every other field are passed over.
+fn data_of(line: &[u8]) -> Option<&[u8]> {
+    let value = match line.strip_prefix(b"data")? {
+        // A line without a colon is a field with an empty value.
+        b"" => return Some(b""),
+        rest => rest.strip_prefix(b":")?,
+    };
+    // One space after the colon is removed.
+    Some(value.strip_prefix(b" ").unwrap_or(value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+
+    const LONGEST: usize = 1 << 20;
+
+    /// Hands out one piece a read, or as much of it as is asked for.
+    struct Pieces<'a>(Vec<&'a [u8]>);
+
+    impl Read for Pieces<'_> {
+        fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+            while let Some(piece) = self.0.first_mut() {
+                let length = piece.read(out)?;
+                if length > 0 {
+                    return Ok(length);
+                }
+                self.0.remove(0);
+            }
+            Ok(0)
+        }
+    }
+
+    fn events(pieces: Vec<&[u8]>) -> Result<Vec<String>> {
+        let (mut events, mut reader) = (Events::default(), Pieces(pieces));
+        let mut found = Vec::new();
+        loop {
+            while let Some(event) = events.next(LONGEST)? {
+                found.push(String::from_utf8(event.to_vec()).unwrap());
+            }
+            if events.fill(&mut reader).unwrap() == 0 {
+                return Ok(found);
+            }
+        }
+    }
+
+    /// Three events, of which the second has two lines of data, in each of the ways to write them.
+    fn every_way() -> Vec<Vec<u8>> {
+        let mut ways = Vec::new();
+        for end in ["\n", "\r\n", "\r"] {
+            for space in ["", " "] {
+                for bom in ["", "\u{feff}"] {
+                    for comment in ["", ":\n", ": still here\n"] {
+                        let comment = comment.replace('\n', end);
+                        ways.push(format!(
+                            "{bom}{comment}{end}data:{space}one{end}{end}{comment}event: x{end}\
+                             data:{space}hé{end}{comment}data:{space}😀 {end}id: 1{end}{end}\
+                             {comment}retry: 1{end}datum: x{end}{end}data:{space}three{end}{end}"
+                        ));
+                    }
+                }
+            }
+        }
+        ways.into_iter().map(String::into_bytes).collect()
+    }
+
+    const MEANT: [&str; 3] = ["one", "hé\n😀 ", "three"];
+
+    #[test]
+    fn events_are_the_same_wherever_the_bytes_are_cut() {
+        for bytes in every_way() {
+            for interrupt in 0..=bytes.len() {
+                let (before, after) = bytes.split_at(interrupt);
+                assert_eq!(
+                    events(vec![before, after]).unwrap(),
+                    MEANT,
+                    "{before:?} | {after:?}"
+                );
+            }
+            assert_eq!(events(bytes.chunks(1).collect()).unwrap(), MEANT);
+        }
+    }
+
+    #[test]
+    fn an_event_is_handed_out_as_soon_as_its_blank_line_has_come() {
+        for end in ["\n", "\r\n", "\r"] {
+            let mut events = Events::default();
+            let bytes = format!("data: now{end}{end}");
+            events.fill(&mut bytes.as_bytes()).unwrap();
+            assert_eq!(
+                events.next(LONGEST).unwrap(),
+                Some(b"now".as_slice()),
+                "{end:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_event_without_its_blank_line_is_none() {
+        for bytes in [
+            "data: interrupt",
+            "data: interrupt\n",
+            "data: interrupt\r\n",
+            "data",
+            "",
+        ] {
+            assert!(
+                events(vec![bytes.as_bytes()]).unwrap().is_empty(),
+                "{bytes:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_field_without_a_colon_has_an_empty_value() {
+        assert_eq!(events(vec![b"data\n\n"]).unwrap(), [""]);
+        assert_eq!(events(vec![b"data\ndata\n\n"]).unwrap(), ["\n"]);
+    }
+
+    #[test]
+    fn a_line_may_be_as_long_as_the_longest_and_no_longer() {
+        let line = format!("data:{}", "x".repeat(LONGEST - "data:".len()));
+        let event = format!("{line}\n\n");
+        assert_eq!(events(vec![event.as_bytes()]).unwrap().len(), 1);
+        for event in [format!("{line}x\n\n"), format!("{line}x")] {
+            let error = events(vec![event.as_bytes()]).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::TooLarge);
+        }
+    }
+
+    #[test]
+    fn lines_that_never_become_an_event_are_not_gathered_without_end() {
+        let lines = format!("data:{}\n", "x".repeat(1000)).repeat(LONGEST / 1000 + 1);
+        let error = events(vec![lines.as_bytes()]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TooLarge);
+    }
+}
+
+/// What holds for any bytes at all.
+#[cfg(test)]
+mod properties {
+    use super::*;
+    use crate::decode::cuts::Cuts;
+    use crate::decode::random::Random;
+    use crate::error::ErrorKind;
+
+    const CASES: u64 = 5000;
+
+    /// What the rules look for, what looks like it, and halves of it.
+    #[rustfmt::skip]
+    const PIECES: &[&[u8]] = &[
+        b"data", b"data:", b"data: ", b"data:  ", b"data:x", b"data: y", b"dat", b"datax:", b" data:", b"event: x",
+        b"id", b"retry:1", b":", b"::", b" ", b"\n", b"\n", b"\n", b"\n\n", b"\n\n", b"\r", b"\r", b"\r\n", b"\r\n",
+        b"\r\r", b"\r\n\r\n", b"\n\r", b"data:z\n\n", b"\ndata:z\r\n\r\n", BOM, b"\xEF\xBB", b"\xBF",
+        "é".as_bytes(), "😀".as_bytes(), b"\xF0\x9F", b"\x98\x80", b"\0", b"\xFF", b"x", b"{\"token\":", b"xxxxxxxxxxxx",
+    ];
+
+    /// Events, and what ended them.
+    type Decoded = (Vec<Vec<u8>>, Option<ErrorKind>);
+
+    fn decoded(mut reader: Cuts, longest: usize) -> Decoded {
+        let (mut events, mut found) = (Events::default(), Vec::new());
+        loop {
+            loop {
+                match events.next(longest) {
+                    Ok(Some(event)) => found.push(event.to_vec()),
+                    Ok(None) => break,
+                    Err(error) => return (found, Some(error.kind())),
+                }
+            }
+            if events.fill(&mut reader).unwrap() == 0 {
+                return (found, None);
+            }
+        }
+    }
+
+    /// The same by the letter of the rules, for bytes that are here all at once.
+    fn by_the_rules(bytes: &[u8], longest: usize) -> Decoded {
+        let too_long = |found| (found, Some(ErrorKind::TooLarge));
+        let (mut found, mut data) = (Vec::new(), Vec::new());
+        let mut lines = lines_of(bytes);
+        let unfinished = lines.pop().unwrap_or_default();
+        for (number, line) in lines.iter().enumerate() {
+            if line.len() > longest {
+                return too_long(found);
+            }
+            let line = match line.strip_prefix(BOM) {
+                Some(rest) if number == 0 => rest,
+                _ => line.as_slice(),
+            };
+            let colon = line.iter().position(|&byte| byte == b':');
+            let (field, value) = match colon {
+                Some(at) => (&line[..at], &line[at + 1..]),
+                None => (line, b"".as_slice()),
+            };
+            if line.is_empty() {
+                if data.pop().is_some() {
+                    found.push(data);
+                }
+                data = Vec::new();
+            } else if field == b"data" {
+                let value = value.strip_prefix(b" ").unwrap_or(value);
+                if data.len() + value.len() > longest {
+                    return too_long(found);
+                }
+                data.extend_from_slice(value);
+                data.push(b'\n');
+            }
+        }
+        if unfinished.len() > longest {
+            return too_long(found);
+        }
+        (found, None)
+    }
+
+    /// The last one has no end yet.
+    fn lines_of(bytes: &[u8]) -> Vec<Vec<u8>> {
+        let mut lines = vec![Vec::new()];
+        for (at, &byte) in bytes.iter().enumerate() {
+            let is_second_half = byte == b'\n' && at > 0 && bytes[at - 1] == b'\r';
+            match byte {
+                b'\n' if is_second_half => {}
+                b'\n' | b'\r' => lines.push(Vec::new()),
+                byte => lines.last_mut().unwrap().push(byte),
+            }
+        }
+        lines
+    }
+
+    #[test]
+    fn no_bytes_panic_and_no_cut_changes_their_events() {
+        for seed in 0..CASES {
+            let mut random = Random::new(seed);
+            let pieces = (0..random.below(40)).map(|_| random.choose(PIECES));
+            let bytes = pieces.collect::<Vec<_>>().concat();
+            let longest = random.choose(&[1, 4, 8, 16, 64, 1 << 20]);
+            let meant = by_the_rules(&bytes, longest);
+            let context = |cuts: &str| {
+                let bytes = bytes.escape_ascii();
+                format!("seed {seed}, {cuts}, at most {longest} of \"{bytes}\"")
+            };
+            let ways = [
+                ("uncut", Cuts::none(&bytes)),
+                ("bytewise", Cuts::every(&bytes, 1)),
+                ("at random", Cuts::random(&bytes, random)),
+            ];
+            for (cuts, reader) in ways {
+                let (events, end) = decoded(reader, longest);
+                assert!(
+                    events.iter().all(|event| event.len() <= longest),
+                    "{}",
+                    context(cuts)
+                );
+                assert_eq!((events, end), meant, "{}", context(cuts));
+            }
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! The HTTP client of one server: its connections, the headers of every request, and retries.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use log::info;
+use ureq::Agent;
+use ureq::http::header::{CONTENT_TYPE, COOKIE, HeaderMap, HeaderValue, LOCATION, ORIGIN, REFERER};
+use ureq::http::{Method, Request, StatusCode};
+
+use super::cookies::{CookieJar, SessionCookie};
+use super::failure::no_response;
+use super::redirect::Redirect;
+use super::request::HttpRequest;
+use super::response::Response;
+use super::retry::{Attempts, RetryPolicy};
+use super::timer::Timer;
+use super::transport::{SameThreadResolver, connector};
+use super::url::BaseUrl;
+use crate::error::{Error, ErrorKind, Result};
+
+/// Servers close a connection that was idle for 5 s.
+const MAX_IDLE_AGE: Duration = Duration::from_secs(4);
+
+/// ureq's default of 128 KiB is too much for a thousand streams. Its limit for the headers of a
+/// response must be at most half of the input buffer.
+const INPUT_BUFFER: usize = 32 * 1024;
+const OUTPUT_BUFFER: usize = 16 * 1024;
+const MAX_RESPONSE_HEAD: usize = 16 * 1024;
+
+/// ureq adds the connect timeout to the clock, which panics if the sum is too large. No system
+/// tries to connect for a day.
+const MAX_CONNECT_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
+
+pub(crate) struct HttpClient {
+    agent: Agent,
+    base: BaseUrl,
+    headers: HeaderMap,
+    cookies: Mutex<CookieJar>,
+    retries: RetryPolicy,
+    /// The server considers itself an https server although the URL says http.
+    expects_https: AtomicBool,
+}
+
+/// The validated configuration of an [`HttpClient`].
+pub(crate) struct HttpConfig {
+    pub(crate) base: BaseUrl,
+    pub(crate) proxy: Option<ureq::Proxy>,
+    pub(crate) user_agent: String,
+    pub(crate) headers: HeaderMap,
+    pub(crate) session: SessionCookie,
+    /// Other cookies of the user, as in a `Cookie` header.
+    pub(crate) cookies: String,
+    pub(crate) connect_timeout: Option<Duration>,
+    pub(crate) retries: RetryPolicy,
+    /// `None` for those that the system trusts.
+    #[cfg(feature = "rustls")]
+    pub(crate) root_certificates: Option<super::tls::RootCertificates>,
+}
+
+impl HttpClient {
+    pub(crate) fn new(config: HttpConfig) -> HttpClient {
+        let connect_timeout = config.connect_timeout.map(|it| it.min(MAX_CONNECT_TIMEOUT));
+        let agent = Agent::config_builder()
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .accept("application/json")
+            .accept_encoding("")
+            .user_agent(config.user_agent)
+            .proxy(config.proxy)
+            .timeout_connect(connect_timeout)
+            .max_idle_age(MAX_IDLE_AGE)
+            .max_idle_connections(8)
+            .max_idle_connections_per_host(8)
+            .input_buffer_size(INPUT_BUFFER)
+            .output_buffer_size(OUTPUT_BUFFER)
+            .max_response_header_size(MAX_RESPONSE_HEAD);
+        #[cfg(feature = "rustls")]
+        let agent = agent.tls_config(super::tls::config(config.root_certificates));
+        HttpClient {
+            agent: Agent::with_parts(agent.build(), connector(), SameThreadResolver::default()),
+            base: config.base,
+            headers: config.headers,
+            cookies: Mutex::new(CookieJar::new(config.session, config.cookies)),
+            retries: config.retries,
+            expects_https: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn base(&self) -> &BaseUrl {
+        &self.base
+    }
+
+    /// The client's present session.
+    pub(crate) fn session(&self) -> SessionCookie {
+        self.cookies().session().clone()
+    }
+
+    /// Whether the server considers itself an https server although the URL says http.
+    pub(crate) fn expects_https(&self) -> bool {
+        self.expects_https.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_expects_https(&self, expects_https: bool) {
+        self.expects_https.store(expects_https, Ordering::Relaxed);
+    }
+
+    fn referer(&self, https: bool) -> String {
+        let referer = self.base.referer();
+        match referer.strip_prefix("http://") {
+            Some(rest) if https => format!("https://{rest}"),
+            _ => referer,
+        }
+    }
+
+    /// Sends a request and waits for the head of its response, of whatever status. Retries where
+    /// that can help and does no harm.
+    pub(crate) fn send(&self, timer: &Timer, request: &HttpRequest) -> Result<Response> {
+        let mut attempts = Attempts::new(self.retries, request);
+        loop {
+            // No attempt begins after the end: a grace is only for one that is under way.
+            timer
+                .check()
+                .map_err(|interrupt| interrupt.at(request.step))?;
+            let outcome = self.send_once(timer, request);
+            let wait = attempts.next_wait(&outcome);
+            let Some(wait) = wait.filter(|wait| timer.has_time_for(*wait)) else {
+                return outcome;
+            };
+            let why = match outcome {
+                Ok(response) => response.into_error(timer),
+                Err(error) => error,
+            };
+            match wait {
+                Duration::ZERO => info!("{why}; retrying at once"),
+                wait => info!("{why}; retrying after {wait:?}"),
+            }
+            timer
+                .pause(wait)
+                .map_err(|interrupt| interrupt.at(request.step))?;
+        }
+    }
+
+    fn send_once(&self, timer: &Timer, request: &HttpRequest) -> Result<Response> {
+        let used = request.session.cloned().unwrap_or_else(|| self.session());
+        let https_referer = request.https_referer;
+        let referer = self.referer(https_referer.unwrap_or_else(|| self.expects_https()));
+        let prepared = self.prepare(request, &used, &referer)?;
+        let response = timer.run(Instant::now(), || match request.body {
+            Some(body) => self.agent.run(prepared.map(|()| body)),
+            None => self.agent.run(prepared),
+        });
+        let (head, body) = response
+            .map_err(|error| no_response(request.step, error))?
+            .into_parts();
+        // A form that was accepted is answered with 303.
+        let is_accepted = head.status.is_success() || head.status == StatusCode::SEE_OTHER;
+        let is_successful_post = is_accepted && request.method == Method::POST;
+        let session = self
+            .cookies()
+            .store(&head.headers, &used, is_successful_post);
+        let location = head.headers.get(LOCATION);
+        let location = location.filter(|_| head.status.is_redirection());
+        let location = location.and_then(|location| location.to_str().ok());
+        Ok(Response {
+            step: request.step,
+            redirect: location.map(|it| Redirect::new(&self.base, request.path, it)),
+            status: head.status,
+            session,
+            headers: head.headers,
+            body,
+            max_body: request.max_body,
+            referer,
+        })
+    }
+
+    /// Adds the client's headers.
+    fn prepare(
+        &self,
+        request: &HttpRequest,
+        session: &SessionCookie,
+        referer: &str,
+    ) -> Result<Request<()>> {
+        let mut prepared = Request::builder()
+            .method(request.method.clone())
+            .uri(self.base.join(request.path))
+            .body(())
+            .map_err(|error| {
+                let message = "invalid URL of a request";
+                Error::new(ErrorKind::InvalidInput, request.step, message).with_source(error)
+            })?;
+        let headers = prepared.headers_mut();
+        headers.clone_from(&self.headers);
+        headers.insert(REFERER, header_value(referer));
+        if request.has_origin {
+            headers.insert(ORIGIN, header_value(self.base.origin()));
+        }
+        headers.insert(COOKIE, header_value(&self.cookies().header(session)));
+        if let Some(content_type) = request.content_type {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        }
+        Ok(prepared)
+    }
+
+    fn cookies(&self) -> MutexGuard<'_, CookieJar> {
+        self.cookies.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Of text that was validated when the client was built.
+fn header_value(text: &str) -> HeaderValue {
+    HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static(""))
+}

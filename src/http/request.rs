@@ -1,0 +1,95 @@
+//! An HTTP request to the server, before the client's own headers are added.
+
+use ureq::http::Method;
+
+use super::cookies::SessionCookie;
+use super::response::{MAX_BODY, MAX_LIST};
+use crate::error::Step;
+
+/// A request to the server.
+pub(crate) struct HttpRequest<'a> {
+    pub(super) step: Step,
+    pub(super) method: Method,
+    pub(super) path: &'a str,
+    /// `None` for the client's session at the time of sending.
+    pub(super) session: Option<&'a SessionCookie>,
+    pub(super) content_type: Option<&'static str>,
+    pub(super) body: Option<&'a [u8]>,
+    /// Sending it twice does no harm.
+    pub(super) is_idempotent: bool,
+    pub(super) has_origin: bool,
+    /// The longest response body that is read, in bytes.
+    pub(super) max_body: usize,
+    /// Overrides the scheme of the `Referer` header.
+    pub(super) https_referer: Option<bool>,
+}
+
+impl<'a> HttpRequest<'a> {
+    /// A POST without a body.
+    pub(crate) fn post(step: Step, path: &'a str) -> HttpRequest<'a> {
+        HttpRequest {
+            step,
+            method: Method::POST,
+            path,
+            session: None,
+            content_type: None,
+            body: Some(b""),
+            is_idempotent: false,
+            has_origin: false,
+            max_body: MAX_BODY,
+            https_referer: None,
+        }
+    }
+
+    pub(crate) fn get(step: Step, path: &'a str) -> HttpRequest<'a> {
+        HttpRequest {
+            method: Method::GET,
+            body: None,
+            max_body: MAX_LIST,
+            is_idempotent: true,
+            ..HttpRequest::post(step, path)
+        }
+    }
+
+    pub(crate) fn delete(step: Step, path: &'a str) -> HttpRequest<'a> {
+        HttpRequest {
+            method: Method::DELETE,
+            body: None,
+            is_idempotent: true,
+            ..HttpRequest::post(step, path)
+        }
+    }
+
+    pub(crate) fn path(&self) -> &str {
+        self.path
+    }
+
+    pub(crate) fn session(mut self, session: &'a SessionCookie) -> HttpRequest<'a> {
+        self.session = Some(session);
+        self
+    }
+
+    pub(crate) fn body(mut self, content_type: &'static str, body: &'a [u8]) -> HttpRequest<'a> {
+        self.content_type = Some(content_type);
+        self.body = Some(body);
+        self
+    }
+
+    /// Allows sending the request again if its connection ends without a response.
+    pub(crate) fn idempotent(mut self) -> HttpRequest<'a> {
+        self.is_idempotent = true;
+        self
+    }
+
+    /// Adds an `Origin` header, without which chat-ui from 0.8.4 refuses forms.
+    pub(crate) fn with_origin(mut self) -> HttpRequest<'a> {
+        self.has_origin = true;
+        self
+    }
+
+    /// Overrides the scheme of the `Referer` header.
+    pub(crate) fn with_https_referer(mut self, https: bool) -> HttpRequest<'a> {
+        self.https_referer = Some(https);
+        self
+    }
+}

@@ -1,0 +1,137 @@
+//! An HTTP response whose body has not been read yet.
+
+use std::io::{self, Read};
+use std::time::{Duration, Instant};
+
+use ureq::http::StatusCode;
+use ureq::http::header::{CONTENT_TYPE, HeaderMap, HeaderName, LOCATION, RETRY_AFTER};
+use ureq::{Body, BodyReader};
+
+use super::cookies::SessionCookie;
+use super::failure::{status_error, unreadable};
+use super::redirect::{LOGIN_REQUIRED, Redirect};
+use super::retry_after;
+use super::timer::Timer;
+use crate::error::{Error, ErrorKind, Result, Step};
+use crate::text::error_message;
+
+/// The longest body that is read as a whole, in bytes: an id, an error page.
+pub(super) const MAX_BODY: usize = 1024 * 1024;
+
+/// The longest list, in bytes: years of conversations, or the messages of one. Small values take
+/// sixteen times their size in memory.
+pub(super) const MAX_LIST: usize = 4 * 1024 * 1024;
+
+/// A response of any status.
+pub(crate) struct Response {
+    pub(super) step: Step,
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Body,
+    pub(super) redirect: Option<Redirect>,
+    pub(super) max_body: usize,
+    /// The session after this response.
+    pub(crate) session: SessionCookie,
+    /// The `Referer` of the request.
+    pub(crate) referer: String,
+}
+
+impl Response {
+    pub(crate) fn is_success(&self) -> bool {
+        self.status.is_success()
+    }
+
+    pub(crate) fn step(&self) -> Step {
+        self.step
+    }
+
+    pub(crate) fn status(&self) -> u16 {
+        self.status.as_u16()
+    }
+
+    pub(crate) fn content_type(&self) -> Option<&str> {
+        self.header(&CONTENT_TYPE)
+    }
+
+    pub(crate) fn is_html(&self) -> bool {
+        self.content_type()
+            .is_some_and(|content_type| content_type.starts_with("text/html"))
+    }
+
+    pub(crate) fn location(&self) -> Option<&str> {
+        self.header(&LOCATION)
+    }
+
+    pub(crate) fn has_header(&self, name: &str) -> bool {
+        self.headers.contains_key(name)
+    }
+
+    /// Returns the response if its status is a success, else the error.
+    pub(crate) fn error_for_status(self, timer: &Timer) -> Result<Response> {
+        if self.status.is_success() {
+            return Ok(self);
+        }
+        Err(self.into_error(timer))
+    }
+
+    /// The error that this response stands for, in the server's words.
+    pub(crate) fn into_error(self, timer: &Timer) -> Error {
+        self.into_error_and_body(timer).0
+    }
+
+    pub(crate) fn into_error_and_body(self, timer: &Timer) -> (Error, Vec<u8>) {
+        let (step, status) = (self.step, self.status);
+        let retry_after = self.retry_after();
+        let (kind, remark) = match &self.redirect {
+            _ if status == StatusCode::UNAUTHORIZED => {
+                (ErrorKind::LoginRequired, LOGIN_REQUIRED.to_owned())
+            }
+            Some(redirect) => (redirect.kind(), redirect.remark()),
+            None => (ErrorKind::Status, String::new()),
+        };
+        let (body, _) = read_bounded(timer, self.body, MAX_BODY);
+        let error = status_error(step, status, kind, &remark, error_message(&body));
+        (error.with_retry_after(retry_after), body)
+    }
+
+    /// How long the server asks to wait.
+    pub(super) fn retry_after(&self) -> Option<Duration> {
+        retry_after::parse(self.header(&RETRY_AFTER)?)
+    }
+
+    /// Reads the whole body.
+    pub(crate) fn into_bytes(self, timer: &Timer) -> Result<Vec<u8>> {
+        let (step, max) = (self.step, self.max_body);
+        match read_bounded(timer, self.body, max) {
+            (body, Ok(())) if body.len() <= max => Ok(body),
+            (_, Ok(())) => Err(Error::new(
+                ErrorKind::TooLarge,
+                step,
+                format!("the response is larger than {max} bytes"),
+            )),
+            (_, Err(error)) => Err(unreadable(step, error)),
+        }
+    }
+
+    /// Reads a body that does not matter, so that the connection can be reused.
+    pub(crate) fn discard(self, timer: &Timer) {
+        // If that fails, the connection is closed.
+        let _ = read_bounded(timer, self.body, MAX_BODY);
+    }
+
+    pub(crate) fn into_reader(self) -> BodyReader<'static> {
+        self.body.into_reader()
+    }
+
+    fn header(&self, name: &HeaderName) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+}
+
+/// Reads to the end, or one byte more than `max`.
+fn read_bounded(timer: &Timer, body: Body, max: usize) -> (Vec<u8>, io::Result<()>) {
+    let mut bytes = Vec::new();
+    let mut bounded = body.into_reader().take(max as u64 + 1);
+    let read = timer.run(Instant::now(), || bounded.read_to_end(&mut bytes));
+    (bytes, read.map(drop))
+}

@@ -1,0 +1,329 @@
+//! The timeouts and cancel handles of a call.
+//!
+//! ureq runs its transport on the thread that makes the call and passes nothing through to it. So
+//! [`Timer::run`] keeps the deadlines of the call in a thread-local, where the transport finds them.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::mem;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::cancel::CancelHandles;
+use crate::error::Timeout;
+
+/// The longest wait without looking at deadlines and cancel handles.
+pub(super) const SLICE: Duration = Duration::from_millis(100);
+
+/// The timeouts of a client. `None` means that there is none.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Timeouts {
+    pub(crate) connect: Option<Duration>,
+    pub(crate) idle: Option<Duration>,
+    pub(crate) token: Option<Duration>,
+    pub(crate) total: Option<Duration>,
+    pub(crate) cleanup: Duration,
+}
+
+/// What limits one call of a user, from its beginning to the end of its reply.
+#[derive(Clone, Debug)]
+pub(crate) struct Timer {
+    cancel: CancelHandles,
+    idle: Option<Duration>,
+    token: Option<Duration>,
+    end: Option<Deadline>,
+    grace: Option<Duration>,
+}
+
+/// The instant at which a timeout expires.
+#[derive(Clone, Copy, Debug)]
+struct Deadline {
+    at: Instant,
+    timeout: Timeout,
+    length: Duration,
+}
+
+/// Why a wait ended early.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Interrupt {
+    Cancelled,
+    Expired(Timeout, Duration),
+}
+
+impl Timer {
+    /// The timer of a call that begins now.
+    pub(crate) fn new(cancel: CancelHandles, timeouts: &Timeouts) -> Timer {
+        Timer {
+            cancel,
+            idle: timeouts.idle,
+            token: timeouts.token,
+            end: Deadline::after(timeouts.total, Timeout::Total, Instant::now()),
+            grace: None,
+        }
+    }
+
+    /// The timer of cleanup work, which nothing else may interrupt.
+    pub(crate) fn cleanup(timeout: Duration) -> Timer {
+        Timer {
+            cancel: CancelHandles::NONE,
+            idle: None,
+            token: None,
+            end: Deadline::after(Some(timeout), Timeout::Cleanup, Instant::now()),
+            grace: None,
+        }
+    }
+
+    /// The timer of cleanup work that a cancel handle may interrupt.
+    pub(crate) fn cancellable_cleanup(cancel: CancelHandles, timeout: Duration) -> Timer {
+        Timer {
+            cancel,
+            ..Timer::cleanup(timeout)
+        }
+    }
+
+    /// Extends an expired timeout by `grace`, for a request whose lost response would leak a
+    /// conversation.
+    pub(crate) fn with_grace(&self, grace: Duration) -> Timer {
+        Timer {
+            grace: Some(grace),
+            ..self.clone()
+        }
+    }
+
+    /// Removes the grace, for a request that is not worth it.
+    pub(crate) fn without_grace(&self) -> Timer {
+        Timer {
+            grace: None,
+            ..self.clone()
+        }
+    }
+
+    /// Ends after `timeout` if it would end later. What expires then is the cleanup timeout.
+    pub(crate) fn within(&self, timeout: Duration) -> Timer {
+        let sooner = Deadline::after(Some(timeout), Timeout::Cleanup, Instant::now());
+        let deadlines = [self.end, sooner].into_iter().flatten();
+        Timer {
+            end: deadlines.min_by_key(|deadline| deadline.at),
+            ..self.clone()
+        }
+    }
+
+    /// Runs `call` under this timer. The token timeout counts from `since`, the idle timeout from
+    /// now and again from each byte.
+    pub(crate) fn run<R>(&self, since: Instant, call: impl FnOnce() -> R) -> R {
+        let _scope = Scope::enter(self.deadlines(since), self.cancel.clone());
+        call()
+    }
+
+    /// Checks whether the call may go on, where there is nothing to wait for.
+    pub(crate) fn check(&self) -> Result<(), Interrupt> {
+        if self.cancel.is_cancelled() {
+            return Err(Interrupt::Cancelled);
+        }
+        match self.end {
+            Some(end) if end.at <= Instant::now() => Err(end.interrupt()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether a pause of this length would leave time for something after it.
+    pub(super) fn has_time_for(&self, pause: Duration) -> bool {
+        let left = |end: Deadline| end.at.saturating_duration_since(Instant::now());
+        pause.is_zero() || self.end.is_none_or(|end| pause < left(end))
+    }
+
+    /// Sleeps for `length`, unless the call is cancelled or its time ends before.
+    pub(crate) fn pause(&self, length: Duration) -> Result<(), Interrupt> {
+        let start = Instant::now();
+        loop {
+            self.check()?;
+            let left = length.saturating_sub(start.elapsed());
+            if left.is_zero() {
+                return Ok(());
+            }
+            thread::sleep(left.min(SLICE));
+        }
+    }
+
+    fn deadlines(&self, since: Instant) -> Deadlines {
+        Deadlines {
+            idle: Deadline::after(self.idle, Timeout::Idle, Instant::now()),
+            token: Deadline::after(self.token, Timeout::Token, since),
+            end: self.end,
+            connect: None,
+            grace: self.grace,
+            extended: None,
+        }
+    }
+}
+
+impl Deadline {
+    /// `None` also for an instant so far away that the clock cannot represent it.
+    fn after(length: Option<Duration>, timeout: Timeout, start: Instant) -> Option<Deadline> {
+        let length = length?;
+        let at = start.checked_add(length)?;
+        Some(Deadline {
+            at,
+            timeout,
+            length,
+        })
+    }
+
+    fn interrupt(&self) -> Interrupt {
+        Interrupt::Expired(self.timeout, self.length)
+    }
+}
+
+/// The deadlines of the call under way on this thread.
+#[derive(Clone, Copy)]
+struct Deadlines {
+    idle: Option<Deadline>,
+    token: Option<Deadline>,
+    end: Option<Deadline>,
+    /// Set only while a connection is being made.
+    connect: Option<Deadline>,
+    grace: Option<Duration>,
+    /// When the grace ends, and why it began.
+    extended: Option<(Instant, Interrupt)>,
+}
+
+impl Deadlines {
+    const NONE: Deadlines = Deadlines {
+        idle: None,
+        token: None,
+        end: None,
+        connect: None,
+        grace: None,
+        extended: None,
+    };
+
+    /// The time left to the nearest deadline and what happens then, or what has happened already.
+    fn nearest(&self, now: Instant) -> Result<Option<(Duration, Interrupt)>, Interrupt> {
+        if is_cancelled() {
+            return Err(Interrupt::Cancelled);
+        }
+        let mut nearest: Option<&Deadline> = None;
+        let set = [&self.end, &self.token, &self.idle, &self.connect];
+        for deadline in set.into_iter().flatten() {
+            if deadline.at <= now {
+                return Err(deadline.interrupt());
+            }
+            if nearest.is_none_or(|nearest| deadline.at < nearest.at) {
+                nearest = Some(deadline);
+            }
+        }
+        Ok(nearest.map(|deadline| (deadline.at - now, deadline.interrupt())))
+    }
+}
+
+thread_local! {
+    // Two cells, because the first needs no destructor: cleanup in the destructor of another
+    // thread-local still finds its deadline.
+    static DEADLINES: Cell<Deadlines> = const { Cell::new(Deadlines::NONE) };
+    static CANCEL: RefCell<CancelHandles> = const { RefCell::new(CancelHandles::NONE) };
+}
+
+/// Restores the deadlines of the surrounding call when dropped.
+struct Scope {
+    deadlines: Deadlines,
+    cancel: CancelHandles,
+}
+
+impl Scope {
+    fn enter(deadlines: Deadlines, cancel: CancelHandles) -> Scope {
+        Scope {
+            deadlines: DEADLINES.replace(deadlines),
+            cancel: CANCEL
+                .try_with(|cell| cell.replace(cancel))
+                .unwrap_or_default(),
+        }
+    }
+}
+
+impl Drop for Scope {
+    fn drop(&mut self) {
+        DEADLINES.set(self.deadlines);
+        // Fails only while the thread ends, when there is no call left to restore them for.
+        let _ = CANCEL.try_with(|cell| cell.replace(mem::take(&mut self.cancel)));
+    }
+}
+
+/// The time left to the call under way on this thread, if it is limited, or why it has to end.
+pub(super) fn time_left() -> Result<Option<Duration>, Interrupt> {
+    Ok(nearest()?.map(|(left, _)| left))
+}
+
+/// Like [`time_left`], with the reason for which the call would have to end.
+pub(super) fn nearest() -> Result<Option<(Duration, Interrupt)>, Interrupt> {
+    let deadlines = DEADLINES.get();
+    let now = Instant::now();
+    if let Some((end, reason)) = deadlines.extended {
+        return if now < end {
+            Ok(Some((end - now, reason)))
+        } else {
+            Err(reason)
+        };
+    }
+    let nearest = deadlines.nearest(now);
+    let end = deadlines.grace.and_then(|grace| now.checked_add(grace));
+    if let (Err(reason), Some(end)) = (nearest, end) {
+        let extended = Some((end, reason));
+        DEADLINES.set(Deadlines {
+            extended,
+            ..deadlines
+        });
+        return Ok(Some((end - now, reason)));
+    }
+    nearest
+}
+
+/// Runs `connect` under the connect timeout too. There is no grace: nothing has been sent, so no
+/// response can be lost. Connecting to a proxy is part of connecting through it.
+pub(super) fn connecting<R>(timeout: Option<Duration>, connect: impl FnOnce() -> R) -> R {
+    let before = DEADLINES.get();
+    let deadline = || Deadline::after(timeout, Timeout::Connect, Instant::now());
+    DEADLINES.set(Deadlines {
+        connect: before.connect.or_else(deadline),
+        grace: None,
+        ..before
+    });
+    let connected = connect();
+    // Bytes that arrived meanwhile have restarted the idle timeout.
+    let idle = DEADLINES.get().idle;
+    DEADLINES.set(Deadlines { idle, ..before });
+    connected
+}
+
+fn is_cancelled() -> bool {
+    let is_cancelled = |cell: &RefCell<CancelHandles>| cell.borrow().is_cancelled();
+    CANCEL.try_with(is_cancelled).unwrap_or(false)
+}
+
+/// Restarts the idle timeout: bytes have been sent or received.
+pub(super) fn restart_idle() {
+    let mut deadlines = DEADLINES.get();
+    if let Some(idle) = deadlines.idle {
+        deadlines.idle = Deadline::after(Some(idle.length), Timeout::Idle, Instant::now());
+        DEADLINES.set(deadlines);
+    }
+}
+
+impl fmt::Display for Interrupt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Interrupt::Cancelled => f.write_str("cancelled by the caller"),
+            Interrupt::Expired(timeout, length) => {
+                let what = match timeout {
+                    Timeout::Connect => "no connection",
+                    Timeout::Idle => "no byte from the server",
+                    Timeout::Token => "no token from the server",
+                    Timeout::Total => "not finished",
+                    Timeout::Cleanup => "not cleaned up",
+                };
+                write!(f, "{what} within {length:?}, the {timeout} timeout")
+            }
+        }
+    }
+}
+
+impl std::error::Error for Interrupt {}
