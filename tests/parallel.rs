@@ -37,11 +37,9 @@ fn answers_come_in_the_order_of_the_prompts() {
     let ended = example::run(&mut parallel(&server), &prompts.join("\n"));
     assert!(ended.status.success());
     assert_eq!(ended.stderr, "");
-    let expected: String = prompts
-        .iter()
-        .map(|prompt| format!("> {prompt}\n{prompt}\n\n"))
-        .collect();
-    assert_eq!(ended.stdout, expected);
+    let answers = prompts.iter();
+    let answers: Vec<_> = answers.map(|p| format!("> {p}\n{p}\n\n")).collect();
+    assert_eq!(ended.stdout, answers.concat());
     assert_eq!(server.counts().created, 30);
     assert_nothing_left(&server);
 }
