@@ -1,119 +1,85 @@
-//! Asks one question and prints the reply as it arrives.
+//! Asks one question and prints the reply as it arrives: a finished command-line program.
 //!
-//! Without a URL it talks to a stand-in server that it starts itself. The text goes to standard output and
-//! everything else to standard error. Exits with 1 after an error, 2 if the command line cannot be used, and 130
-//! after Ctrl-C.
+//! The text goes to standard output and everything else to standard error. Without a URL, `ask`
+//! starts a stand-in server and asks that. Exits with 1 after an error, with 2 if the command line
+//! cannot be used, and with 130 after Ctrl-C.
 
 use std::io::{self, IsTerminal, Read, Write};
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use h2o_chat::{Client, Message, Request};
-use serde_json::Value;
+use h2o_chat::{Client, Request, Stop};
+use signal_hook::{consts, flag};
 
-mod common;
+#[path = "ask/failure.rs"]
+mod failure;
+#[path = "ask/options.rs"]
+mod options;
+#[path = "ask/output.rs"]
+mod output;
+#[path = "../tests/stand_in/mod.rs"]
+mod stand_in;
 
-use common::notes::Notes;
-use common::{Failure, Host, Screen, Server, harmless, signals, text};
-
-const HELP: &str = "\
-Usage: ask [OPTIONS] [PROMPT…]
-
-Standard input, if it is not a terminal, comes before the prompt: in a loop over lines
-give it </dev/null. Ctrl-C stops the reply and deletes the conversation; a second one
-ends the program at once.
-
-  --url URL          the server; without, a stand-in is started [H2O_CHAT_URL]
-  --model M          the model to ask [H2O_CHAT_MODEL]
-  --session ID       the session to ask in, to find again what was left [H2O_CHAT_SESSION]
-  --system TEXT      what the model is told before the prompt
-  --param NAME=JSON  a parameter of the generation, temperature=0.7 for example
-  --proxy P          http://, socks5:// or socks5h:// URL, or none
-  --silence SECONDS  how long the server may be silent [60]
-  --deadline SECONDS how long the whole call may take
-  --retries N        how often to try again before a reply has begun [2]
-  --check            say what the server is, and what is wrong with it; asks nothing
-  --no-stream        print the reply when it is complete
-  --stats            end with a line of JSON on standard error
-  --help             print this";
-
-struct Options {
-    server: Server,
-    system: Option<String>,
-    params: Vec<(String, Value)>,
-    silence: Duration,
-    deadline: Option<Duration>,
-    retries: u32,
-    check: bool,
-    stream: bool,
-    stats: bool,
-    prompt: Vec<String>,
-}
-
-static NOTES: Notes = Notes("ask");
+use failure::{Failure, INTERRUPTED};
+use options::Options;
+use output::{Screen, harmless, tell, write};
+use stand_in::StandIn;
 
 fn main() -> ExitCode {
-    NOTES.show();
-    common::start("ask", HELP, options(), |options| {
-        let mut answer = Answer::new();
-        let outcome = run(options, &mut answer);
-        let code = common::finish("ask", &outcome);
-        if options.stats {
-            // When even standard error is gone there is nobody left to tell.
-            drop(writeln!(io::stderr(), "{}", answer.stats()));
-        }
-        code
-    })
+    output::show_log();
+    let mut answer = Answer::new();
+    let options = match Options::parse() {
+        Ok(Some(options)) => options,
+        Ok(None) => return failure::report(&write(options::HELP)),
+        Err(failure) => return failure::report(&Err(failure)),
+    };
+    let code = failure::report(&run(&options, &mut answer));
+    if options.stats {
+        // Nobody can be told when standard error is closed as well.
+        drop(writeln!(io::stderr(), "{}", answer.stats()));
+    }
+    code
 }
 
 fn run(options: &Options, answer: &mut Answer) -> Result<(), Failure> {
-    let host = Host::of("ask", &options.server);
-    let client = options
-        .server
-        .client(&host)
-        .silence_timeout(options.silence)
-        .deadline(options.deadline)
-        .retries(options.retries)
-        .build()?;
-    if options.check {
-        return check(&client);
-    }
-    ask(&client, options, answer)
-}
-
-fn check(client: &Client) -> Result<(), Failure> {
-    let info = client.check()?;
-    common::write(&format!("{}\n", harmless(&info.to_string())))
-}
-
-fn ask(client: &Client, options: &Options, answer: &mut Answer) -> Result<(), Failure> {
-    let prompt = prompt(&options.prompt)?;
-    let mut request = match &options.system {
-        Some(system) => Request::messages([Message::system(system), Message::user(prompt)]),
-        None => Request::new(prompt),
+    let stand_in; // Lives until the end of this function.
+    let client = if let Some(url) = &options.url {
+        options.client(url)?
+    } else {
+        stand_in = StandIn::start();
+        let url = stand_in.url();
+        let note = "no URL given, so a stand-in answers at";
+        tell(&format!("{note} {url}; see --url"));
+        options.client(&url)?
     };
-    for (name, value) in &options.params {
-        request = request.param(name, value.clone());
+    if options.check {
+        let info = client.check()?.to_string();
+        return write(&format!("{}\n", harmless(&info)));
     }
-    // Not before the prompt is there: whoever waits for that has nothing to tidy up.
-    request = request.stop(&signals::stop()?);
+    // The signals are taken after the prompt was read: before, there is nothing to clean up.
+    let request = options.request(prompt(&options.words)?);
+    let request = request.stop(&stop_on_signals().map_err(Failure::Signals)?);
     answer.start = Instant::now();
     let answered = if options.stream {
-        stream(client, request, answer)
+        stream(&client, request, answer)
     } else {
-        whole(client, request, answer)
+        whole(&client, request, answer)
     };
-    // On a terminal the cursor stands behind a ^C.
-    let is_interrupted = answered.as_ref().is_err_and(Failure::is_interruption);
-    let closed = answer.screen.close(answered.is_ok() || is_interrupted);
+    // After Ctrl-C, a terminal shows ^C before the cursor.
+    let is_stopped = answered.as_ref().is_err_and(Failure::is_stopped);
+    let closed = answer.screen.close(answered.is_ok() || is_stopped);
     answered.and(closed)
 }
 
 fn stream(client: &Client, request: Request, answer: &mut Answer) -> Result<(), Failure> {
     let mut tokens = client.generate(request)?;
     while let Some(token) = tokens.next() {
-        if let Err(failure) = answer.print(&token?) {
-            // Dropping the tokens would do the same, but could not say that it failed.
+        let token = token?;
+        answer.count();
+        if let Err(failure) = answer.screen.print(&token) {
+            // Unlike drop, this returns the error if the deletion fails.
             tokens.delete()?;
             return Err(failure);
         }
@@ -121,26 +87,24 @@ fn stream(client: &Client, request: Request, answer: &mut Answer) -> Result<(), 
     Ok(())
 }
 
+/// Prints the text at the end of the reply, also the text before an error.
 fn whole(client: &Client, request: Request, answer: &mut Answer) -> Result<(), Failure> {
     let mut text = String::new();
-    let gather = |token: h2o_chat::Result<String>| {
-        let token = token?;
+    let gathered = client.generate(request)?.try_for_each(|token| {
+        text.push_str(&token?);
         answer.count();
-        text.push_str(&token);
         Ok::<_, h2o_chat::Error>(())
-    };
-    let gathered = client.generate(request)?.try_for_each(gather);
+    });
     answer.screen.print(&text)?;
     Ok(gathered?)
 }
 
-/// Standard input, unless it is a terminal, and then the words of the command line.
+/// Reads standard input, unless it is a terminal, and appends the words of the command line.
 fn prompt(words: &[String]) -> Result<String, Failure> {
     let mut prompt = String::new();
     if !io::stdin().is_terminal() {
-        io::stdin()
-            .read_to_string(&mut prompt)
-            .map_err(Failure::Input)?;
+        let read = io::stdin().read_to_string(&mut prompt);
+        read.map_err(Failure::Input)?;
     }
     if !prompt.is_empty() && !prompt.ends_with('\n') && !words.is_empty() {
         prompt.push('\n');
@@ -149,7 +113,19 @@ fn prompt(words: &[String]) -> Result<String, Failure> {
     Ok(prompt)
 }
 
-/// The answer on the screen, and what is to be known about it.
+/// Returns a stop that Ctrl-C and the other signals set. A second Ctrl-C ends the program at once.
+fn stop_on_signals() -> io::Result<Stop> {
+    let flag = Arc::new(AtomicBool::new(false));
+    // Registered first, because the first Ctrl-C must find the flag unset.
+    flag::register_conditional_shutdown(consts::SIGINT, INTERRUPTED.into(), Arc::clone(&flag))?;
+    flag::register(consts::SIGINT, Arc::clone(&flag))?;
+    flag::register(consts::SIGTERM, Arc::clone(&flag))?;
+    #[cfg(unix)]
+    flag::register(consts::SIGHUP, Arc::clone(&flag))?;
+    Ok(Stop::from(flag))
+}
+
+/// The answer on the screen, and its statistics.
 struct Answer {
     screen: Screen,
     tokens: u64,
@@ -167,11 +143,6 @@ impl Answer {
         }
     }
 
-    fn print(&mut self, token: &str) -> Result<(), Failure> {
-        self.count();
-        self.screen.print(token)
-    }
-
     fn count(&mut self) {
         self.first.get_or_insert_with(|| self.start.elapsed());
         self.tokens += 1;
@@ -179,65 +150,9 @@ impl Answer {
 
     fn stats(&self) -> String {
         let tokens = self.tokens;
-        let first = self
-            .first
-            .map_or("null".to_owned(), |first| first.as_millis().to_string());
+        let first = self.first.map(|first| first.as_millis().to_string());
+        let first = first.as_deref().unwrap_or("null");
         let seconds = self.start.elapsed().as_secs_f64();
         format!(r#"{{"tokens":{tokens},"first_token_ms":{first},"seconds":{seconds:.3}}}"#)
     }
-}
-
-fn options() -> Result<Option<Options>, Failure> {
-    use lexopt::prelude::{Long, Short, Value, ValueExt};
-
-    let mut options = Options {
-        server: Server::from_env()?,
-        system: None,
-        params: Vec::new(),
-        silence: Duration::from_secs(60),
-        deadline: None,
-        retries: 2,
-        check: false,
-        stream: true,
-        stats: false,
-        prompt: Vec::new(),
-    };
-    let mut arguments = lexopt::Parser::from_env();
-    while let Some(argument) = arguments.next()? {
-        match argument {
-            Long("system") => options.system = Some(text(arguments.value()?)?),
-            Long("param") => options.params.push(param(&text(arguments.value()?)?)?),
-            Long("silence") => options.silence = seconds(&text(arguments.value()?)?)?,
-            Long("deadline") => options.deadline = Some(seconds(&text(arguments.value()?)?)?),
-            Long("retries") => options.retries = arguments.value()?.parse()?,
-            Long("check") => options.check = true,
-            Long("no-stream") => options.stream = false,
-            Long("stats") => options.stats = true,
-            Long("help") | Short('h') => return Ok(None),
-            Long(name) => match options.server.setting(name) {
-                Some(setting) => *setting = Some(text(arguments.value()?)?),
-                None => return Err(argument.unexpected().into()),
-            },
-            Value(word) => options.prompt.push(text(word)?),
-            Short(_) => return Err(argument.unexpected().into()),
-        }
-    }
-    Ok(Some(options))
-}
-
-fn param(text: &str) -> Result<(String, Value), Failure> {
-    let usage = |why| Failure::Usage(format!("--param {text}: {why}"));
-    let (name, value) = text
-        .split_once('=')
-        .ok_or_else(|| usage("has to be NAME=JSON".to_owned()))?;
-    let value = serde_json::from_str(value).map_err(|error| usage(format!("no JSON: {error}")))?;
-    Ok((name.to_owned(), value))
-}
-
-fn seconds(text: &str) -> Result<Duration, Failure> {
-    let seconds = text
-        .parse()
-        .ok()
-        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    seconds.ok_or_else(|| Failure::Usage(format!("{text} is not a number of seconds")))
 }

@@ -1,109 +1,60 @@
-//! Lists the conversations that are on the server in a session, such as a killed process leaves there, and deletes
-//! them if it is told to.
-//!
-//! Exits with 1 after an error, 2 if the command line cannot be used.
+//! Lists the conversations of a session, such as a killed process leaves behind, or deletes them.
+//! Exits with 1 after an error, and with 2 if the command line cannot be used.
 
-use std::process::ExitCode;
+use std::{env::var, error::Error, ffi::OsString, io, io::Write, process};
 
-use h2o_chat::{Client, Summary};
+use h2o_chat::{Client, Proxy};
+use lexopt::prelude::Long;
 
-mod common;
+const USAGE: &str = "usage: sweep --url URL --session SESSION [--delete]
+             [--header 'NAME: VALUE']... [--cookie-name NAME] [--proxy URL]";
 
-use common::{Failure, Host, Screen, Server, tell, text};
-
-const NAME: &str = "sweep";
-
-const HELP: &str = "\
-Usage: sweep --url URL --session ID [--delete]
-
-Lists the id, the model and the title of every conversation in the session, kept ones too.
-
-  --url URL       the server [H2O_CHAT_URL]
-  --session ID    the session to look into [H2O_CHAT_SESSION]
-  --delete        delete them as well
-  --proxy P       http://, socks5:// or socks5h:// URL, or none
-  --help          print this";
-
-struct Options {
-    server: Server,
-    delete: bool,
+fn main() {
+    let (client, delete) = options().unwrap_or_else(|error| fail(2, error.as_ref()));
+    sweep(&client, delete).unwrap_or_else(|error| fail(1, error.as_ref()));
 }
 
-fn main() -> ExitCode {
-    common::start(NAME, HELP, options(), |options| {
-        common::finish(NAME, &run(options))
-    })
+fn fail<T>(code: i32, error: &dyn Error) -> T {
+    eprintln!("sweep: {error}");
+    process::exit(code)
 }
 
-fn run(options: &Options) -> Result<(), Failure> {
-    let host = Host::of(NAME, &options.server);
-    let client = options.server.client(&host).build()?;
-    let conversations = client.conversations()?;
-    list(&conversations)?;
-    if options.delete {
-        delete(&client, &conversations)?;
-    }
-    let number = match conversations.len() {
-        1 => "1 conversation".to_owned(),
-        number => format!("{number} conversations"),
-    };
-    let fate = if options.delete {
-        "deleted"
-    } else {
-        "found; see --delete"
-    };
-    tell(NAME, &format!("{number} {fate}"));
-    Ok(())
-}
-
-fn list(conversations: &[Summary]) -> Result<(), Failure> {
-    let mut screen = Screen::new();
-    for Summary {
-        id, title, model, ..
-    } in conversations
-    {
-        let model = model.as_deref().unwrap_or("-");
-        let line = format!("{id}  {model}  {title}").replace('\n', " ");
-        screen.print(&format!("{line}\n"))?;
-    }
-    Ok(())
-}
-
-/// Goes on after one that cannot be deleted.
-fn delete(client: &Client, conversations: &[Summary]) -> Result<(), Failure> {
-    let mut outcome = Ok(());
-    for conversation in conversations {
-        if let Err(error) = client.delete(&conversation.id) {
-            tell(NAME, &error.to_string());
-            outcome = Err(Failure::Told);
+fn sweep(client: &Client, delete: bool) -> Result<(), Box<dyn Error>> {
+    let (conversations, mut outcome) = (client.conversations()?, Ok(()));
+    for found in &conversations {
+        // With {:?}, a title cannot control the terminal.
+        writeln!(io::stdout(), "{} {:?}", found.id, found.title)?;
+        if delete {
+            outcome = outcome.and(client.delete(&found.id));
         }
     }
-    outcome
+    let done = if delete { "deleted" } else { "found" };
+    Ok(outcome.map(|()| eprintln!("sweep: {} {done}", conversations.len()))?)
 }
 
-fn options() -> Result<Option<Options>, Failure> {
-    use lexopt::prelude::{Long, Short};
-
-    let mut options = Options {
-        server: Server::from_env()?,
-        delete: false,
-    };
+/// The client, and whether to delete. The errors show no value: sessions and headers are secrets.
+fn options() -> Result<(Client, bool), Box<dyn Error>> {
+    let (mut url, mut session) = (var("H2O_CHAT_URL").ok(), var("H2O_CHAT_SESSION").ok());
+    let (mut cookie_name, mut headers) = ("hf-chat".to_owned(), Vec::new());
+    let (mut proxy, mut delete) = (Proxy::env(), false);
+    let text = |value: OsString| value.into_string().map_err(|_| "a value is not UTF-8");
     let mut arguments = lexopt::Parser::from_env();
     while let Some(argument) = arguments.next()? {
         match argument {
-            Long("delete") => options.delete = true,
-            Long("help") | Short('h') => return Ok(None),
-            Long(name) => match options.server.setting(name) {
-                Some(setting) => *setting = Some(text(arguments.value()?)?),
-                None => return Err(argument.unexpected().into()),
-            },
-            _ => return Err(argument.unexpected().into()),
+            Long("url") => url = Some(text(arguments.value()?)?),
+            Long("session") => session = Some(text(arguments.value()?)?),
+            Long("header") => headers.push(text(arguments.value()?)?),
+            Long("cookie-name") => cookie_name = text(arguments.value()?)?,
+            Long("proxy") => proxy = Proxy::url(text(arguments.value()?)?),
+            Long("delete") => delete = true,
+            _ => return Err(USAGE.into()),
         }
     }
-    let missing = match &options.server {
-        server if server.url.is_none() => "--url",
-        server if server.session.is_none() => "--session",
-        _ => return Ok(Some(options)),
-    };
-    Err(Failure::Usage(format!("{missing} is missing")))
+    let builder = Client::builder(&url.ok_or(USAGE)?).session(session.ok_or(USAGE)?);
+    let mut builder = builder.cookie_name(cookie_name).proxy(proxy);
+    for header in headers {
+        let (name, value) = header.split_once(": ").ok_or(USAGE)?;
+        builder = builder.header(name, value);
+    }
+    Ok((builder.build()?, delete))
 }

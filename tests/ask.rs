@@ -1,8 +1,7 @@
 //! The example `ask`, as a process of its own against a server in this one.
 
-use std::io::{Read, Write};
 use std::net::TcpListener;
-use std::process::{Output, Stdio};
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::Value;
@@ -10,51 +9,25 @@ use serde_json::Value;
 mod example;
 mod stand_in;
 
+use example::Ended;
 use stand_in::StandIn;
 
-struct Ask<'a> {
-    arguments: &'a [&'a str],
-    stdin: &'a str,
-    server: Option<&'a StandIn>,
+const GREETING: &str = " Hi there, how can I help?\n";
+
+fn command(server: &StandIn, arguments: &[&str]) -> Command {
+    let mut command = example::command("ask");
+    command.env("H2O_CHAT_URL", server.url()).args(arguments);
+    command
 }
 
-impl Ask<'_> {
-    fn run(&self) -> Output {
-        let mut command = example::command("ask");
-        if let Some(server) = self.server {
-            command.env("H2O_CHAT_URL", server.url());
-        }
-        let command = command.args(self.arguments).stdin(Stdio::piped());
-        let mut process = command
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut stdin = process.stdin.take().unwrap();
-        // A process that has no use for it has ended already.
-        let _ = stdin.write_all(self.stdin.as_bytes());
-        drop(stdin);
-        process.wait_with_output().unwrap()
-    }
+fn ask(server: &StandIn, arguments: &[&str]) -> Ended {
+    example::run(&mut command(server, arguments), "")
 }
 
-fn ask(server: &StandIn, arguments: &[&str]) -> Output {
-    Ask {
-        arguments,
-        stdin: "",
-        server: Some(server),
-    }
-    .run()
-}
-
-fn text(bytes: &[u8]) -> &str {
-    std::str::from_utf8(bytes).unwrap()
-}
-
-/// One line on standard error, which holds this.
-fn assert_fails(output: &Output, code: i32, words: &str) {
-    let stderr = text(&output.stderr);
-    assert_eq!(output.status.code(), Some(code), "{stderr}");
+/// One line on standard error, which contains these words.
+fn assert_fails(ended: &Ended, code: i32, words: &str) {
+    let stderr = &ended.stderr;
+    assert_eq!(ended.status.code(), Some(code), "{stderr}");
     assert!(
         stderr.starts_with("ask: ") && stderr.contains(words),
         "{stderr}"
@@ -64,51 +37,44 @@ fn assert_fails(output: &Output, code: i32, words: &str) {
 
 #[test]
 fn without_a_url_a_stand_in_answers() {
-    let output = Ask {
-        arguments: &["Why is the sky blue?"],
-        stdin: "",
-        server: None,
-    }
-    .run();
-    assert!(output.status.success());
-    assert_eq!(text(&output.stdout), " Hi there, how can I help?\n");
-    let stderr = text(&output.stderr);
-    assert!(
-        stderr.contains("stand-in answers at http://127.0.0.1:"),
-        "{stderr}"
-    );
+    let ended = example::run(example::command("ask").arg("Why is the sky blue?"), "");
+    assert!(ended.status.success());
+    assert_eq!(ended.stdout, GREETING);
+    let words = "stand-in answers at http://127.0.0.1:";
+    assert!(ended.stderr.contains(words), "{}", ended.stderr);
 }
 
 #[test]
 fn the_text_and_one_newline_is_all_that_is_printed() {
     let server = StandIn::start();
     for arguments in [["hello", "you"], ["--no-stream", "hello"]] {
-        let output = ask(&server, &arguments);
-        assert!(output.status.success());
-        assert_eq!(text(&output.stdout), " Hi there, how can I help?\n");
-        assert!(output.stderr.is_empty());
+        let ended = ask(&server, &arguments);
+        assert!(ended.status.success());
+        assert_eq!(
+            (ended.stdout.as_str(), ended.stderr.as_str()),
+            (GREETING, "")
+        );
     }
     let server = StandIn::builder()
         .plan(|_| stand_in::Plan::tokens(["a", "\n"]))
         .start();
-    assert_eq!(text(&ask(&server, &["hello"]).stdout), "a\n");
+    assert_eq!(ask(&server, &["hello"]).stdout, "a\n");
 }
 
 #[test]
-fn a_long_reply_is_printed_whole() {
+fn a_long_reply_is_printed_whole_and_counted() {
     const TOKENS: usize = 200_000;
     let server = StandIn::start();
-    let output = ask(&server, &["--stats", "/count", &TOKENS.to_string()]);
-    let numbers: Vec<usize> = text(&output.stdout)
-        .split_whitespace()
-        .map(|n| n.parse().unwrap())
-        .collect();
+    let ended = ask(&server, &["--stats", "/count", &TOKENS.to_string()]);
+    let numbers = ended.stdout.split_whitespace();
+    let numbers: Vec<usize> = numbers.map(|number| number.parse().unwrap()).collect();
+    let expected = (0..TOKENS).map(|number| number % 1000);
     assert!(
-        numbers.iter().copied().eq((0..TOKENS).map(|n| n % 1000)),
+        numbers.iter().copied().eq(expected),
         "{} numbers",
         numbers.len()
     );
-    let stats: Value = serde_json::from_slice(&output.stderr).unwrap();
+    let stats: Value = serde_json::from_str(&ended.stderr).unwrap();
     assert_eq!(stats["tokens"], TOKENS);
     assert!(stats["first_token_ms"].is_u64() && stats["seconds"].is_f64());
     let counts = server.counts();
@@ -119,24 +85,25 @@ fn a_long_reply_is_printed_whole() {
 }
 
 #[test]
+fn without_streaming_the_tokens_are_counted_as_well() {
+    let server = StandIn::start();
+    for (prompt, code, tokens) in [("/count 3", 0, 3), ("/error-event", 1, 5)] {
+        let ended = ask(&server, &["--no-stream", "--stats", prompt]);
+        assert_eq!(ended.status.code(), Some(code));
+        let stats = ended.stderr.lines().last().unwrap();
+        let stats: Value = serde_json::from_str(stats).unwrap();
+        assert_eq!(stats["tokens"], tokens);
+    }
+}
+
+#[test]
 fn a_closed_pipe_ends_quietly_and_leaves_nothing() {
     let server = StandIn::start();
-    let mut command = example::command("ask");
-    let command = command
-        .args(["--url", &server.url(), "/slow"])
-        .stdin(Stdio::null());
-    let mut process = command
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut stdout = process.stdout.take().unwrap();
-    let mut begin = [0; 6];
-    stdout.read_exact(&mut begin).unwrap();
-    assert_eq!(&begin, b" s0 s1");
-    drop(stdout);
-    let output = process.wait_with_output().unwrap();
-    assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), ""));
+    let mut ask = example::start_with(&mut command(&server, &["/slow"]), "");
+    ask.wait_for(" s0 s1");
+    ask.close_output();
+    let ended = ask.end();
+    assert_eq!((ended.status.code(), ended.stderr.as_str()), (Some(0), ""));
     server.wait_for("the end of the generation", |counts| counts.running == 0);
     let counts = server.counts();
     assert_eq!((counts.conversations, counts.stopped), (0, 1));
@@ -145,57 +112,49 @@ fn a_closed_pipe_ends_quietly_and_leaves_nothing() {
 #[test]
 fn an_error_is_one_line_after_the_text_that_came() {
     let server = StandIn::start();
-    for stream in [&["/error-event"][..], &["--no-stream", "/error-event"]] {
-        let output = ask(&server, stream);
-        assert_fails(&output, 1, "CUDA out of memory");
-        assert_eq!(text(&output.stdout), " Hi there, how can\n");
-    }
-    for (prompt, words) in [
-        ("/error-event-first", "CUDA out of memory"),
-        ("/422", "Input validation error"),
-        ("/429", "Model is overloaded"),
-        ("/dead", "Internal Error"),
+    let text = " Hi there, how can\n";
+    for (arguments, words, stdout) in [
+        (&["/error-event"][..], "CUDA out of memory", text),
+        (&["--no-stream", "/error-event"], "CUDA out of memory", text),
+        (
+            &["/no-final"],
+            "ended without its last event, after 5 tokens",
+            text,
+        ),
+        (&["/error-event-first"], "CUDA out of memory", ""),
+        (&["/422"], "Input validation error", ""),
+        (&["--retries", "0", "/429"], "Model is overloaded", ""),
+        (&["/dead"], "Internal Error", ""),
+        (&["--silence", "0.2", "/silent"], "silence limit", ""),
+        (&["--deadline", "0.2", "/silent"], "deadline", ""),
     ] {
-        let output = ask(&server, &["--retries", "0", prompt]);
-        assert_fails(&output, 1, words);
-        assert!(output.stdout.is_empty());
+        let ended = ask(&server, arguments);
+        assert_fails(&ended, 1, words);
+        assert_eq!(ended.stdout, stdout);
     }
-    let output = ask(&server, &["/no-final"]);
-    assert_fails(&output, 1, "ended without its last event, after 5 tokens");
-    assert_eq!(text(&output.stdout), " Hi there, how can\n");
-    assert_fails(
-        &ask(&server, &["--silence", "0.2", "/silent"]),
-        1,
-        "silence limit",
-    );
     server.wait_for("nothing to be left", |counts| {
         counts.conversations + counts.running == 0
     });
 }
 
 #[test]
-fn check_says_in_sentences_what_the_server_is_and_what_is_wrong_with_it() {
+fn check_describes_the_server_or_what_is_wrong_with_it() {
     let server = StandIn::start();
-    let output = ask(&server, &["--check"]);
-    assert!(output.status.success());
-    let stdout = text(&output.stdout);
-    assert!(
-        stdout.starts_with(&format!(
-            "{} is a classic chat-ui server. It offers 2 models: ",
-            server.url()
-        )),
-        "{stdout}"
-    );
+    let ended = ask(&server, &["--check"]);
+    assert!(ended.status.success());
+    let words = "is a classic chat-ui server. It offers 2 models: ";
+    let expected = format!("{} {words}", server.url());
+    assert!(ended.stdout.starts_with(&expected), "{}", ended.stdout);
     assert_eq!(server.counts().created, 0);
 
     let url = format!("{}/no/such/path", server.url());
-    let output = ask(&server, &["--check", "--url", &url]);
-    assert_fails(&output, 1, "405 (Method Not Allowed)");
-    assert!(text(&output.stderr).contains("There is no chat at this path"));
+    let ended = ask(&server, &["--check", "--url", &url]);
+    assert_fails(&ended, 1, "405 (Method Not Allowed)");
+    assert!(ended.stderr.contains("There is no chat at this path"));
 }
 
 #[test]
-fn a_command_line_that_cannot_be_used_is_exit_code_2() {
+fn a_command_line_that_cannot_be_used_is_exit_code_2_and_shows_no_secret() {
     let server = StandIn::start();
     for (arguments, words) in [
         (&["--nonsense"][..], "--nonsense"),
@@ -210,107 +169,114 @@ fn a_command_line_that_cannot_be_used_is_exit_code_2() {
         (&["--silence", "0", "hello"], "silence timeout"),
         (&["--url", "ftp://host", "hello"], "ftp://host"),
         (&["--proxy", "ftp://host", "hello"], "ftp://host"),
+        (&["--session", "secret;x", "hello"], "cookie"),
+        (&["--cookie-name", "a b", "hello"], "cookie"),
+        (&["--header", "secret", "hello"], "NAME: VALUE"),
+        (&["--header", "Bearer secret: x", "hello"], "NAME: VALUE"),
+        (&["--header", "X-Key:", "secret", "hello"], "NAME: VALUE"),
+        (&["--header", "X-Key: secret\n\u{1}", "hello"], "X-Key"),
         (&[], "prompt is empty"),
     ] {
-        assert_fails(&ask(&server, arguments), 2, words);
+        let ended = ask(&server, arguments);
+        assert_fails(&ended, 2, words);
+        assert!(!ended.stderr.contains("secret"), "{}", ended.stderr);
     }
     assert_eq!(server.counts().requests, 0);
 }
 
 #[cfg(unix)]
 #[test]
-fn an_environment_that_cannot_be_read_is_not_passed_over() {
+fn what_is_not_utf_8_is_refused_and_not_shown() {
+    use std::ffi::OsStr;
     use std::os::unix::ffi::OsStrExt;
-    let mut command = example::command("ask");
-    let url = std::ffi::OsStr::from_bytes(b"http://\xff");
-    let output = command
-        .env("H2O_CHAT_URL", url)
-        .arg("hello")
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    assert_fails(&output, 2, "not UTF-8");
+
+    let value = OsStr::from_bytes(b"secret\xff");
+    let mut by_variable = example::command("ask");
+    by_variable.env("H2O_CHAT_SESSION", value).arg("hello");
+    let mut by_option = example::command("ask");
+    by_option.arg("--session").arg(value).arg("hello");
+    for mut command in [by_variable, by_option] {
+        let ended = example::run(&mut command, "");
+        assert_fails(&ended, 2, "not UTF-8");
+        assert!(!ended.stderr.contains("secret"), "{}", ended.stderr);
+    }
 }
 
 #[test]
 fn options_and_standard_input_reach_the_server() {
-    let server = StandIn::start();
+    let server = StandIn::builder().cookie_name("my-chat").start();
+    #[rustfmt::skip]
     let arguments = [
-        "--session",
-        "a-session",
-        "--model",
-        "other/model",
-        "--param",
-        "top_k=3",
-        "--param",
-        "stop=[\"\\n\"]",
-        "Summarise",
-        "this.",
+        "--session", "a-session", "--cookie-name", "my-chat", "--model", "other/model",
+        "--header", "X-Key: a: b", "--header", "Authorization: Bearer token",
+        "--param", "top_k=3", "--param", "stop=[\"\\n\"]", "Summarise", "this.",
     ];
-    let stdin = "a text\nof lines";
-    assert!(
-        Ask {
-            arguments: &arguments,
-            stdin,
-            server: Some(&server)
-        }
-        .run()
-        .status
-        .success()
-    );
-    assert!(
-        ask(&server, &["--system", "Be brief", "Hi"])
-            .status
-            .success()
-    );
+    let ended = example::run(&mut command(&server, &arguments), "a text\nof lines");
+    assert!(ended.status.success(), "{}", ended.stderr);
 
     let requests = server.requests();
-    assert_eq!(requests[0].header("cookie"), Some("hf-chat=a-session"));
+    for request in &requests {
+        assert_eq!(request.header("cookie"), Some("my-chat=a-session"));
+        assert_eq!(request.header("x-key"), Some("a: b"));
+        assert_eq!(request.header("authorization"), Some("Bearer token"));
+    }
     assert_eq!(requests[1].json()["model"], "other/model");
     let message = requests[2].json();
     assert_eq!(message["inputs"], "a text\nof lines\nSummarise this.");
     assert_eq!(message["parameters"]["top_k"], 3);
     assert_eq!(message["parameters"]["stop"][0], "\n");
-    assert_eq!(
-        requests[6].json()["inputs"],
-        "System: Be brief\nUser: Hi\nAssistant:"
-    );
+}
+
+#[test]
+fn the_system_prompt_and_the_environment_reach_the_server() {
+    let server = StandIn::start();
+    let mut command = command(&server, &["--system", "Be brief", "Hi"]);
+    command.env("H2O_CHAT_MODEL", "other/model");
+    let ended = example::run(command.env("H2O_CHAT_SESSION", "a-session"), "");
+    assert!(ended.status.success(), "{}", ended.stderr);
+    let requests = server.requests();
+    assert_eq!(requests[0].header("cookie"), Some("hf-chat=a-session"));
+    assert_eq!(requests[1].json()["model"], "other/model");
+    let inputs = &requests[2].json()["inputs"];
+    assert_eq!(inputs, "System: Be brief\nUser: Hi\nAssistant:");
 }
 
 #[test]
 fn a_server_on_this_machine_is_never_asked_through_the_environments_proxy() {
     let server = StandIn::start();
-    let mut command = example::command("ask");
-    let command =
-        command
-            .env("ALL_PROXY", "http://127.0.0.1:1")
-            .args(["--url", &server.url(), "hello"]);
-    let output = command.stdin(Stdio::null()).output().unwrap();
-    assert!(output.status.success(), "{}", text(&output.stderr));
+    let mut command = command(&server, &["hello"]);
+    let ended = example::run(command.env("ALL_PROXY", "http://127.0.0.1:1"), "");
+    assert!(ended.status.success(), "{}", ended.stderr);
 }
 
 #[test]
-fn the_environments_proxy_is_used_for_other_servers() {
-    let mut command = example::command("ask");
-    let command = command.env("ALL_PROXY", "http://127.0.0.1:1").args([
-        "--url",
-        "http://chat.example.org",
-        "hello",
-    ]);
-    let output = command
-        .args(["--retries", "0"])
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
+fn the_environments_proxy_is_used_for_other_servers_unless_they_are_excepted() {
+    // Too long for a name, so that no name server is asked.
+    let host = format!("{}.invalid", "x".repeat(64));
+    let run = |no_proxy: &str| {
+        let mut command = example::command("ask");
+        command.args([
+            "--url",
+            &format!("http://{host}"),
+            "--retries",
+            "0",
+            "hello",
+        ]);
+        let command = command.env("ALL_PROXY", "http://127.0.0.1:1");
+        example::run(command.env("NO_PROXY", no_proxy), "")
+    };
     assert_fails(
-        &output,
+        &run(""),
         1,
         "no connection to the proxy http://127.0.0.1:1: ",
     );
+    let excepted = run(&host);
+    assert_fails(&excepted, 1, "posting the settings: ");
+    assert!(!excepted.stderr.contains("proxy"), "{}", excepted.stderr);
 }
 
 #[test]
-fn a_proxy_of_the_environment_that_cannot_be_used_is_no_reason_to_go_without() {
+fn an_unusable_proxy_of_the_environment_is_an_error() {
     for proxy in [
         "http://pro xy:3128",
         "http//proxy:3128",
@@ -320,17 +286,16 @@ fn a_proxy_of_the_environment_that_cannot_be_used_is_no_reason_to_go_without() {
         "http://me:secret@127.0.0.1:0",
     ] {
         let mut command = example::command("ask");
-        let command = command.env("ALL_PROXY", "").env("https_proxy", proxy);
-        let command = command.args(["--url", "http://chat.example.org", "hello"]);
-        let output = command.stdin(Stdio::null()).output().unwrap();
-        let stderr = text(&output.stderr);
-        assert_fails(&output, 2, "https_proxy");
-        assert!(!stderr.contains("secret"), "{stderr}");
+        command.env("ALL_PROXY", "").env("https_proxy", proxy);
+        command.args(["--url", "http://chat.example.org", "hello"]);
+        let ended = example::run(&mut command, "");
+        assert_fails(&ended, 2, "https_proxy");
+        assert!(!ended.stderr.contains("secret"), "{}", ended.stderr);
     }
 }
 
 #[test]
-fn a_retry_is_told_before_it_is_waited_for() {
+fn a_retry_is_reported() {
     let seen = AtomicBool::new(false);
     let busy =
         "HTTP/1.1 503 Service Unavailable\r\nretry-after: 0\r\ncontent-length: 4\r\n\r\nbusy";
@@ -340,19 +305,14 @@ fn a_retry_is_told_before_it_is_waited_for() {
             is_first.then(|| stand_in::Reaction::Answer(busy.into()))
         })
         .start();
-    let output = ask(&server, &["hello"]);
-    assert!(output.status.success());
-    let stderr = text(&output.stderr);
-    assert!(
-        stderr.starts_with("ask: posting the settings: ") && stderr.contains("trying again"),
-        "{stderr}"
-    );
-    assert_eq!(stderr.lines().count(), 1, "{stderr}");
+    let ended = ask(&server, &["hello"]);
+    assert_fails(&ended, 0, "posting the settings: ");
+    assert!(ended.stderr.contains("trying again"), "{}", ended.stderr);
 }
 
 #[test]
 fn a_server_that_is_not_there_yet_is_tried_again() {
-    // None that the system gives to somebody else meanwhile.
+    // Below the ports that the system hands out.
     let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
     let port = (20_000..30_000).find(is_free).unwrap();
     let url = format!("http://127.0.0.1:{port}");
@@ -365,36 +325,4 @@ fn a_server_that_is_not_there_yet_is_tried_again() {
     let ended = ask.end();
     assert_eq!(ended.stdout, "0 \n", "{}", ended.stderr);
     assert_eq!(server.counts().conversations, 0);
-}
-
-#[test]
-fn a_reply_that_is_printed_at_its_end_has_as_many_tokens() {
-    let server = StandIn::start();
-    for (prompt, code) in [("/count 3", 0), ("/error-event", 1)] {
-        let output = ask(&server, &["--no-stream", "--stats", prompt]);
-        assert_eq!(output.status.code(), Some(code));
-        let stats = text(&output.stderr).lines().last().unwrap();
-        let stats: Value = serde_json::from_str(stats).unwrap();
-        assert_eq!(stats["tokens"], if code == 0 { 3 } else { 5 });
-    }
-}
-
-#[test]
-fn the_environment_can_except_a_server_from_its_proxy() {
-    // Too long for a name, so that nobody has to be asked.
-    let host = format!("{}.invalid", "x".repeat(64));
-    let mut command = example::command("ask");
-    let command = command
-        .env("ALL_PROXY", "http://127.0.0.1:1")
-        .env("NO_PROXY", &host)
-        .args([
-            "--url",
-            &format!("http://{host}"),
-            "--retries",
-            "0",
-            "hello",
-        ]);
-    let output = command.stdin(Stdio::null()).output().unwrap();
-    assert_fails(&output, 1, "posting the settings: ");
-    assert!(!text(&output.stderr).contains("proxy"), "{output:?}");
 }

@@ -1,21 +1,16 @@
 //! The example `parallel`, as a process of its own against a server in this one.
 
-use std::io::{BufRead, Read};
-use std::iter;
 use std::process::Command;
-use std::sync::{Arc, Barrier};
 use std::time::Duration;
-
-use serde_json::Value;
 
 mod example;
 mod stand_in;
 
 use stand_in::{Act, Plan, StandIn};
 
-fn parallel(server: &StandIn, arguments: &[&str]) -> Command {
+fn parallel(server: &StandIn) -> Command {
     let mut command = example::command("parallel");
-    command.env("H2O_CHAT_URL", server.url()).args(arguments);
+    command.arg(server.url());
     command
 }
 
@@ -25,7 +20,7 @@ fn assert_nothing_left(server: &StandIn) {
     });
 }
 
-/// Says the prompt again; the first three take the longest.
+/// Repeats the prompt. The first three take the longest.
 fn echo(prompt: &str) -> Plan {
     let late = ["0", "1", "2"].contains(&prompt);
     let wait = late.then_some(Act::Wait(Duration::from_millis(200)));
@@ -36,174 +31,79 @@ fn echo(prompt: &str) -> Plan {
 }
 
 #[test]
-fn results_come_in_order() {
+fn answers_come_in_the_order_of_the_prompts() {
     let server = StandIn::builder().plan(echo).start();
     let prompts: Vec<String> = (0..30).map(|number| number.to_string()).collect();
-    let ended = example::run(&mut parallel(&server, &[]), &prompts.join("\n"));
+    let ended = example::run(&mut parallel(&server), &prompts.join("\n"));
     assert!(ended.status.success());
     assert_eq!(ended.stderr, "");
-    let printed: Vec<&str> = ended.stdout.lines().collect();
-    let results: Vec<&[&str]> = printed.chunks(3).collect();
-    assert_eq!(results.len(), 30);
-    for (index, (result, prompt)) in results.iter().zip(&prompts).enumerate() {
-        let head = format!("== {}: {prompt}", index + 1);
-        assert_eq!(*result, [&head, prompt, ""]);
-    }
-    assert_nothing_left(&server);
+    let answers = prompts.iter();
+    let answers: Vec<_> = answers.map(|p| format!("> {p}\n{p}\n\n")).collect();
+    assert_eq!(ended.stdout, answers.concat());
     assert_eq!(server.counts().created, 30);
+    assert_nothing_left(&server);
 }
 
 #[test]
-fn a_result_is_printed_as_soon_as_those_before_it_are_there() {
-    let plan = |prompt: &str| match prompt {
-        "last" => Plan::acts([Act::Hang]),
-        other => echo(other),
-    };
-    let server = StandIn::builder().plan(plan).start();
-    let mut process = example::start_with(&mut parallel(&server, &["--json"]), "a\nb\nlast\n");
-    for prompt in ["a", "b"] {
-        let mut line = String::new();
-        process.stdout().read_line(&mut line).unwrap();
-        let line: Value = serde_json::from_str(&line).unwrap();
-        assert_eq!(line["prompt"], prompt);
-    }
-    server.wait_for("the endless one", |counts| {
-        (counts.created, counts.running) == (3, 1)
-    });
-}
-
-#[test]
-fn as_many_are_asked_at_once_as_there_are_threads() {
+fn several_are_asked_at_once_and_an_answer_is_printed_without_waiting_for_later_ones() {
     let server = StandIn::start();
-    let process = example::start_with(
-        &mut parallel(&server, &["--threads", "3"]),
-        &"/silent\n".repeat(5),
-    );
-    server.wait_for("all threads", |counts| counts.running == 3);
-    assert_eq!(server.counts().created, 3);
-    drop(process);
+    let mut process = example::start_with(&mut parallel(&server), "/count 1\n/silent\n/silent\n");
+    process.wait_for("> /count 1\n0\n\n");
+    server.wait_for("both at once", |counts| counts.running == 2);
 }
 
 #[test]
 fn one_failure_does_not_stop_the_others_and_the_exit_code_tells() {
     let server = StandIn::start();
-    let prompts = "hello\n/422\n\n/count 3\n/error-event\n";
-    let ended = example::run(&mut parallel(&server, &["-", "--threads", "2"]), prompts);
+    let path = std::env::temp_dir().join(format!("h2o-chat-prompts-{}", std::process::id()));
+    std::fs::write(&path, "hello\n/dead\n\n/count 3\n/error-event\n").unwrap();
+    let ended = example::run(parallel(&server).arg(&path), "");
+    std::fs::remove_file(&path).unwrap();
     assert_eq!(ended.status.code(), Some(1));
-    assert!(
-        ended.stdout.contains("== 4: /count 3\n0 1 2 \n"),
-        "{}",
-        ended.stdout
+    assert_eq!(
+        ended.stdout,
+        "> hello\nHi there, how can I help?\n\n> /count 3\n0 1 2\n\n"
     );
     let lines: Vec<&str> = ended.stderr.lines().collect();
-    assert_eq!(lines.len(), 3, "{lines:?}");
-    assert!(lines[0].starts_with("parallel: line 2: ") && lines[0].contains("422"));
-    assert!(lines[1].starts_with("parallel: line 5: ") && lines[1].contains("CUDA"));
-    assert_eq!(lines[2], "parallel: 2 of 4 failed");
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert!(
+        lines[0].starts_with("/dead: ") && lines[0].contains("500"),
+        "{lines:?}"
+    );
+    assert!(
+        lines[1].starts_with("/error-event: ") && lines[1].contains("CUDA"),
+        "{lines:?}"
+    );
     assert_nothing_left(&server);
 }
 
 #[test]
-fn as_json_each_result_is_one_line_a_failed_one_with_what_had_come() {
+fn an_error_is_printed_with_its_hint() {
     let server = StandIn::start();
-    let prompts = "say \"hi\"\n/error-event\n";
-    let ended = example::run(&mut parallel(&server, &["--json"]), prompts);
-    let lines: Vec<Value> = ended
-        .stdout
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect();
-    let [good, bad] = &lines[..] else {
-        panic!("{lines:?}")
-    };
-    assert_eq!(good["prompt"], "say \"hi\"");
-    assert_eq!(good["text"], " Hi there, how can I help?");
-    assert_eq!(good.get("error"), None);
-    assert_eq!(bad["text"], " Hi there, how can");
+    let mut command = example::command("parallel");
+    command.arg(format!("{}/no/such/path", server.url()));
+    let ended = example::run(&mut command, "hello\n");
+    assert_eq!(ended.status.code(), Some(1));
     assert!(
-        bad["error"]
-            .as_str()
-            .unwrap()
-            .contains("CUDA out of memory")
+        ended.stderr.contains(". There is no chat at this path"),
+        "{}",
+        ended.stderr
     );
 }
 
 #[cfg(unix)]
 #[test]
-fn an_interrupt_stops_all_and_leaves_nothing() {
+fn ctrl_c_stops_all_and_leaves_nothing() {
     let server = StandIn::start();
-    let process = example::start_with(
-        &mut parallel(&server, &["--threads", "3"]),
-        "hello\n/slow\n/slow\n/silent\n/slow\nhello\n",
-    );
+    let prompts = "hello\n/slow\n/slow\n/silent\n/slow\nhello\n";
+    let process = example::start_with(&mut parallel(&server), prompts);
     server.wait_for("all threads", |counts| {
-        (counts.created, counts.running) == (4, 3)
+        (counts.created, counts.running) == (5, 4)
     });
     process.signal("INT");
     let ended = process.end();
-    assert_eq!(ended.status.code(), Some(130));
-    assert_eq!(ended.stderr, "parallel: stopped; 5 of 6 are not answered\n");
+    assert_eq!(ended.status.code(), Some(1));
+    assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);
     assert_nothing_left(&server);
-    assert_eq!(server.counts().created, 4);
-}
-
-#[test]
-fn a_closed_pipe_ends_quietly_and_leaves_nothing() {
-    let closed = Arc::new(Barrier::new(2));
-    let server = StandIn::builder()
-        .plan({
-            let closed = Arc::clone(&closed);
-            move |prompt| match prompt {
-                "late" => late(Arc::clone(&closed)),
-                other => Plan::for_prompt(other),
-            }
-        })
-        .start();
-    let mut command = parallel(&server, &["--threads", "2"]);
-    let mut process = example::start_with(&mut command, "hello\nlate\n/slow\n");
-    process.stdout().read_exact(&mut [0; 2]).unwrap();
-    server.wait_for("the endless one", |counts| {
-        (counts.created, counts.running) == (3, 2)
-    });
-    process.close_output();
-    closed.wait();
-    let ended = process.end();
-    assert_eq!((ended.status.code(), ended.stderr.as_str()), (Some(0), ""));
-    assert_nothing_left(&server);
-}
-
-/// A reply that is held back until somebody else waits as well.
-fn late(until: Arc<Barrier>) -> Plan {
-    Plan::tokens(iter::once_with(move || {
-        until.wait();
-        "late"
-    }))
-}
-
-#[test]
-fn prompts_are_read_from_a_file() {
-    let server = StandIn::builder().plan(echo).start();
-    let path = std::env::temp_dir().join(format!("h2o-chat-prompts-{}", std::process::id()));
-    std::fs::write(&path, "a\nb\n").unwrap();
-    let ended = example::run(parallel(&server, &[]).arg(&path), "c\n");
-    std::fs::remove_file(&path).unwrap();
-    assert_eq!(ended.stdout, "== 1: a\na\n\n== 2: b\nb\n\n");
-}
-
-#[test]
-fn a_command_line_that_cannot_be_used_is_exit_code_2() {
-    let server = StandIn::start();
-    for (arguments, words) in [
-        (&["--nonsense"][..], "--nonsense"),
-        (&["--threads", "0"], "0"),
-        (&["no/such/file"], "no/such/file"),
-        (&["one", "two"], "two"),
-        (&["--url", "ftp://host"], "ftp://host"),
-    ] {
-        let ended = example::run(&mut parallel(&server, arguments), "hello\n");
-        assert_eq!(ended.status.code(), Some(2), "{}", ended.stderr);
-        assert!(ended.stderr.contains(words), "{}", ended.stderr);
-        assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);
-    }
-    assert_eq!(server.counts().requests, 0);
+    assert_eq!(server.counts().created, 5);
 }

@@ -1,117 +1,83 @@
-//! Ctrl-C ends a program cleanly wherever it waits: the examples as processes, and real signals.
+//! Ctrl-C and `kill` end the examples `ask` and `ctrl_c` cleanly wherever they wait: real signals
+//! to processes.
 #![cfg(unix)]
 
-use std::io::{self, Read};
-use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::sync::{Mutex, mpsc};
 
 mod example;
 mod stand_in;
 
-use stand_in::{Counts, Reaction, Request, StandIn};
+use example::{Ended, Process};
+use stand_in::{Reaction, Request, StandIn};
 
-/// What a shell expects of a program that Ctrl-C has ended.
+/// The exit code that a shell expects after Ctrl-C.
 const INTERRUPTED: Option<i32> = Some(130);
 
-/// A program that asks the server something.
-struct Program {
-    process: Child,
-    stdout: ChildStdout,
-    printed: Vec<u8>,
-}
+const PROGRAMS: [&[&str]; 3] = [&["ask"], &["ask", "--no-stream"], &["ctrl_c"]];
 
-impl Program {
-    fn start(server: &StandIn, [name, option, prompt]: [&str; 3]) -> Program {
-        let mut command = example::command(name);
-        match name {
-            "ask" => command.args(["--url", &server.url(), "--retries", "0"]),
-            _ => command.arg(server.url()),
-        };
-        command.args(Some(option).filter(|option| !option.is_empty()));
-        let mut process = command
-            .arg(prompt)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        Program {
-            stdout: process.stdout.take().unwrap(),
-            process,
-            printed: Vec::new(),
-        }
-    }
-
-    /// Waits until it has printed this.
-    fn wait_for(&mut self, text: &str) {
-        while !self.printed.ends_with(text.as_bytes()) {
-            let mut byte = [0];
-            self.stdout.read_exact(&mut byte).unwrap();
-            self.printed.extend(byte);
-        }
-    }
-
-    /// Presses Ctrl-C.
-    fn interrupt(&self) {
-        let id = self.process.id().to_string();
-        let sent = Command::new("kill").args(["-INT", &id]).status().unwrap();
-        assert!(sent.success());
-    }
-
-    /// What it has done once it is at its end.
-    fn end(mut self) -> io::Result<Output> {
-        self.stdout.read_to_end(&mut self.printed)?;
-        let mut output = self.process.wait_with_output()?;
-        output.stdout = self.printed;
-        Ok(output)
-    }
-}
-
-fn text(bytes: &[u8]) -> &str {
-    std::str::from_utf8(bytes).unwrap()
+fn start(server: &StandIn, program: &[&str], prompt: &str) -> Process {
+    let mut command = example::command(program[0]);
+    match program[0] {
+        "ask" => command.args(["--url", &server.url(), "--retries", "0"]),
+        _ => command.arg(server.url()),
+    };
+    example::start_with(command.args(&program[1..]).arg(prompt), "")
 }
 
 fn is_cleanup(request: &Request) -> bool {
     request.method == "DELETE" || request.path.ends_with("/stop-generating")
 }
 
+/// Ended by the signal, with a newline after the text, and nothing left on the server.
+fn assert_ended_cleanly(server: &StandIn, ended: &Ended, what: &str) {
+    let Ended { stdout, stderr, .. } = ended;
+    assert_eq!(
+        (ended.status.code(), stderr.as_str()),
+        (INTERRUPTED, ""),
+        "{what}"
+    );
+    assert!(
+        stdout.ends_with('\n') && !stdout.ends_with("\n\n"),
+        "{what}: {stdout:?}"
+    );
+    server.wait_for("the end of the generation", |counts| counts.running == 0);
+    let counts = server.counts();
+    let seen = (counts.created, counts.conversations, counts.stopped);
+    assert_eq!(seen, (1, 0, 1), "{what}");
+}
+
 #[test]
 fn ctrl_c_stops_the_generation_and_deletes_the_conversation() {
-    let programs = [["ask", ""], ["ask", "--no-stream"], ["ctrl_c", ""]];
-    for [name, option] in programs {
+    for program in PROGRAMS {
         // While the first token is awaited, between two tokens, and when none comes any more.
-        for (prompt, seen, printed) in [
-            ("/silent", "", "\n"),
-            ("/slow", " s0 s1", " s0 s1"),
-            ("/hang", " Hi there, how can", " Hi there, how can\n"),
+        for (prompt, text) in [
+            ("/silent", ""),
+            ("/slow", " s0 s1"),
+            ("/hang", " Hi there, how can"),
         ] {
             let server = StandIn::start();
-            let mut program = Program::start(&server, [name, option, prompt]);
-            if option.is_empty() {
-                program.wait_for(seen);
+            let mut process = start(&server, program, prompt);
+            let is_streamed = !program.contains(&"--no-stream");
+            if is_streamed {
+                process.wait_for(text);
             }
-            server.wait_for("the generation", |counts: &Counts| {
+            server.wait_for("the generation", |counts| {
                 counts.running == 1 && (prompt == "/silent" || counts.streaming == 1)
             });
-            program.interrupt();
-            let output = program.end().unwrap();
-            let what = format!("{name} {option} {prompt}: {output:?}");
-            assert_eq!(output.status.code(), INTERRUPTED, "{what}");
-            assert_eq!(text(&output.stderr), "", "{what}");
-            let stdout = text(&output.stdout);
-            assert!(
-                stdout.ends_with('\n') && !stdout.ends_with("\n\n"),
-                "{what}"
-            );
-            // What is not printed as it comes can be cut anywhere.
-            if option.is_empty() {
-                assert!(stdout.starts_with(printed), "{what}");
-            }
-            server.wait_for("the end of the generation", |counts| counts.running == 0);
-            let counts = server.counts();
-            let (left, stopped) = (counts.conversations, counts.stopped);
-            assert_eq!((counts.created, left, stopped), (1, 0, 1), "{what}");
+            process.signal("INT");
+            assert_ended_cleanly(&server, &process.end(), &format!("{program:?} {prompt}"));
         }
+    }
+}
+
+#[test]
+fn kill_and_the_end_of_the_terminal_are_like_ctrl_c_for_ask() {
+    for signal in ["TERM", "HUP"] {
+        let server = StandIn::start();
+        let mut process = start(&server, &["ask"], "/slow");
+        process.wait_for(" s0 s1");
+        process.signal(signal);
+        assert_ended_cleanly(&server, &process.end(), signal);
     }
 }
 
@@ -130,12 +96,11 @@ fn ctrl_c_while_the_conversation_is_being_opened_waits_for_its_id_and_deletes_it
                 None
             })
             .start();
-        let program = Program::start(&server, [name, "", "/slow"]);
+        let process = start(&server, &[name], "/slow");
         opening.recv().unwrap();
-        program.interrupt();
+        process.signal("INT");
         proceed.send(()).unwrap();
-        let output = program.end().unwrap();
-        assert_eq!(output.status.code(), INTERRUPTED, "{output:?}");
+        assert_eq!(process.end().status.code(), INTERRUPTED);
         let counts = server.counts();
         assert_eq!((counts.created, counts.conversations), (1, 0));
     }
@@ -147,16 +112,17 @@ fn a_second_ctrl_c_ends_the_program_at_once() {
         let server = StandIn::builder()
             .intercept(|request| is_cleanup(request).then_some(Reaction::Silence))
             .start();
-        let program = Program::start(&server, [name, "", "/silent"]);
+        let process = start(&server, &[name], "/silent");
         server.wait_for("the generation", |counts| counts.running == 1);
-        program.interrupt();
+        process.signal("INT");
         // Settings, conversation, message, stop.
         server.wait_for("the stop", |counts| counts.requests == 4);
-        program.interrupt();
-        let output = program.end().unwrap();
-        assert_eq!(output.status.code(), INTERRUPTED, "{output:?}");
-        // Nothing said, and nothing more tried.
-        assert_eq!(text(&output.stderr), "");
+        process.signal("INT");
+        let ended = process.end();
+        assert_eq!(
+            (ended.status.code(), ended.stderr.as_str()),
+            (INTERRUPTED, "")
+        );
         assert_eq!(server.counts().requests, 4);
     }
 }
@@ -168,12 +134,11 @@ fn what_ctrl_c_could_not_delete_is_named() {
         let server = StandIn::builder()
             .intercept(|request| is_cleanup(request).then(|| Reaction::Answer(answer.into())))
             .start();
-        let mut program = Program::start(&server, [name, "", "/slow"]);
-        program.wait_for(" s0");
-        program.interrupt();
-        let output = program.end().unwrap();
-        assert_eq!(output.status.code(), INTERRUPTED, "{output:?}");
-        let stderr = text(&output.stderr);
+        let mut process = start(&server, &[name], "/slow");
+        process.wait_for(" s0");
+        process.signal("INT");
+        let Ended { status, stderr, .. } = process.end();
+        assert_eq!(status.code(), INTERRUPTED, "{stderr}");
         assert!(stderr.contains(&server.conversations()[0]), "{stderr}");
         assert_eq!(stderr.lines().count(), 1, "{stderr}");
     }

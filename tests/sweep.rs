@@ -1,7 +1,5 @@
 //! The example `sweep`, as a process of its own against a server in this one.
 
-use std::io::Read;
-
 use h2o_chat::{Client, Conversation};
 
 mod example;
@@ -12,68 +10,56 @@ use stand_in::StandIn;
 
 fn sweep(server: &StandIn, arguments: &[&str]) -> Ended {
     let mut command = example::command("sweep");
-    command.env("H2O_CHAT_URL", server.url()).args(arguments);
+    command.args(["--url", &server.url()]).args(arguments);
     example::run(&mut command, "")
 }
 
-/// A conversation that is there, and that only the session can delete.
-fn kept(server: &StandIn, session: &str) -> String {
-    let client = Client::builder(&server.url()).session(session);
-    client
-        .build()
-        .unwrap()
-        .conversation()
-        .map(Conversation::keep)
-        .unwrap()
+/// Opens a conversation in this session and keeps it.
+fn keep(server: &StandIn, session: &str) -> String {
+    let client = Client::builder(&server.url()).session(session).build();
+    let conversation = client.unwrap().conversation();
+    conversation.map(Conversation::keep).unwrap()
 }
 
 #[test]
-fn what_a_killed_process_left_is_swept() {
+fn what_a_killed_process_left_is_deleted() {
     let server = StandIn::start();
     let mut command = example::command("ask");
     command.args(["--url", &server.url(), "--session", "a-session", "/slow"]);
     let mut ask = example::start_with(&mut command, "");
-    ask.stdout().read_exact(&mut [0; 6]).unwrap();
+    ask.wait_for(" s0 s1");
     ask.kill();
     let counts = server.counts();
     assert_eq!((counts.conversations, counts.running), (1, 1));
 
     let ended = sweep(&server, &["--session", "a-session", "--delete"]);
     assert!(ended.status.success(), "{}", ended.stderr);
-    assert_eq!(ended.stderr, "sweep: 1 conversation deleted\n");
+    assert_eq!(ended.stderr, "sweep: 1 deleted\n");
     server.wait_for("nothing to be left", |counts| {
         counts.conversations + counts.running == 0
     });
 }
 
 #[test]
-fn a_dry_run_deletes_nothing() {
+fn without_delete_the_conversations_of_the_session_are_listed() {
     let server = StandIn::start();
-    let (first, second) = (kept(&server, "s"), kept(&server, "s"));
+    let (first, second) = (keep(&server, "s"), keep(&server, "s"));
+    keep(&server, "another");
     let ended = sweep(&server, &["--session", "s"]);
     assert!(ended.status.success());
-    let model = h2o_chat::DEFAULT_MODEL;
-    assert_eq!(
-        ended.stdout,
-        format!("{second}  {model}  Untitled 2\n{first}  {model}  Untitled 1\n")
-    );
-    assert_eq!(ended.stderr, "sweep: 2 conversations found; see --delete\n");
-    assert_eq!(server.conversations().len(), 2);
+    let expected = format!("{second} \"Untitled 2\"\n{first} \"Untitled 1\"\n");
+    assert_eq!(ended.stdout, expected);
+    assert_eq!(ended.stderr, "sweep: 2 found\n");
+    assert_eq!(server.conversations().len(), 3);
 }
 
 #[test]
-fn other_sessions_are_let_alone() {
+fn other_sessions_are_left_alone() {
     let server = StandIn::start();
-    let (_, other) = (kept(&server, "s"), kept(&server, "t"));
-    assert!(
-        sweep(&server, &["--session", "s", "--delete"])
-            .status
-            .success()
-    );
-    assert_eq!(server.conversations(), [other]);
+    let (_, other) = (keep(&server, "s"), keep(&server, "t"));
     let ended = sweep(&server, &["--session", "s", "--delete"]);
-    assert_eq!(ended.stderr, "sweep: 0 conversations deleted\n");
     assert!(ended.status.success());
+    assert_eq!(server.conversations(), [other]);
 }
 
 #[test]
@@ -85,7 +71,7 @@ fn one_that_cannot_be_deleted_does_not_keep_the_others() {
             refused.then(|| stand_in::Reaction::Answer(answer.to_vec()))
         })
         .start();
-    let ids = [(); 3].map(|()| kept(&server, "s"));
+    let ids = [(); 3].map(|()| keep(&server, "s"));
     let refused = ids.iter().find(|id| id.ends_with('5')).unwrap();
     let ended = sweep(&server, &["--session", "s", "--delete"]);
     assert_eq!(ended.status.code(), Some(1));
@@ -95,19 +81,55 @@ fn one_that_cannot_be_deleted_does_not_keep_the_others() {
 }
 
 #[test]
-fn a_command_line_that_cannot_be_used_is_exit_code_2() {
+fn headers_and_the_cookie_name_reach_the_server() {
+    let server = StandIn::builder().cookie_name("my-chat").start();
+    let arguments = [
+        "--session",
+        "s",
+        "--cookie-name",
+        "my-chat",
+        "--header",
+        "X-Key: a b",
+    ];
+    let ended = sweep(&server, &arguments);
+    assert!(ended.status.success(), "{}", ended.stderr);
+    for request in server.requests() {
+        assert_eq!(request.header("cookie"), Some("my-chat=s"));
+        assert_eq!(request.header("x-key"), Some("a b"));
+    }
+}
+
+#[test]
+fn the_proxy_is_used() {
+    let mut command = example::command("sweep");
+    command.args(["--url", "http://chat.example.org", "--session", "s"]);
+    let ended = example::run(command.args(["--proxy", "http://127.0.0.1:1"]), "");
+    assert_eq!(ended.status.code(), Some(1));
+    assert!(
+        ended.stderr.contains("the proxy http://127.0.0.1:1"),
+        "{}",
+        ended.stderr
+    );
+}
+
+#[test]
+fn a_command_line_that_cannot_be_used_is_exit_code_2_and_shows_no_secret() {
     let server = StandIn::start();
     for (arguments, words) in [
-        (&["--nonsense"][..], "--nonsense"),
-        (&[], "--session is missing"),
-        (&["--session", "s", "--url", ""], "URL"),
-        (&["--session", "s;t"], "cookie"),
+        (&["--nonsense"][..], "usage: "),
+        (&[], "usage: "),
+        (&["--session", "secret;t"], "cookie"),
+        (
+            &["--session", "s", "--header", "X-Key:", "secret"],
+            "usage: ",
+        ),
+        (&["--session", "s", "--header", "X-Key: secret\n"], "X-Key"),
+        (&["--session", "s", "--proxy", "ftp://host"], "ftp://host"),
     ] {
         let ended = sweep(&server, arguments);
         assert_eq!(ended.status.code(), Some(2), "{}", ended.stderr);
         assert!(ended.stderr.contains(words), "{}", ended.stderr);
+        assert!(!ended.stderr.contains("secret"), "{}", ended.stderr);
     }
-    let ended = example::run(example::command("sweep").args(["--session", "s"]), "");
-    assert_eq!(ended.stderr, "sweep: --url is missing; see --help\n");
     assert_eq!(server.counts().requests, 0);
 }

@@ -1,4 +1,4 @@
-//! Runs the examples, as `cargo test` has built them, as processes of their own.
+//! Runs the examples that `cargo test` has built, each as a process of its own.
 #![allow(dead_code, reason = "each test uses its own part")]
 
 use std::env;
@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::path::PathBuf;
 use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 
-/// An example's command, without anything of this process's environment that could change what it does.
+/// Returns the command of an example, without the environment variables that change what it does.
 pub fn command(name: &str) -> Command {
     let mut command = Command::new(path(name));
     for variable in ["ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY"] {
@@ -33,15 +33,16 @@ fn path(name: &str) -> PathBuf {
     path
 }
 
-/// An example that runs, with all that it reads and writes in the hands of the test.
+/// A running example, with its standard streams in the hands of the test.
 pub struct Process {
     child: Running,
     stdin: Option<ChildStdin>,
     stdout: Option<BufReader<ChildStdout>>,
     stderr: BufReader<ChildStderr>,
+    printed: String,
 }
 
-/// A test that fails leaves no process behind.
+/// A child process that a failing test does not leave behind.
 struct Running(Child);
 
 impl Drop for Running {
@@ -51,7 +52,8 @@ impl Drop for Running {
     }
 }
 
-/// What an example has printed, and how it ended.
+/// The exit status and the whole output of an example.
+#[derive(Debug)]
 pub struct Ended {
     pub status: ExitStatus,
     pub stdout: String,
@@ -66,64 +68,71 @@ pub fn start(command: &mut Command) -> Process {
         stdout: child.stdout.take().map(BufReader::new),
         stderr: BufReader::new(child.stderr.take().unwrap()),
         child: Running(child),
+        printed: String::new(),
     }
 }
 
-/// An example that runs with this input and no more.
+/// Starts an example whose standard input is this text.
 pub fn start_with(command: &mut Command, stdin: &str) -> Process {
     let mut process = start(command);
     process.enter(stdin);
-    process.stdin = None;
+    process.close_input();
     process
 }
 
-/// Runs an example to its end, with this input.
+/// Runs an example to its end, with this text as its standard input.
 pub fn run(command: &mut Command, stdin: &str) -> Ended {
     start_with(command, stdin).end()
 }
 
 impl Process {
-    /// A process that has no use for it may have ended already.
+    /// Ignores errors: the process may have ended without reading.
     pub fn enter(&mut self, text: &str) {
         let stdin = self.stdin.as_mut().unwrap();
         let _ = stdin.write_all(text.as_bytes());
-    }
-
-    /// As the shell's `kill` does.
-    pub fn signal(&self, name: &str) {
-        let kill = format!("kill -s {name} {}", self.child.0.id());
-        let sent = Command::new("sh").args(["-c", &kill]).status().unwrap();
-        assert!(sent.success());
-    }
-
-    /// What it says next on standard error; nothing at its end.
-    pub fn error_line(&mut self) -> String {
-        let mut line = String::new();
-        self.stderr.read_line(&mut line).unwrap();
-        line
-    }
-
-    /// Without a chance to tidy up.
-    pub fn kill(self) {
-        drop(self.child);
-    }
-
-    pub fn stdout(&mut self) -> &mut BufReader<ChildStdout> {
-        self.stdout.as_mut().unwrap()
     }
 
     pub fn close_input(&mut self) {
         self.stdin = None;
     }
 
-    /// From now on nobody reads what it prints.
     pub fn close_output(&mut self) {
         self.stdout = None;
     }
 
-    /// Its end, and what it has printed since it was last looked at; on standard error it must be little.
+    /// Sends a signal, for example `INT` for Ctrl-C.
+    pub fn signal(&self, name: &str) {
+        let kill = format!("kill -s {name} {}", self.child.0.id());
+        let sent = Command::new("sh").args(["-c", &kill]).status().unwrap();
+        assert!(sent.success());
+    }
+
+    pub fn kill(self) {
+        drop(self.child);
+    }
+
+    /// Waits until the output begins with this text, which must be ASCII.
+    pub fn wait_for(&mut self, text: &str) {
+        let mut missing = vec![0; text.len() - self.printed.len()];
+        self.stdout
+            .as_mut()
+            .unwrap()
+            .read_exact(&mut missing)
+            .unwrap();
+        self.printed += str::from_utf8(&missing).unwrap();
+        assert_eq!(self.printed, text);
+    }
+
+    /// Waits for the next line on standard error.
+    pub fn error_line(&mut self) -> String {
+        let mut line = String::new();
+        self.stderr.read_line(&mut line).unwrap();
+        line
+    }
+
+    /// Waits for the end. The output on standard error has to fit into a pipe.
     pub fn end(mut self) -> Ended {
-        let (mut stdout, mut stderr) = (String::new(), String::new());
+        let (mut stdout, mut stderr) = (self.printed, String::new());
         if let Some(mut out) = self.stdout.take() {
             out.read_to_string(&mut stdout).unwrap();
         }
@@ -136,42 +145,30 @@ impl Process {
     }
 }
 
-/// A stand-in server in a process of its own, which ends with its standard input.
+/// A stand-in server in a process of its own.
 pub struct Server {
-    process: Child,
-    stdin: Option<ChildStdin>,
-    /// What the server writes has to have somewhere to go.
-    _stdout: BufReader<ChildStdout>,
+    /// The server ends with its standard input.
+    process: Process,
     url: String,
 }
 
 pub fn stand_in() -> Server {
-    let mut command = command("stand_in");
-    let mut process = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut stdout = BufReader::new(process.stdout.take().unwrap());
+    let mut process = start(&mut command("stand_in"));
     let mut url = String::new();
-    stdout.read_line(&mut url).unwrap();
+    process
+        .stdout
+        .as_mut()
+        .unwrap()
+        .read_line(&mut url)
+        .unwrap();
     Server {
-        stdin: process.stdin.take(),
-        _stdout: stdout,
-        process,
         url: url.trim().to_owned(),
+        process,
     }
 }
 
 impl Server {
     pub fn url(&self) -> &str {
         &self.url
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        drop(self.stdin.take());
-        self.process.wait().unwrap();
     }
 }

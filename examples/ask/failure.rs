@@ -1,0 +1,73 @@
+//! Why `ask` ends early, what it says then, and its exit code.
+
+use std::io;
+use std::process::ExitCode;
+
+use h2o_chat::ErrorKind;
+
+use crate::output::tell;
+
+/// The exit code that a shell expects after Ctrl-C.
+pub const INTERRUPTED: u8 = 130;
+
+pub enum Failure {
+    /// The command line cannot be used.
+    Usage(String),
+    Chat(h2o_chat::Error),
+    Input(io::Error),
+    Output(io::Error),
+    Signals(io::Error),
+}
+
+impl Failure {
+    pub fn is_stopped(&self) -> bool {
+        matches!(self, Failure::Chat(error) if error.kind() == ErrorKind::Stopped)
+    }
+}
+
+/// Prints what went wrong, if anything did, and returns the exit code.
+pub fn report(outcome: &Result<(), Failure>) -> ExitCode {
+    let Err(failure) = outcome else {
+        return ExitCode::SUCCESS;
+    };
+    let (message, code) = match failure {
+        Failure::Chat(error) if failure.is_stopped() => {
+            if error.undeleted().is_none() && !error.maybe_undeleted() {
+                return ExitCode::from(INTERRUPTED);
+            }
+            (error.to_string(), INTERRUPTED)
+        }
+        Failure::Chat(error) if error.kind() == ErrorKind::Input => (error.to_string(), 2),
+        Failure::Chat(error) => (with_hint(error), 1),
+        Failure::Usage(message) => (format!("{message}; see --help"), 2),
+        Failure::Input(error) => (format!("standard input: {error}"), 1),
+        // The reader of the output, `head` for example, needs no more of it.
+        Failure::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+            return ExitCode::SUCCESS;
+        }
+        Failure::Output(error) => (format!("standard output: {error}"), 1),
+        Failure::Signals(error) => (format!("signals: {error}"), 1),
+    };
+    tell(&message);
+    ExitCode::from(code)
+}
+
+fn with_hint(error: &h2o_chat::Error) -> String {
+    let message = error.to_string();
+    match error.hint() {
+        Some(hint) => format!("{}. {hint}", message.trim_end_matches('.')),
+        None => message,
+    }
+}
+
+impl From<h2o_chat::Error> for Failure {
+    fn from(error: h2o_chat::Error) -> Failure {
+        Failure::Chat(error)
+    }
+}
+
+impl From<lexopt::Error> for Failure {
+    fn from(error: lexopt::Error) -> Failure {
+        Failure::Usage(error.to_string())
+    }
+}

@@ -1,0 +1,182 @@
+//! The command line of `ask`.
+
+use std::env;
+use std::ffi::OsString;
+use std::time::Duration;
+
+use h2o_chat::{Client, Message, Proxy, Request};
+use lexopt::prelude::{Long, Short, Value, ValueExt};
+
+use crate::failure::Failure;
+
+pub const HELP: &str = "\
+Usage: ask [OPTIONS] [PROMPT…]
+
+The prompt is standard input, unless that is a terminal, followed by the words of the
+command line. In a loop over lines, use </dev/null. Ctrl-C stops the reply and deletes
+the conversation. A second Ctrl-C ends the program at once.
+
+  --url URL          the server; without it, a stand-in server is started [H2O_CHAT_URL]
+  --model M          the model [H2O_CHAT_MODEL]
+  --session ID       the session, to find a conversation that was left [H2O_CHAT_SESSION]
+  --cookie-name NAME the name of the session's cookie [hf-chat]
+  --header 'NAME: VALUE'
+                     a header for every request; repeatable
+  --system TEXT      the system prompt
+  --param NAME=JSON  a parameter of the generation, for example temperature=0.7
+  --proxy P          an http://, socks5:// or socks5h:// URL, or none
+  --silence SECONDS  the maximum time without a byte from the server [60]
+  --deadline SECONDS the maximum time for the whole call
+  --retries N        how often to try again before a reply has begun [2]
+  --check            describe the server or what is wrong with it, without asking
+  --no-stream        print the reply when it is complete
+  --stats            print a line of JSON on standard error at the end
+  --help             print this
+";
+
+pub struct Options {
+    pub url: Option<String>,
+    model: Option<String>,
+    session: Option<String>,
+    cookie_name: Option<String>,
+    headers: Vec<(String, String)>,
+    system: Option<String>,
+    params: Vec<(String, serde_json::Value)>,
+    proxy: Proxy,
+    silence: Duration,
+    deadline: Option<Duration>,
+    retries: u32,
+    pub check: bool,
+    pub stream: bool,
+    pub stats: bool,
+    pub words: Vec<String>,
+}
+
+impl Options {
+    /// Reads the environment and the command line. Returns `None` for `--help`.
+    pub fn parse() -> Result<Option<Options>, Failure> {
+        let mut options = Options {
+            url: variable("H2O_CHAT_URL")?,
+            model: variable("H2O_CHAT_MODEL")?,
+            session: variable("H2O_CHAT_SESSION")?,
+            cookie_name: None,
+            headers: Vec::new(),
+            system: None,
+            params: Vec::new(),
+            proxy: Proxy::env(),
+            silence: Duration::from_secs(60),
+            deadline: None,
+            retries: 2,
+            check: false,
+            stream: true,
+            stats: false,
+            words: Vec::new(),
+        };
+        let mut arguments = lexopt::Parser::from_env();
+        while let Some(argument) = arguments.next()? {
+            match argument {
+                Long("url") => options.url = Some(text(arguments.value()?)?),
+                Long("model") => options.model = Some(text(arguments.value()?)?),
+                Long("session") => options.session = Some(text(arguments.value()?)?),
+                Long("cookie-name") => options.cookie_name = Some(text(arguments.value()?)?),
+                Long("header") => options.headers.push(header(&text(arguments.value()?)?)?),
+                Long("system") => options.system = Some(text(arguments.value()?)?),
+                Long("param") => options.params.push(param(&text(arguments.value()?)?)?),
+                Long("proxy") => options.proxy = proxy(text(arguments.value()?)?),
+                Long("silence") => options.silence = seconds(&text(arguments.value()?)?)?,
+                Long("deadline") => options.deadline = Some(seconds(&text(arguments.value()?)?)?),
+                Long("retries") => options.retries = arguments.value()?.parse()?,
+                Long("check") => options.check = true,
+                Long("no-stream") => options.stream = false,
+                Long("stats") => options.stats = true,
+                Long("help") | Short('h') => return Ok(None),
+                Value(word) => options.words.push(text(word)?),
+                Long(_) | Short(_) => return Err(argument.unexpected().into()),
+            }
+        }
+        Ok(Some(options))
+    }
+
+    pub fn client(&self, url: &str) -> Result<Client, Failure> {
+        let mut builder = Client::builder(url)
+            .proxy(self.proxy.clone())
+            .silence_timeout(self.silence)
+            .deadline(self.deadline)
+            .retries(self.retries);
+        if let Some(model) = &self.model {
+            builder = builder.model(model);
+        }
+        if let Some(session) = &self.session {
+            builder = builder.session(session.as_str());
+        }
+        if let Some(name) = &self.cookie_name {
+            builder = builder.cookie_name(name);
+        }
+        for (name, value) in &self.headers {
+            builder = builder.header(name, value);
+        }
+        Ok(builder.build()?)
+    }
+
+    pub fn request(&self, prompt: String) -> Request {
+        let request = match &self.system {
+            Some(system) => Request::messages([Message::system(system), Message::user(prompt)]),
+            None => Request::new(prompt),
+        };
+        let params = self.params.iter();
+        params.fold(request, |request, (name, value)| {
+            request.param(name, value.clone())
+        })
+    }
+}
+
+/// Returns the value of an environment variable, unless it is empty.
+fn variable(name: &str) -> Result<Option<String>, Failure> {
+    let value = env::var_os(name).filter(|value| !value.is_empty());
+    let value = value.map(OsString::into_string).transpose();
+    value.map_err(|_| Failure::Usage(format!("{name} is not UTF-8")))
+}
+
+/// Does not show the value in the error, which may be a secret.
+fn text(value: OsString) -> Result<String, Failure> {
+    let usage = |_| Failure::Usage("an argument is not UTF-8".to_owned());
+    value.into_string().map_err(usage)
+}
+
+/// Does not show the header in the error. Without quotes around it, the value would be missing here
+/// and a part of the prompt.
+fn header(text: &str) -> Result<(String, String), Failure> {
+    match text
+        .split_once(':')
+        .map(|(name, value)| (name, value.trim()))
+    {
+        Some((name, value)) if !name.contains(char::is_whitespace) && !value.is_empty() => {
+            Ok((name.to_owned(), value.to_owned()))
+        }
+        _ => Err(Failure::Usage(
+            "--header has to be 'NAME: VALUE'".to_owned(),
+        )),
+    }
+}
+
+fn param(text: &str) -> Result<(String, serde_json::Value), Failure> {
+    let usage = |why| Failure::Usage(format!("--param {text}: {why}"));
+    let (name, value) = text
+        .split_once('=')
+        .ok_or_else(|| usage("has to be NAME=JSON".to_owned()))?;
+    let value = serde_json::from_str(value).map_err(|error| usage(format!("no JSON: {error}")))?;
+    Ok((name.to_owned(), value))
+}
+
+fn proxy(text: String) -> Proxy {
+    match text.as_str() {
+        "none" => Proxy::none(),
+        _ => Proxy::url(text),
+    }
+}
+
+fn seconds(text: &str) -> Result<Duration, Failure> {
+    let seconds = text.parse().ok();
+    let duration = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    duration.ok_or_else(|| Failure::Usage(format!("{text} is not a number of seconds")))
+}
