@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use h2o_chat::{Client, ErrorKind, Stop};
+use h2o_chat::{CancelHandle, Client, ErrorKind};
 use signal_hook::{consts::SIGINT, flag};
 
 fn main() -> ExitCode {
@@ -25,8 +25,8 @@ fn run() -> Result<ExitCode, Box<dyn Error>> {
     let url = env::args().nth(1).unwrap_or("http://127.0.0.1:3000".into());
     let interrupted = Arc::new(AtomicBool::new(false));
     flag::register(SIGINT, Arc::clone(&interrupted))?;
-    let stop = Stop::from(Arc::clone(&interrupted));
-    let client = Client::builder(&url).stop(&stop).build()?;
+    let handle = CancelHandle::from(Arc::clone(&interrupted));
+    let client = Client::builder(&url).cancel_handle(&handle).build()?;
     let mut conversation = client.conversation()?;
     let mut code = ExitCode::SUCCESS;
     let prompt = if io::stdin().is_terminal() { "> " } else { "" };
@@ -40,11 +40,11 @@ fn run() -> Result<ExitCode, Box<dyn Error>> {
             continue;
         }
         interrupted.store(false, Ordering::Relaxed); // An earlier Ctrl-C does not end this reply.
-        let reply = conversation.send(line);
+        let reply = conversation.stream(line);
         let printed = reply.and_then(|mut tokens| tokens.write_to(io::stdout()));
         writeln!(io::stdout())?;
         if let Err(error) = printed
-            && error.kind() != ErrorKind::Stopped
+            && error.kind() != ErrorKind::Cancelled
         {
             eprintln!("chat: {error}. {}", error.hint().unwrap_or_default());
             code = ExitCode::FAILURE;

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use h2o_chat::{Client, ErrorKind, Stop};
+use h2o_chat::{CancelHandle, Client, ErrorKind};
 use signal_hook::{consts::SIGINT, flag};
 
 fn main() -> ExitCode {
@@ -29,14 +29,14 @@ fn run() -> Result<ExitCode, Box<dyn Error>> {
     // The order matters: at the first Ctrl-C the flag is still unset, and the program goes on.
     flag::register_conditional_shutdown(SIGINT, 130, Arc::clone(&interrupted))?;
     flag::register(SIGINT, Arc::clone(&interrupted))?;
-    let stop = Stop::from(interrupted);
-    let client = Client::builder(&url).stop(&stop).build()?;
+    let handle = CancelHandle::from(interrupted);
+    let client = Client::builder(&url).cancel_handle(&handle).build()?;
 
-    let reply = client.generate(prompt);
+    let reply = client.stream(prompt);
     let printed = reply.and_then(|mut tokens| tokens.write_to(io::stdout()));
     writeln!(io::stdout())?;
     match printed {
-        Err(error) if error.kind() == ErrorKind::Stopped => {
+        Err(error) if error.kind() == ErrorKind::Cancelled => {
             if let Some(id) = error.undeleted() {
                 eprintln!("ctrl_c: conversation {id} is still on the server");
             }

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex, atomic::AtomicBool, mpsc};
 use std::{env, fs, thread};
 
-use h2o_chat::{Client, ErrorKind, Stop};
+use h2o_chat::{CancelHandle, Client, ErrorKind};
 use signal_hook::{consts::SIGINT, flag};
 
 fn main() -> ExitCode {
@@ -27,8 +27,8 @@ fn run() -> Result<ExitCode, Box<dyn Error>> {
     };
     let interrupted = Arc::new(AtomicBool::new(false));
     flag::register(SIGINT, Arc::clone(&interrupted))?;
-    let stop = Stop::from(interrupted);
-    let client = Client::builder(&url).stop(&stop).build()?;
+    let handle = CancelHandle::from(interrupted);
+    let client = Client::builder(&url).cancel_handle(&handle).build()?;
     let lines = text.lines().filter(|line| !line.trim().is_empty());
     let prompts: Vec<&str> = lines.collect();
     // A channel for each answer keeps the answers in the order of the prompts.
@@ -47,10 +47,16 @@ fn run() -> Result<ExitCode, Box<dyn Error>> {
         for (prompt, answer) in prompts.iter().zip(answers) {
             match answer.recv()? {
                 Ok(text) => writeln!(io::stdout(), "> {prompt}\n{}\n", text.trim())
-                    .inspect_err(|_| stop.stop())?, // Ends the calls of the other threads.
-                Err(error) if error.kind() == ErrorKind::Stopped => return Err(error.into()),
+                    .inspect_err(|_| handle.cancel())?, // Ends the calls of the other threads.
+                Err(error) if error.kind() == ErrorKind::Cancelled => return Err(error.into()),
                 Err(error) => {
                     eprintln!("{prompt}: {error}. {}", error.hint().unwrap_or_default());
+                    if let Some(session) = error.undeleted_session() {
+                        let (name, id) = (client.cookie_name(), session.as_str());
+                        eprintln!(
+                            "to delete it: sweep --url {url} --session {id} --cookie-name {name} --delete"
+                        );
+                    }
                     code = ExitCode::FAILURE;
                 }
             }

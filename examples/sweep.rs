@@ -20,12 +20,12 @@ fn fail<T>(code: i32, error: &dyn Error) -> T {
 }
 
 fn sweep(client: &Client, delete: bool) -> Result<(), Box<dyn Error>> {
-    let (conversations, mut outcome) = (client.conversations()?, Ok(()));
+    let (conversations, mut outcome) = (client.list_conversations()?, Ok(()));
     for found in &conversations {
         // With {:?}, a title cannot control the terminal.
         writeln!(io::stdout(), "{} {:?}", found.id, found.title)?;
         if delete {
-            outcome = outcome.and(client.delete(&found.id));
+            outcome = outcome.and(client.delete_conversation(&found.id));
         }
     }
     let done = if delete { "deleted" } else { "found" };

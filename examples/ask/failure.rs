@@ -20,8 +20,16 @@ pub enum Failure {
 }
 
 impl Failure {
-    pub fn is_stopped(&self) -> bool {
-        matches!(self, Failure::Chat(error) if error.kind() == ErrorKind::Stopped)
+    /// Whether a conversation is, or may be, left on the server.
+    pub fn leaves_a_conversation(&self) -> bool {
+        match self {
+            Failure::Chat(error) => error.undeleted().is_some() || error.maybe_undeleted(),
+            _ => false,
+        }
+    }
+
+    pub fn is_cancelled(&self) -> bool {
+        matches!(self, Failure::Chat(error) if error.kind() == ErrorKind::Cancelled)
     }
 }
 
@@ -31,13 +39,13 @@ pub fn report(outcome: &Result<(), Failure>) -> ExitCode {
         return ExitCode::SUCCESS;
     };
     let (message, code) = match failure {
-        Failure::Chat(error) if failure.is_stopped() => {
-            if error.undeleted().is_none() && !error.maybe_undeleted() {
+        Failure::Chat(error) if failure.is_cancelled() => {
+            if !failure.leaves_a_conversation() {
                 return ExitCode::from(INTERRUPTED);
             }
             (error.to_string(), INTERRUPTED)
         }
-        Failure::Chat(error) if error.kind() == ErrorKind::Input => (error.to_string(), 2),
+        Failure::Chat(error) if error.kind() == ErrorKind::InvalidInput => (error.to_string(), 2),
         Failure::Chat(error) => (with_hint(error), 1),
         Failure::Usage(message) => (format!("{message}; see --help"), 2),
         Failure::Input(error) => (format!("standard input: {error}"), 1),

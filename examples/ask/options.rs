@@ -25,8 +25,8 @@ the conversation. A second Ctrl-C ends the program at once.
   --system TEXT      the system prompt
   --param NAME=JSON  a parameter of the generation, for example temperature=0.7
   --proxy P          an http://, socks5:// or socks5h:// URL, or none
-  --silence SECONDS  the maximum time without a byte from the server [60]
-  --deadline SECONDS the maximum time for the whole call
+  --idle-timeout S   the maximum seconds without a byte from the server [60]
+  --total-timeout S  the maximum seconds for the whole call
   --retries N        how often to try again before a reply has begun [2]
   --check            describe the server or what is wrong with it, without asking
   --no-stream        print the reply when it is complete
@@ -43,8 +43,8 @@ pub struct Options {
     system: Option<String>,
     params: Vec<(String, serde_json::Value)>,
     proxy: Proxy,
-    silence: Duration,
-    deadline: Option<Duration>,
+    idle_timeout: Duration,
+    total_timeout: Option<Duration>,
     retries: u32,
     pub check: bool,
     pub stream: bool,
@@ -64,8 +64,8 @@ impl Options {
             system: None,
             params: Vec::new(),
             proxy: Proxy::env(),
-            silence: Duration::from_secs(60),
-            deadline: None,
+            idle_timeout: Duration::from_secs(60),
+            total_timeout: None,
             retries: 2,
             check: false,
             stream: true,
@@ -83,8 +83,10 @@ impl Options {
                 Long("system") => options.system = Some(text(arguments.value()?)?),
                 Long("param") => options.params.push(param(&text(arguments.value()?)?)?),
                 Long("proxy") => options.proxy = proxy(text(arguments.value()?)?),
-                Long("silence") => options.silence = seconds(&text(arguments.value()?)?)?,
-                Long("deadline") => options.deadline = Some(seconds(&text(arguments.value()?)?)?),
+                Long("idle-timeout") => options.idle_timeout = seconds(&text(arguments.value()?)?)?,
+                Long("total-timeout") => {
+                    options.total_timeout = Some(seconds(&text(arguments.value()?)?)?)
+                }
                 Long("retries") => options.retries = arguments.value()?.parse()?,
                 Long("check") => options.check = true,
                 Long("no-stream") => options.stream = false,
@@ -100,8 +102,8 @@ impl Options {
     pub fn client(&self, url: &str) -> Result<Client, Failure> {
         let mut builder = Client::builder(url)
             .proxy(self.proxy.clone())
-            .silence_timeout(self.silence)
-            .deadline(self.deadline)
+            .idle_timeout(self.idle_timeout)
+            .total_timeout(self.total_timeout)
             .retries(self.retries);
         if let Some(model) = &self.model {
             builder = builder.model(model);
@@ -116,6 +118,25 @@ impl Options {
             builder = builder.header(name, value);
         }
         Ok(builder.build()?)
+    }
+
+    /// The command that deletes what the client could not. It repeats neither a session nor a
+    /// password that the user has given: these are credentials.
+    pub fn sweep_command(&self, url: &str, client: &Client) -> String {
+        let has_cookie = |(name, _): &(String, String)| name.eq_ignore_ascii_case("cookie");
+        let session = client.session();
+        let session = if self.session.is_some() || self.headers.iter().any(has_cookie) {
+            "<yours>"
+        } else {
+            session.as_str()
+        };
+        let url = if url.contains('@') { "<yours>" } else { url };
+        let name = client.cookie_name();
+        let name = match name.as_str() {
+            "hf-chat" => String::new(),
+            name => format!(" --cookie-name {name}"),
+        };
+        format!("sweep --url {url} --session {session}{name} --delete")
     }
 
     pub fn request(&self, prompt: String) -> Request {

@@ -10,16 +10,13 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use h2o_chat::{Client, Request, Stop};
+use h2o_chat::{CancelHandle, Client, Request};
 use signal_hook::{consts, flag};
 
-#[path = "ask/failure.rs"]
 mod failure;
-#[path = "ask/options.rs"]
 mod options;
-#[path = "ask/output.rs"]
 mod output;
-#[path = "../tests/stand_in/mod.rs"]
+#[path = "../../tests/stand_in/mod.rs"]
 mod stand_in;
 
 use failure::{Failure, INTERRUPTED};
@@ -45,22 +42,22 @@ fn main() -> ExitCode {
 
 fn run(options: &Options, answer: &mut Answer) -> Result<(), Failure> {
     let stand_in; // Lives until the end of this function.
-    let client = if let Some(url) = &options.url {
-        options.client(url)?
+    let url = if let Some(url) = &options.url {
+        url.clone()
     } else {
         stand_in = StandIn::start();
-        let url = stand_in.url();
         let note = "no URL given, so a stand-in answers at";
-        tell(&format!("{note} {url}; see --url"));
-        options.client(&url)?
+        tell(&format!("{note} {}; see --url", stand_in.url()));
+        stand_in.url()
     };
+    let client = options.client(&url)?;
     if options.check {
-        let info = client.check()?.to_string();
+        let info = client.server_info()?.to_string();
         return write(&format!("{}\n", harmless(&info)));
     }
     // The signals are taken after the prompt was read: before, there is nothing to clean up.
     let request = options.request(prompt(&options.words)?);
-    let request = request.stop(&stop_on_signals().map_err(Failure::Signals)?);
+    let request = request.cancel_handle(&cancel_on_signals().map_err(Failure::Signals)?);
     answer.start = Instant::now();
     let answered = if options.stream {
         stream(&client, request, answer)
@@ -68,19 +65,27 @@ fn run(options: &Options, answer: &mut Answer) -> Result<(), Failure> {
         whole(&client, request, answer)
     };
     // After Ctrl-C, a terminal shows ^C before the cursor.
-    let is_stopped = answered.as_ref().is_err_and(Failure::is_stopped);
-    let closed = answer.screen.close(answered.is_ok() || is_stopped);
+    let is_cancelled = answered.as_ref().is_err_and(Failure::is_cancelled);
+    let closed = answer.screen.close(answered.is_ok() || is_cancelled);
+    if let Err(Failure::Chat(error)) = &answered
+        && (error.undeleted().is_some() || error.maybe_undeleted())
+    {
+        tell(&format!(
+            "to delete it: {}",
+            options.sweep_command(&url, &client)
+        ));
+    }
     answered.and(closed)
 }
 
 fn stream(client: &Client, request: Request, answer: &mut Answer) -> Result<(), Failure> {
-    let mut tokens = client.generate(request)?;
+    let mut tokens = client.stream(request)?;
     while let Some(token) = tokens.next() {
         let token = token?;
         answer.count();
         if let Err(failure) = answer.screen.print(&token) {
             // Unlike drop, this returns the error if the deletion fails.
-            tokens.delete()?;
+            tokens.cancel()?;
             return Err(failure);
         }
     }
@@ -90,7 +95,7 @@ fn stream(client: &Client, request: Request, answer: &mut Answer) -> Result<(), 
 /// Prints the text at the end of the reply, also the text before an error.
 fn whole(client: &Client, request: Request, answer: &mut Answer) -> Result<(), Failure> {
     let mut text = String::new();
-    let gathered = client.generate(request)?.try_for_each(|token| {
+    let gathered = client.stream(request)?.try_for_each(|token| {
         text.push_str(&token?);
         answer.count();
         Ok::<_, h2o_chat::Error>(())
@@ -113,8 +118,9 @@ fn prompt(words: &[String]) -> Result<String, Failure> {
     Ok(prompt)
 }
 
-/// Returns a stop that Ctrl-C and the other signals set. A second Ctrl-C ends the program at once.
-fn stop_on_signals() -> io::Result<Stop> {
+/// Returns a handle that Ctrl-C and the other signals cancel. A second Ctrl-C ends the program at
+/// once.
+fn cancel_on_signals() -> io::Result<CancelHandle> {
     let flag = Arc::new(AtomicBool::new(false));
     // Registered first, because the first Ctrl-C must find the flag unset.
     flag::register_conditional_shutdown(consts::SIGINT, INTERRUPTED.into(), Arc::clone(&flag))?;
@@ -122,7 +128,7 @@ fn stop_on_signals() -> io::Result<Stop> {
     flag::register(consts::SIGTERM, Arc::clone(&flag))?;
     #[cfg(unix)]
     flag::register(consts::SIGHUP, Arc::clone(&flag))?;
-    Ok(Stop::from(flag))
+    Ok(CancelHandle::from(flag))
 }
 
 /// The answer on the screen, and its statistics.
