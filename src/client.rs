@@ -60,9 +60,8 @@ impl Client {
     }
 
     /// Configures a client of the server at this URL: `http://` or `https://`, a host, perhaps a
-    /// port and the path below which the chat's pages are. A user and password in it are sent as
-    /// Basic authentication, without decoding; if they contain characters that a URL cannot, use
-    /// [`header`](ClientBuilder::header).
+    /// port and the path below which the chat's pages are. A user and password in it are
+    /// percent-decoded and sent as Basic authentication.
     pub fn builder(url: &str) -> ClientBuilder {
         ClientBuilder::new(url)
     }

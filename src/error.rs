@@ -136,6 +136,9 @@ impl Error {
 
     /// Adds to the message how much of the reply had arrived.
     pub(crate) fn after_tokens(mut self, tokens: u64) -> Error {
+        if tokens == 0 && self.0.kind == ErrorKind::Timeout(Timeout::Idle) {
+            self.0.hint = Some(hint::SLOW_START);
+        }
         let tokens = match tokens {
             0 => "no token".to_owned(),
             1 => "1 token".to_owned(),
@@ -293,8 +296,13 @@ impl fmt::Display for Error {
             write!(f, "{step}: ")?;
         }
         f.write_str(&self.0.message)?;
-        if let Some(id) = self.undeleted() {
-            write!(f, " (conversation {id} could not be deleted)")?;
+        match self.undeleted() {
+            // The server may have done it, and only its response is lost.
+            Some(id) if self.0.step == Step::DeleteConversation && self.0.status.is_none() => {
+                write!(f, " (conversation {id} may still be there)")?;
+            }
+            Some(id) => write!(f, " (conversation {id} could not be deleted)")?,
+            None => {}
         }
         if self.maybe_undeleted() {
             f.write_str(" (a conversation may be left in the session)")?;

@@ -76,8 +76,7 @@
 //!
 //! * name lookup, which only the system can limit;
 //! * connecting and sending, which notice a cancellation only when the nearest timeout expires.
-//!   Sent bytes restart the idle timeout, so a server that reads slowly can make sending a large
-//!   prompt take longer than a timeout.
+//!   Sending may take twice the nearest timeout if the server does not read.
 //!
 //! # Ending cleanly on Ctrl-C
 //!

@@ -384,14 +384,15 @@ pub(super) fn list_conversations(
         all.extend(listed.into_iter().filter(|new| ids.insert(new.id.clone())));
         // A server without pages answers the same again.
         if all.len() == before {
-            break;
+            return Ok(all);
         }
         size += all[before..].iter().map(listing::size).sum::<usize>();
         if size > listing::MAX_TEXT {
             return Err(listing::too_large(step));
         }
     }
-    Ok(all)
+    let message = format!("there are more than {MAX_PAGES} pages of conversations");
+    Err(Error::new(ErrorKind::TooLarge, step, message))
 }
 
 /// Reads a list, with each item made from the texts of its fields.

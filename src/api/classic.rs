@@ -76,9 +76,9 @@ fn settings_outcome(
     response: Response,
 ) -> Result<SettingsOutcome> {
     let (session, status) = (response.session.clone(), response.status());
-    let referer = response.referer.clone();
     // To a browser, success is a redirect back to the page that the form came from.
-    if status == 303 && response.location() == Some(&referer) {
+    let is_back = |location: &str| context.base().is_first_page(SETTINGS, location);
+    if matches!(status, 302 | 303) && response.location().is_some_and(is_back) {
         response.discard(timer);
         return Ok(SettingsOutcome::Accepted(session));
     }
@@ -90,9 +90,12 @@ fn settings_outcome(
             () => Err(error),
         };
     }
-    let body = JsonBody::read(response.error_for_status(timer)?, timer)?;
+    let response = response.error_for_status(timer)?;
+    let Some(body) = JsonBody::read_unless_empty(response, timer)? else {
+        return Ok(SettingsOutcome::Accepted(session));
+    };
     match (body["type"].as_str(), body["location"].as_str()) {
-        (Some("redirect"), Some(location)) if location != referer => {
+        (Some("redirect"), Some(location)) if !is_back(location) => {
             Err(body.redirected(Redirect::new(context.base(), SETTINGS, location)))
         }
         (Some("redirect" | "success"), _) => Ok(SettingsOutcome::Accepted(session)),

@@ -9,6 +9,61 @@ use crate::http::{Redirect, Response, Timer};
 use crate::json::{JsonError, read_json};
 use crate::text::{error_message, html_title, one_line};
 
+/// What is known of a response before its body is read.
+struct Head {
+    step: Step,
+    status: u16,
+    content_type: Option<String>,
+}
+
+impl Head {
+    fn of(response: &Response) -> Head {
+        Head {
+            step: response.step(),
+            status: response.status(),
+            content_type: response.content_type().map(one_line),
+        }
+    }
+
+    /// Parses a part of the body.
+    fn parse(self, part: &[u8], body: &[u8]) -> Result<JsonBody> {
+        let value = read_json(part).map_err(|error| match error {
+            JsonError::TooManyContainers => {
+                let message = "the response has too many objects and lists";
+                Error::new(ErrorKind::TooLarge, self.step, message).with_status(self.status)
+            }
+            JsonError::Malformed(error) => self.wrong_content(body, "JSON").with_source(error),
+        })?;
+        Ok(JsonBody {
+            step: self.step,
+            status: self.status,
+            value,
+        })
+    }
+
+    /// The error for a successful response with other content than was asked for, such as a login
+    /// page.
+    fn wrong_content(&self, body: &[u8], wanted: &str) -> Error {
+        let found = match self.content_type.as_deref() {
+            Some(html) if html.starts_with("text/html") => "a page",
+            Some(content_type) => content_type,
+            None => "something",
+        };
+        let server_message = if self.step.is_private() {
+            html_title(&String::from_utf8_lossy(body)).map_or_else(String::new, one_line)
+        } else {
+            error_message(body)
+        };
+        let mut message = format!("the response is {found}, not {wanted}");
+        if !server_message.is_empty() {
+            message = format!("{message}: {server_message}");
+        }
+        Error::new(ErrorKind::Protocol, self.step, message)
+            .with_status(self.status)
+            .with_server_message(server_message)
+    }
+}
+
 /// The JSON of a response.
 pub(super) struct JsonBody {
     step: Step,
@@ -19,6 +74,16 @@ pub(super) struct JsonBody {
 impl JsonBody {
     pub(super) fn read(response: Response, timer: &Timer) -> Result<JsonBody> {
         JsonBody::read_part(response, timer, |body| body)
+    }
+
+    /// Reads the body, or returns `None` if there is none.
+    pub(super) fn read_unless_empty(response: Response, timer: &Timer) -> Result<Option<JsonBody>> {
+        let head = Head::of(&response);
+        let body = response.into_bytes(timer)?;
+        if body.is_empty() {
+            return Ok(None);
+        }
+        head.parse(&body, &body).map(Some)
     }
 
     /// Reads only the first line: pages send what takes longer in further lines.
@@ -34,24 +99,9 @@ impl JsonBody {
         timer: &Timer,
         part: impl Fn(&[u8]) -> &[u8],
     ) -> Result<JsonBody> {
-        let (step, status) = (response.step(), response.status());
-        let content_type = response.content_type().map(one_line);
+        let head = Head::of(&response);
         let body = response.into_bytes(timer)?;
-        let value = read_json(part(&body)).map_err(|error| match error {
-            JsonError::TooManyContainers => {
-                let message = "the response has too many objects and lists";
-                Error::new(ErrorKind::TooLarge, step, message).with_status(status)
-            }
-            JsonError::Malformed(error) => {
-                wrong_content(step, status, content_type.as_deref(), &body, "JSON")
-                    .with_source(error)
-            }
-        })?;
-        Ok(JsonBody {
-            step,
-            status,
-            value,
-        })
+        head.parse(part(&body), &body)
     }
 
     /// The error for JSON that is not what the protocol has here.
@@ -97,44 +147,9 @@ impl Deref for JsonBody {
 
 /// The error for a successful response that is not a stream.
 pub(super) fn not_a_stream(response: Response, timer: &Timer) -> Error {
-    let (step, status) = (response.step(), response.status());
-    let content_type = response.content_type().map(one_line);
+    let head = Head::of(&response);
     match response.into_bytes(timer) {
-        Ok(body) => wrong_content(
-            step,
-            status,
-            content_type.as_deref(),
-            &body,
-            "an event stream",
-        ),
+        Ok(body) => head.wrong_content(&body, "an event stream"),
         Err(error) => error,
     }
-}
-
-/// The error for a successful response with other content than was asked for, such as a login
-/// page.
-fn wrong_content(
-    step: Step,
-    status: u16,
-    content_type: Option<&str>,
-    body: &[u8],
-    wanted: &str,
-) -> Error {
-    let found = match content_type {
-        Some(html) if html.starts_with("text/html") => "a page",
-        Some(content_type) => content_type,
-        None => "something",
-    };
-    let server_message = if step.is_private() {
-        html_title(&String::from_utf8_lossy(body)).map_or_else(String::new, one_line)
-    } else {
-        error_message(body)
-    };
-    let mut message = format!("the response is {found}, not {wanted}");
-    if !server_message.is_empty() {
-        message = format!("{message}: {server_message}");
-    }
-    Error::new(ErrorKind::Protocol, step, message)
-        .with_status(status)
-        .with_server_message(server_message)
 }

@@ -137,7 +137,8 @@ impl ClientBuilder {
 
     /// A header for every request, `Authorization` for example. One of the same name replaces it.
     /// A `Cookie` header is sent together with the session's cookie; if it contains that, it sets
-    /// the [session](ClientBuilder::session). Defaults to none.
+    /// the [session](ClientBuilder::session). An `Origin` header is sent with messages only, for
+    /// servers that know themselves by another address. Defaults to none.
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> ClientBuilder {
         self.headers.push((name.into(), value.into()));
         self
@@ -159,7 +160,8 @@ impl ClientBuilder {
     }
 
     /// The maximum time to connect, including the proxy and TLS. Name lookup is not included: only
-    /// the system can limit it. Defaults to 10 s; `None` removes the timeout.
+    /// the system can limit it. If a host has several addresses, a dead first one takes two thirds
+    /// of this for every new connection. Defaults to 10 s; `None` removes the timeout.
     pub fn connect_timeout(mut self, timeout: impl Into<Option<Duration>>) -> ClientBuilder {
         self.timeouts.connect = timeout.into();
         self

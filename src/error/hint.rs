@@ -1,6 +1,6 @@
 //! What the user can do about an error.
 
-use super::{Error, ErrorKind, Step};
+use super::{Error, ErrorKind, Step, Timeout};
 
 const NOBODY_LISTENS: &str =
     "Nobody answers there: check that the server is running, and its host and port.";
@@ -22,6 +22,29 @@ const PROXY: &str = "The proxy refused, not the server behind it.";
 const LOG_IN: &str = "Log in with a browser, and give its cookie to the client: as the session \
                       (`ClientBuilder::session`), or in a Cookie header (`ClientBuilder::header`).";
 
+pub(crate) const PASSWORD_REQUIRED: &str = "The server asks for a user and password: put them into the URL, as user:password@ before the \
+     host.";
+
+pub(crate) const WRONG_PASSWORD: &str =
+    "The server refuses this user and password. Percent-encode special characters in the URL.";
+
+pub(crate) const SLOW_START: &str =
+    "A busy server may take longer to begin: allow it with `ClientBuilder::idle_timeout`.";
+
+pub(crate) const SERVER_BEHIND_PROXY: &str =
+    "The proxy could not reach the server: check the server's host and port.";
+
+pub(crate) const PROXY_FORBIDS: &str =
+    "The proxy does not allow connections to this host and port.";
+
+pub(crate) const PROXY_PASSWORD: &str = "The proxy asks for a user and password: put them into its URL, as user:password@ before the \
+     host.";
+
+pub(crate) const CLIENT_CERTIFICATE: &str =
+    "The server may require a client certificate, which this crate does not support.";
+
+const USE_HTTPS: &str = "The server speaks https there: use an https:// URL.";
+
 const OTHER_MODEL: &str = "Choose one of these models.";
 
 pub(crate) const MODEL_IN_DOUBT: &str = "A classic chat-ui server answers this to a model that it does not have, and its list of \
@@ -40,8 +63,8 @@ const MOVED: &str = "Use the URL that the server redirects to.";
 
 const LATER: &str = "The server is busy or not ready: try again later.";
 
-const OTHER_ADDRESS: &str =
-    "The server expects another address: use the URL that its users see in a browser.";
+const OTHER_ADDRESS: &str = "The server expects another address: use the URL that its users see in a browser, or set its \
+     scheme and host as an Origin header with `ClientBuilder::header`.";
 
 const REFUSED_BEFORE: &str = "Something in front of the server refuses, a firewall for example.";
 
@@ -68,6 +91,9 @@ impl Error {
             _ if self.is_busy() => Some(LATER),
             ErrorKind::Connect => Some(NOBODY_LISTENS),
             ErrorKind::Tls => Some(NOT_TRUSTED),
+            ErrorKind::Timeout(Timeout::Idle) if self.0.step == Step::SendMessage => {
+                Some(SLOW_START)
+            }
             ErrorKind::Proxy => Some(PROXY),
             ErrorKind::LoginRequired => Some(LOG_IN),
             ErrorKind::UnknownModel => Some(OTHER_MODEL),
@@ -80,6 +106,10 @@ impl Error {
     fn hint_for_status(&self) -> Option<&'static str> {
         match self.0.status? {
             300..=399 => Some(MOVED),
+            400 if self.server_message_contains("plain HTTP request was sent to HTTPS port") => {
+                Some(USE_HTTPS)
+            }
+            403 if self.server_message_contains("Invalid referer") => Some(OTHER_ADDRESS),
             status if self.is_first_contact() => self.hint_for_first_refusal(status),
             _ => None,
         }
@@ -92,7 +122,6 @@ impl Error {
 
     fn hint_for_first_refusal(&self, status: u16) -> Option<&'static str> {
         match status {
-            403 if self.server_message_contains("Invalid referer") => Some(OTHER_ADDRESS),
             403 => Some(REFUSED_BEFORE),
             404 => Some(NO_SUCH_PATH),
             // chat-ui's response to a path that it does not know.

@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use log::info;
 use ureq::Agent;
-use ureq::http::header::{CONTENT_TYPE, COOKIE, HeaderMap, HeaderValue, LOCATION, ORIGIN, REFERER};
+use ureq::http::header::{
+    AUTHORIZATION, CONTENT_TYPE, COOKIE, HeaderMap, HeaderValue, LOCATION, ORIGIN, REFERER,
+};
 use ureq::http::{Method, Request, StatusCode};
 
 use super::cookies::{CookieJar, SessionCookie};
@@ -37,6 +39,8 @@ pub(crate) struct HttpClient {
     agent: Agent,
     base: BaseUrl,
     headers: HeaderMap,
+    /// The `Origin` header of forms.
+    origin: HeaderValue,
     cookies: Mutex<CookieJar>,
     retries: RetryPolicy,
     /// The server considers itself an https server although the URL says http.
@@ -60,7 +64,14 @@ pub(crate) struct HttpConfig {
 }
 
 impl HttpClient {
-    pub(crate) fn new(config: HttpConfig) -> HttpClient {
+    pub(crate) fn new(mut config: HttpConfig) -> HttpClient {
+        let own_origin = || header_value(config.base.origin());
+        let origin = config.headers.remove(ORIGIN).unwrap_or_else(own_origin);
+        if let Some(authorization) = config.base.authorization() {
+            let mut authorization = header_value(authorization);
+            authorization.set_sensitive(true);
+            config.headers.entry(AUTHORIZATION).or_insert(authorization);
+        }
         let connect_timeout = config.connect_timeout.map(|it| it.min(MAX_CONNECT_TIMEOUT));
         let agent = Agent::config_builder()
             .http_status_as_error(false)
@@ -81,6 +92,7 @@ impl HttpClient {
         let agent = agent.tls_config(super::tls::config(config.root_certificates));
         HttpClient {
             agent: Agent::with_parts(agent.build(), connector(), SameThreadResolver::default()),
+            origin,
             base: config.base,
             headers: config.headers,
             cookies: Mutex::new(CookieJar::new(config.session, config.cookies)),
@@ -124,18 +136,18 @@ impl HttpClient {
             timer
                 .check()
                 .map_err(|interrupt| interrupt.at(request.step))?;
-            let outcome = self.send_once(timer, request);
-            let wait = attempts.next_wait(&outcome);
-            let Some(wait) = wait.filter(|wait| timer.has_time_for(*wait)) else {
-                return outcome;
+            let (error, body) = match self.send_once(timer, request) {
+                Ok(response) if response.is_busy() => response.into_error_and_body(timer),
+                Ok(response) => return Ok(response),
+                Err(error) => (error, Vec::new()),
             };
-            let why = match outcome {
-                Ok(response) => response.into_error(timer),
-                Err(error) => error,
+            let wait = attempts.next_wait(&error, &body);
+            let Some(wait) = wait.filter(|wait| timer.has_time_for(*wait)) else {
+                return Err(error);
             };
             match wait {
-                Duration::ZERO => info!("{why}; retrying at once"),
-                wait => info!("{why}; retrying after {wait:?}"),
+                Duration::ZERO => info!("{error}; retrying at once"),
+                wait => info!("{error}; retrying after {wait:?}"),
             }
             timer
                 .pause(wait)
@@ -172,6 +184,7 @@ impl HttpClient {
             headers: head.headers,
             body,
             max_body: request.max_body,
+            had_authorization: self.headers.contains_key(AUTHORIZATION),
             referer,
         })
     }
@@ -195,7 +208,7 @@ impl HttpClient {
         headers.clone_from(&self.headers);
         headers.insert(REFERER, header_value(referer));
         if request.has_origin {
-            headers.insert(ORIGIN, header_value(self.base.origin()));
+            headers.insert(ORIGIN, self.origin.clone());
         }
         headers.insert(COOKIE, header_value(&self.cookies().header(session)));
         if let Some(content_type) = request.content_type {

@@ -46,6 +46,13 @@ pub(super) fn no_response(step: Step, error: ureq::Error) -> Error {
             ErrorKind::Truncated,
             "the server closed the connection".to_owned(),
         ),
+        // After the handshake, servers refuse a client without a certificate like this.
+        ureq::Error::Io(cause) if cause.to_string().contains("fatal alert") => {
+            let message = format!("no secure connection: {cause}");
+            return Error::new(ErrorKind::Tls, step, one_line(&message))
+                .with_hint(hint::CLIENT_CERTIFICATE)
+                .with_source(into_source(error));
+        }
         ureq::Error::Io(cause) => (
             ErrorKind::Truncated,
             format!("the connection broke: {cause}"),
@@ -84,6 +91,10 @@ fn not_connected(step: Step, error: ConnectError) -> Error {
         ureq::Error::Io(cause) => (usual, cause.to_string()),
         cause => (usual, cause.to_string()),
     };
+    let proxy_hint = match &cause {
+        ureq::Error::ConnectProxyFailed(why) => proxy_hint(why),
+        _ => None,
+    };
     let message = match phase {
         ConnectPhase::Tls => format!("no secure connection: {why}"),
         _ => format!("no connection{proxy}: {why}"),
@@ -91,6 +102,10 @@ fn not_connected(step: Step, error: ConnectError) -> Error {
     // The names in a certificate are the server's words, too.
     let error = Error::new(kind, step, one_line(&message)).with_source(into_source(cause));
     match (kind, phase) {
+        (ErrorKind::Proxy, _) => match proxy_hint {
+            Some(hint) => error.with_hint(hint),
+            None => error,
+        },
         (ErrorKind::Connect, ConnectPhase::Lookup) => error.with_hint(hint::UNKNOWN_HOST),
         (ErrorKind::Connect, ConnectPhase::Tls) => error.with_hint(hint::CLOSED_DURING_TLS),
         (ErrorKind::Connect, ConnectPhase::Tcp) if has_proxy => {
@@ -102,11 +117,30 @@ fn not_connected(step: Step, error: ConnectError) -> Error {
 
 /// Rewords ureq's `proxy server responded 407/407`.
 fn proxy_response(why: &str) -> String {
-    let status = why.strip_prefix("proxy server responded ");
-    let status = status.and_then(|status| status.split('/').next()?.parse::<StatusCode>().ok());
-    match status {
+    match proxy_status(why) {
         Some(status) => format!("it answered {}", with_name(status)),
         None => why.to_owned(),
+    }
+}
+
+fn proxy_status(why: &str) -> Option<StatusCode> {
+    let status = why.strip_prefix("proxy server responded ")?;
+    status.split('/').next()?.parse().ok()
+}
+
+/// What can be done about a refusal of the proxy: a status, or ureq's words for a SOCKS reply.
+fn proxy_hint(why: &str) -> Option<&'static str> {
+    let says = |words: &[&str]| words.iter().any(|words| why.contains(words));
+    match proxy_status(why).map(|status| status.as_u16()) {
+        Some(403) => Some(hint::PROXY_FORBIDS),
+        Some(407) => Some(hint::PROXY_PASSWORD),
+        Some(500..) => Some(hint::SERVER_BEHIND_PROXY),
+        None if says(&["not allowed"]) => Some(hint::PROXY_FORBIDS),
+        None if says(&["auth"]) => Some(hint::PROXY_PASSWORD),
+        None if says(&["unreachable", "refused", "TTL expired", "server failure"]) => {
+            Some(hint::SERVER_BEHIND_PROXY)
+        }
+        _ => None,
     }
 }
 

@@ -5,7 +5,6 @@ use std::fmt;
 
 use ureq::ProxyProtocol;
 
-use super::host::Host;
 use super::url::{BaseUrl, has_bad_port, without_user};
 use crate::error::{Error, Result};
 
@@ -35,8 +34,10 @@ enum Choice {
 impl Proxy {
     /// Uses the proxy of the environment, if there is one. This is the default.
     ///
-    /// That is the first of `ALL_PROXY`, `HTTPS_PROXY` and `HTTP_PROXY`, upper or lower case, that
-    /// is not empty. It has the form that [`url`](Proxy::url) takes; anything else is an error.
+    /// That is `HTTPS_PROXY` for an `https://` server, `HTTP_PROXY` for an `http://` one, or else
+    /// `ALL_PROXY`, each in upper or lower case. It has the form that [`url`](Proxy::url) takes;
+    /// anything else is an error. In a CGI program (where `REQUEST_METHOD` is set) `HTTP_PROXY` is
+    /// ignored, because clients can set it.
     ///
     /// It is not used for a server on this machine (`localhost`, a loopback or unspecified address),
     /// nor for the hosts in `NO_PROXY`: names or addresses, separated by commas. A name includes
@@ -65,37 +66,39 @@ impl Proxy {
     pub(crate) fn resolve(&self, server: &BaseUrl) -> Result<Option<ureq::Proxy>> {
         match &self.0 {
             Choice::None => Ok(None),
-            Choice::Env => from_env(server.host()),
+            Choice::Env => from_env(server),
             Choice::Url(url) => parse(url, "").map(Some),
         }
     }
 }
 
-const PROXY_VARIABLES: [&str; 6] = [
-    "ALL_PROXY",
-    "all_proxy",
-    "HTTPS_PROXY",
-    "https_proxy",
-    "HTTP_PROXY",
-    "http_proxy",
-];
 const NO_PROXY_VARIABLES: [&str; 2] = ["NO_PROXY", "no_proxy"];
 
-/// The proxy of the environment for this host.
-fn from_env(host: &Host) -> Result<Option<ureq::Proxy>> {
+/// The proxy of the environment for this server.
+fn from_env(server: &BaseUrl) -> Result<Option<ureq::Proxy>> {
+    let host = server.host();
     let exceptions = variable(&NO_PROXY_VARIABLES);
     let is_exception = exceptions.is_some_and(|(_, hosts)| host.is_one_of(&hosts));
     if host.is_on_this_machine() || is_exception {
         return Ok(None);
     }
-    variable(&PROXY_VARIABLES)
+    let of_scheme: &[&str] = if server.is_https() {
+        &["HTTPS_PROXY", "https_proxy"]
+    } else if env::var_os("REQUEST_METHOD").is_some() {
+        // In a CGI program, clients can set HTTP_PROXY with a `Proxy` header.
+        &["http_proxy"]
+    } else {
+        &["HTTP_PROXY", "http_proxy"]
+    };
+    variable(of_scheme)
+        .or_else(|| variable(&["ALL_PROXY", "all_proxy"]))
         .map(|(name, url)| parse(&url, &format!(" in {name}")))
         .transpose()
 }
 
 /// The first of these variables that is not empty.
-fn variable(names: &[&'static str]) -> Option<(&'static str, String)> {
-    let get = |name: &'static str| Some((name, env::var_os(name)?.to_string_lossy().into_owned()));
+fn variable<'a>(names: &[&'a str]) -> Option<(&'a str, String)> {
+    let get = |name: &'a str| Some((name, env::var_os(name)?.to_string_lossy().into_owned()));
     names
         .iter()
         .filter_map(|name| get(name))

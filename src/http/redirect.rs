@@ -6,6 +6,20 @@ use crate::text::one_line;
 
 pub(super) const LOGIN_REQUIRED: &str = "its users have to log in";
 
+/// Parts of the paths of logins and identity providers: among them Keycloak (`/realms/`), SAML,
+/// Authelia (`?rd=`) and Pomerium.
+const LOGIN_PATHS: [&str; 9] = [
+    "login",
+    "signin",
+    "sign-in",
+    "oauth",
+    "authorize",
+    "/realms/",
+    "saml",
+    "?rd=",
+    "/.pomerium/",
+];
+
 /// A redirect that answered a request.
 pub(crate) struct Redirect {
     /// The base URL that it suggests.
@@ -51,7 +65,5 @@ impl Redirect {
 /// Whether it leads to a login.
 fn is_login(location: &str) -> bool {
     let location = location.to_lowercase();
-    ["login", "signin", "sign-in", "oauth", "authorize"]
-        .iter()
-        .any(|word| location.contains(word))
+    LOGIN_PATHS.iter().any(|path| location.contains(path))
 }

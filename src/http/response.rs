@@ -4,7 +4,9 @@ use std::io::{self, Read};
 use std::time::{Duration, Instant};
 
 use ureq::http::StatusCode;
-use ureq::http::header::{CONTENT_TYPE, HeaderMap, HeaderName, LOCATION, RETRY_AFTER};
+use ureq::http::header::{
+    CONTENT_TYPE, HeaderMap, HeaderName, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE,
+};
 use ureq::{Body, BodyReader};
 
 use super::cookies::SessionCookie;
@@ -12,7 +14,7 @@ use super::failure::{status_error, unreadable};
 use super::redirect::{LOGIN_REQUIRED, Redirect};
 use super::retry_after;
 use super::timer::Timer;
-use crate::error::{Error, ErrorKind, Result, Step};
+use crate::error::{Error, ErrorKind, Result, Step, hint};
 use crate::text::error_message;
 
 /// The longest body that is read as a whole, in bytes: an id, an error page.
@@ -22,6 +24,9 @@ pub(super) const MAX_BODY: usize = 1024 * 1024;
 /// sixteen times their size in memory.
 pub(super) const MAX_LIST: usize = 4 * 1024 * 1024;
 
+/// The beginning of chat-ui's message when a guest has sent too many messages.
+const GUEST_LIMIT: &str = "Exceeded number of messages before login";
+
 /// A response of any status.
 pub(crate) struct Response {
     pub(super) step: Step,
@@ -30,6 +35,8 @@ pub(crate) struct Response {
     pub(super) body: Body,
     pub(super) redirect: Option<Redirect>,
     pub(super) max_body: usize,
+    /// The request had an `Authorization` header.
+    pub(super) had_authorization: bool,
     /// The session after this response.
     pub(crate) session: SessionCookie,
     /// The `Referer` of the request.
@@ -82,20 +89,49 @@ impl Response {
     pub(crate) fn into_error_and_body(self, timer: &Timer) -> (Error, Vec<u8>) {
         let (step, status) = (self.step, self.status);
         let retry_after = self.retry_after();
-        let (kind, remark) = match &self.redirect {
+        let wants_basic = self.header(&WWW_AUTHENTICATE).is_some_and(is_basic);
+        let had_basic = self.had_authorization;
+        let (kind, mut remark) = match &self.redirect {
             _ if status == StatusCode::UNAUTHORIZED => {
                 (ErrorKind::LoginRequired, LOGIN_REQUIRED.to_owned())
             }
             Some(redirect) => (redirect.kind(), redirect.remark()),
             None => (ErrorKind::Status, String::new()),
         };
-        let (body, _) = read_bounded(timer, self.body, MAX_BODY);
-        let error = status_error(step, status, kind, &remark, error_message(&body));
-        (error.with_retry_after(retry_after), body)
+        if let Some(wait) = retry_after {
+            remark = format!("asking to wait {wait:?}");
+        }
+        let (body, read) = read_bounded(timer, self.body, MAX_BODY);
+        match read.map_err(|error| unreadable(step, error)) {
+            Err(error) if error.kind() == ErrorKind::Cancelled => return (error, body),
+            // What has arrived is the message.
+            _ => {}
+        }
+        let message = error_message(&body);
+        // chat-ui counts the messages of guests.
+        let is_guest_limit = message.contains(GUEST_LIMIT);
+        let kind = if is_guest_limit {
+            ErrorKind::LoginRequired
+        } else {
+            kind
+        };
+        let error = status_error(step, status, kind, &remark, message);
+        let error = error.with_retry_after(retry_after);
+        let error = match (status, wants_basic) {
+            (StatusCode::UNAUTHORIZED, true) if had_basic => error.with_hint(hint::WRONG_PASSWORD),
+            (StatusCode::UNAUTHORIZED, true) => error.with_hint(hint::PASSWORD_REQUIRED),
+            _ => error,
+        };
+        (error, body)
+    }
+
+    /// Whether the server did nothing because it is too busy, and says so.
+    pub(super) fn is_busy(&self) -> bool {
+        matches!(self.status(), 429 | 503)
     }
 
     /// How long the server asks to wait.
-    pub(super) fn retry_after(&self) -> Option<Duration> {
+    fn retry_after(&self) -> Option<Duration> {
         retry_after::parse(self.header(&RETRY_AFTER)?)
     }
 
@@ -126,6 +162,12 @@ impl Response {
     fn header(&self, name: &HeaderName) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
+}
+
+/// Whether a `WWW-Authenticate` header asks for a user and password.
+fn is_basic(challenge: &str) -> bool {
+    let scheme = challenge.split_whitespace().next().unwrap_or_default();
+    scheme.eq_ignore_ascii_case("basic")
 }
 
 /// Reads to the end, or one byte more than `max`.

@@ -5,8 +5,8 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::request::HttpRequest;
-use super::response::Response;
 use crate::error::{Error, ErrorKind, Step};
+use crate::json::read_json;
 
 /// The wait before the first retry if the server names none. It doubles with each retry.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
@@ -41,25 +41,21 @@ impl Attempts {
         }
     }
 
-    /// How long to wait before the next attempt, or `None` if this was the last.
-    pub(super) fn next_wait(&mut self, outcome: &Result<Response, Error>) -> Option<Duration> {
-        match outcome {
-            // The server did nothing, and says so.
-            Ok(response) if matches!(response.status(), 429 | 503) => {
-                let asked = response.retry_after();
-                if self.is_cleanup {
-                    // As often as the cleanup timeout allows.
-                    return Some(asked.unwrap_or(FIRST_WAIT));
-                }
-                self.retry(asked)
+    /// How long to wait before the next attempt after this error, or `None` if it was the last.
+    pub(super) fn next_wait(&mut self, error: &Error, body: &[u8]) -> Option<Duration> {
+        match (error.kind(), error.status()) {
+            (ErrorKind::Status, Some(429 | 503)) if self.is_cleanup => {
+                // As often as the cleanup timeout allows.
+                Some(error.retry_after().unwrap_or(FIRST_WAIT))
+            }
+            (ErrorKind::Status, Some(429 | 503)) if !is_own_limit(error, body) => {
+                self.retry(error.retry_after())
             }
             // Nothing was sent. After an expired connect timeout there is no retry: whoever sets
             // a timeout does not want to wait three times as long.
-            Err(error) if error.kind() == ErrorKind::Connect && !self.is_cleanup => {
-                self.retry(None)
-            }
+            (ErrorKind::Connect, _) if !self.is_cleanup => self.retry(None),
             // The server may have closed an idle connection just then, or done what was asked.
-            Err(error) if error.kind() == ErrorKind::Truncated && self.may_repeat() => {
+            (ErrorKind::Truncated, _) if self.may_repeat() => {
                 self.was_repeated = true;
                 Some(Duration::ZERO)
             }
@@ -81,6 +77,13 @@ impl Attempts {
         self.retries += 1;
         (wait <= max).then_some(wait)
     }
+}
+
+/// Whether chat-ui itself limits the messages, and not a model's server or a gateway. It counts
+/// refused attempts too, so that retries only prolong the limit.
+fn is_own_limit(error: &Error, body: &[u8]) -> bool {
+    let has_message = || read_json(body).is_ok_and(|json| json["message"].is_string());
+    error.status() == Some(429) && error.retry_after().is_none() && has_message()
 }
 
 /// Between half and all of `wait`, so that many clients do not come back at once.

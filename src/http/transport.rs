@@ -257,6 +257,8 @@ impl Resolver for SameThreadResolver {
     ) -> Result<ResolvedSocketAddrs, ureq::Error> {
         time_left()?;
         let found = self.0.resolve(uri, config, NextTimeout::default());
+        // The lookup may have taken all the time.
+        time_left()?;
         found.map_err(ConnectError::during(ConnectPhase::Lookup))
     }
 }

@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use percent_encoding::percent_decode_str;
 use ureq::http::Uri;
 
 use super::host::Host;
@@ -10,10 +13,11 @@ use crate::error::{Error, Result};
 /// The URL below which all paths of a server are, without a slash at its end.
 #[derive(Clone)]
 pub(crate) struct BaseUrl {
-    /// With user and password, if there are any. Only for requests.
-    with_user: String,
-    without_user: String,
-    /// The length of scheme, host and port in `without_user`.
+    /// Without user and password.
+    url: String,
+    /// The user and password, as an `Authorization` header.
+    authorization: Option<String>,
+    /// The length of scheme, host and port in `url`.
     origin_length: usize,
     host: Host,
 }
@@ -54,8 +58,11 @@ impl BaseUrl {
         let path = uri.path().trim_end_matches('/');
         let host_and_port = authority.as_str().rsplit('@').next().unwrap_or_default();
         Ok(BaseUrl {
-            with_user: format!("{scheme}://{authority}{path}"),
-            without_user: format!("{scheme}://{host_and_port}{path}"),
+            url: format!("{scheme}://{host_and_port}{path}"),
+            authorization: authority
+                .as_str()
+                .rsplit_once('@')
+                .map(|(user, _)| basic(user)),
             origin_length: scheme.len() + "://".len() + host_and_port.len(),
             host: Host::new(authority.host()),
         })
@@ -63,17 +70,35 @@ impl BaseUrl {
 
     /// The URL of a path, for a request.
     pub(crate) fn join(&self, path: &str) -> String {
-        format!("{}{path}", self.with_user)
+        format!("{}{path}", self.url)
+    }
+
+    /// The user and password of the URL, as an `Authorization` header.
+    pub(crate) fn authorization(&self) -> Option<&str> {
+        self.authorization.as_deref()
+    }
+
+    /// Whether a location in a response to `path` is the server's first page, whatever its host:
+    /// proxies rewrite that.
+    pub(crate) fn is_first_page(&self, path: &str, location: &str) -> bool {
+        let end = location.find(['?', '#']).unwrap_or(location.len());
+        let target = self.resolve(path, &location[..end]);
+        let path_of = |url: &str| {
+            let after_scheme = url.split_once("://").map_or(url, |(_, rest)| rest);
+            let path = after_scheme.find('/').map_or("", |at| &after_scheme[at..]);
+            path.replace("/./", "/").trim_end_matches('/').to_owned()
+        };
+        path_of(&target) == path_of(&self.url)
     }
 
     /// The `Referer` of requests, without which chat-ui refuses forms.
     pub(crate) fn referer(&self) -> String {
-        format!("{}/", self.without_user)
+        format!("{}/", self.url)
     }
 
     /// Scheme, host and port.
     pub(crate) fn origin(&self) -> &str {
-        &self.without_user[..self.origin_length]
+        &self.url[..self.origin_length]
     }
 
     /// The base URL that a redirect of `path` suggests. If that is this one, the whole target.
@@ -82,20 +107,20 @@ impl BaseUrl {
         let target = self.resolve(path, &location[..end]);
         let base = target.trim_end_matches('/');
         match base.strip_suffix(path).unwrap_or(base) {
-            base if base == self.without_user => target,
+            base if base == self.url => target,
             base => base.to_owned(),
         }
     }
 
     /// Resolves the location of a response to `path`, without user and password.
     fn resolve(&self, path: &str, location: &str) -> String {
-        let (scheme, _) = self.without_user.split_once("://").unwrap_or_default();
+        let (scheme, _) = self.url.split_once("://").unwrap_or_default();
         let whole = match location.split_once("://") {
             Some((other, _)) if is_scheme(other) => location.to_owned(),
             _ if location.starts_with("//") => format!("{scheme}:{location}"),
             _ if location.starts_with('/') => return self.origin().to_owned() + location,
             _ => {
-                let from = self.without_user.clone() + path;
+                let from = self.url.clone() + path;
                 let folder = from.rsplit_once('/').map_or("", |(folder, _)| folder);
                 return format!("{folder}/{location}");
             }
@@ -107,7 +132,7 @@ impl BaseUrl {
     }
 
     pub(crate) fn is_https(&self) -> bool {
-        self.without_user.starts_with("https://")
+        self.url.starts_with("https://")
     }
 
     pub(super) fn host(&self) -> &Host {
@@ -118,14 +143,24 @@ impl BaseUrl {
 /// `Display` and `Debug` hide user and password.
 impl fmt::Display for BaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.without_user)
+        f.write_str(&self.url)
     }
 }
 
 impl fmt::Debug for BaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.without_user)
+        f.write_str(&self.url)
     }
+}
+
+/// Percent-decoded Basic authentication.
+fn basic(user_and_password: &str) -> String {
+    let decode = |text| percent_decode_str(text).collect::<Vec<u8>>();
+    let (user, password) = user_and_password
+        .split_once(':')
+        .unwrap_or((user_and_password, ""));
+    let decoded = [decode(user), decode(password)].join(&b':');
+    format!("Basic {}", BASE64_STANDARD.encode(decoded))
 }
 
 /// A valid URL without user and password.
