@@ -1,4 +1,4 @@
-//! The plans that a prompt can ask for by its first word.
+//! The plans that a prompt chooses by its first word.
 
 use std::iter;
 use std::time::Duration;

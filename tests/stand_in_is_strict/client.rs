@@ -1,0 +1,175 @@
+//! A client that sends exactly what it is told, and the parts of an answer.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::iter;
+use std::net::TcpStream;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::stand_in::StandIn;
+
+pub struct Client {
+    socket: BufReader<TcpStream>,
+    pub host: String,
+}
+
+impl Client {
+    pub fn connect(server: &StandIn) -> Self {
+        let host = format!("127.0.0.1:{}", server.port());
+        let socket = TcpStream::connect(&host).unwrap();
+        let limit = Some(Duration::from_secs(10));
+        socket.set_read_timeout(limit).unwrap();
+        let socket = BufReader::new(socket);
+        Self { socket, host }
+    }
+
+    /// Sends a request written as lines, in the session "me" unless it has its own cookie.
+    pub fn send(&mut self, text: &str) {
+        let text = text.replace("{host}", &self.host);
+        let (head, body) = text.split_once("\n\n").unwrap_or((&text, ""));
+        let (line, headers) = head.split_once('\n').unwrap_or((head, ""));
+        let mut request = format!("{line} HTTP/1.1\r\nHost: {}\r\n", self.host);
+        for header in headers.lines() {
+            request += &format!("{header}\r\n");
+        }
+        if !headers.contains("Cookie: ") {
+            request += "Cookie: theme=dark; hf-chat=me\r\n";
+        }
+        if !body.is_empty() {
+            request += &format!("Content-Length: {}\r\n", body.len());
+        }
+        self.send_raw(&format!("{request}\r\n{body}"));
+    }
+
+    pub fn send_raw(&mut self, text: &str) {
+        self.socket.get_ref().write_all(text.as_bytes()).unwrap();
+    }
+
+    pub fn ask(&mut self, text: &str) -> Answer {
+        self.send(text);
+        let head = self.head();
+        let length = head.split("content-length: ").nth(1);
+        let body = match length.and_then(|rest| rest.lines().next()) {
+            Some(length) => vec![self.exactly(length.parse().unwrap())],
+            None => self.chunks(),
+        };
+        Answer { head, body }
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.socket.read_line(&mut line).unwrap();
+        line
+    }
+
+    fn exactly(&mut self, count: usize) -> String {
+        let mut bytes = vec![0; count];
+        self.socket.read_exact(&mut bytes).unwrap();
+        // A piece of a character is shown byte by byte.
+        String::from_utf8(bytes)
+            .unwrap_or_else(|cut| cut.into_bytes().iter().copied().map(char::from).collect())
+    }
+
+    /// Reads a head, with the empty line at its end.
+    pub fn head(&mut self) -> String {
+        let lines = iter::from_fn(|| Some(self.line()).filter(|line| line != "\r\n"));
+        lines.collect::<String>() + "\r\n"
+    }
+
+    /// Reads a chunk. None if it is the last one.
+    pub fn chunk(&mut self) -> Option<String> {
+        let size = self.line();
+        let size = usize::from_str_radix(size.strip_suffix("\r\n").unwrap(), 16).unwrap();
+        let mut chunk = self.exactly(size + 2);
+        assert_eq!(chunk.split_off(size), "\r\n");
+        (size > 0).then_some(chunk)
+    }
+
+    /// Reads the chunks up to the last one.
+    pub fn chunks(&mut self) -> Vec<String> {
+        iter::from_fn(|| self.chunk()).collect()
+    }
+
+    /// Reads what is left until the server closes the connection.
+    pub fn rest(&mut self) -> String {
+        let mut rest = String::new();
+        self.socket.read_to_string(&mut rest).unwrap();
+        rest
+    }
+}
+
+pub struct Answer {
+    pub head: String,
+    /// Its chunks, or the one piece that it is.
+    pub body: Vec<String>,
+}
+
+impl Answer {
+    pub fn text(&self) -> String {
+        self.body.concat()
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.text()).unwrap()
+    }
+
+    /// Status, framing, `cookie` if it is set, content type and all headers but Node's, and the body.
+    pub fn summary(&self) -> String {
+        let mut lines = self.head.lines();
+        let status = lines.next().unwrap().split(' ').nth(1).unwrap();
+        let mut framing = "chunked";
+        let (mut cookie, mut media, mut others) = ("", String::new(), String::new());
+        for (name, value) in lines.filter_map(|line| line.split_once(": ")) {
+            match &*name.to_ascii_lowercase() {
+                "content-length" => framing = "sized",
+                "set-cookie" if value.starts_with("hf-chat=") => cookie = " cookie",
+                "content-type" => media = format!(" {value}"),
+                "date" | "connection" | "keep-alive" | "transfer-encoding" => {}
+                _ => others += &format!(" {name}={value}"),
+            }
+        }
+        format!("{status} {framing}{cookie}{media}{others} {}", self.text())
+    }
+}
+
+pub fn json_post(path: &str, json: &str) -> String {
+    format!("POST {path}\nAccept: */*\nContent-Type: application/json\n\n{json}")
+}
+
+/// A classic message.
+pub fn prompt(id: &str, inputs: &str) -> String {
+    let body = format!(r#"{{"inputs": "{inputs}", "options": {{}}}}"#);
+    json_post(&format!("/conversation/{id}"), &body)
+}
+
+/// A message in a form.
+pub fn form(id: &str, data: &str) -> String {
+    format!(
+        "POST /conversation/{id}\nAccept: */*\nOrigin: http://{{host}}\n\
+         Content-Type: multipart/form-data; boundary=BOUND1\n\n\
+         --BOUND1\r\nContent-Disposition: form-data; name=\"data\"\r\n\r\n{data}\r\n--BOUND1--\r\n"
+    )
+}
+
+/// The data of a page's node with its values in their places: devalue, unpacked.
+pub fn unpacked(node: &Value) -> Value {
+    fn value_at(array: &Value, place: &Value) -> Value {
+        let Some(place) = place.as_u64() else {
+            return "undefined".into();
+        };
+        match &array[usize::try_from(place).unwrap()] {
+            Value::Array(items) if items[..].first().is_some_and(Value::is_string) => {
+                items[0].clone()
+            }
+            Value::Array(items) => items.iter().map(|item| value_at(array, item)).collect(),
+            Value::Object(fields) => {
+                let fields = fields.iter();
+                let fields = fields.map(|(name, place)| (name.clone(), value_at(array, place)));
+                Value::Object(fields.collect())
+            }
+            plain => plain.clone(),
+        }
+    }
+    value_at(&node["data"], &0.into())
+}
