@@ -48,6 +48,10 @@ impl Client {
 
     pub fn ask(&mut self, text: &str) -> Answer {
         self.send(text);
+        self.answer()
+    }
+
+    pub fn answer(&mut self) -> Answer {
         let head = self.head();
         let length = head.split("content-length: ").nth(1);
         let body = match length.and_then(|rest| rest.lines().next()) {
@@ -66,9 +70,7 @@ impl Client {
     fn exactly(&mut self, count: usize) -> String {
         let mut bytes = vec![0; count];
         self.socket.read_exact(&mut bytes).unwrap();
-        // A piece of a character is shown byte by byte.
-        String::from_utf8(bytes)
-            .unwrap_or_else(|cut| cut.into_bytes().iter().copied().map(char::from).collect())
+        String::from_utf8_lossy(&bytes).into_owned()
     }
 
     /// Reads a head, with the empty line at its end.
@@ -80,9 +82,9 @@ impl Client {
     /// Reads a chunk. None if it is the last one.
     pub fn chunk(&mut self) -> Option<String> {
         let size = self.line();
-        let size = usize::from_str_radix(size.strip_suffix("\r\n").unwrap(), 16).unwrap();
-        let mut chunk = self.exactly(size + 2);
-        assert_eq!(chunk.split_off(size), "\r\n");
+        let size = usize::from_str_radix(size.trim_end(), 16).unwrap();
+        let chunk = self.exactly(size);
+        assert_eq!(self.line(), "\r\n");
         (size > 0).then_some(chunk)
     }
 
@@ -110,25 +112,28 @@ impl Answer {
         self.body.concat()
     }
 
+    pub fn status(&self) -> &str {
+        self.head.split(' ').nth(1).unwrap()
+    }
+
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.text()).unwrap()
     }
 
-    /// Status, framing, `cookie` if it is set, content type and all headers but Node's, and the body.
+    /// Status, framing, `cookie` if it is set, content type, other headers but Node's, and the body.
     pub fn summary(&self) -> String {
-        let mut lines = self.head.lines();
-        let status = lines.next().unwrap().split(' ').nth(1).unwrap();
         let mut framing = "chunked";
         let (mut cookie, mut media, mut others) = ("", String::new(), String::new());
-        for (name, value) in lines.filter_map(|line| line.split_once(": ")) {
+        for (name, value) in self.head.lines().filter_map(|line| line.split_once(": ")) {
             match &*name.to_ascii_lowercase() {
                 "content-length" => framing = "sized",
                 "set-cookie" if value.starts_with("hf-chat=") => cookie = " cookie",
                 "content-type" => media = format!(" {value}"),
-                "date" | "connection" | "keep-alive" | "transfer-encoding" => {}
+                "date" | "connection" | "keep-alive" | "transfer-encoding" | "vary" => {}
                 _ => others += &format!(" {name}={value}"),
             }
         }
+        let status = self.status();
         format!("{status} {framing}{cookie}{media}{others} {}", self.text())
     }
 }
@@ -137,14 +142,8 @@ pub fn json_post(path: &str, json: &str) -> String {
     format!("POST {path}\nAccept: */*\nContent-Type: application/json\n\n{json}")
 }
 
-/// A classic message.
-pub fn prompt(id: &str, inputs: &str) -> String {
-    let body = format!(r#"{{"inputs": "{inputs}", "options": {{}}}}"#);
-    json_post(&format!("/conversation/{id}"), &body)
-}
-
 /// A message in a form.
-pub fn form(id: &str, data: &str) -> String {
+pub fn form_message(id: &str, data: &str) -> String {
     format!(
         "POST /conversation/{id}\nAccept: */*\nOrigin: http://{{host}}\n\
          Content-Type: multipart/form-data; boundary=BOUND1\n\n\

@@ -1,31 +1,35 @@
-//! Requests as text and the recorded answers to them, compared over plain sockets.
+//! The stand-in server answers what real servers were recorded to answer: requests as text, sent over plain
+//! sockets, and the recorded answers to them.
 
-mod classic;
-mod classic_replies;
 mod client;
-mod current;
-mod current_replies;
+mod documents;
+mod refusals;
+mod replies;
 
-use client::{Client, json_post};
+use client::{Client, form_message, json_post};
 
 use crate::stand_in::{Builder, Dialect, StandIn};
 
-const INTERNAL: &str = r#"500 sized cookie application/json {"message":"Internal Error"}"#;
-const NOT_FOUND: &str = r#"404 sized cookie application/json {"message":"Conversation not found"}"#;
 const CREATE: &str = r#"{"model": "other/model"}"#;
+const DONE: &str = "200 chunked cookie ";
 
 /// A server, and a client with a conversation on it.
 struct Chat {
+    dialect: Dialect,
     server: StandIn,
     client: Client,
     id: String,
 }
 
 impl Chat {
-    fn start(builder: Builder) -> Self {
-        let server = builder.start();
+    fn start(dialect: Dialect) -> Self {
+        Self::with(dialect, |builder| builder)
+    }
+
+    fn with(dialect: Dialect, setting: impl Fn(Builder) -> Builder) -> Self {
+        let server = setting(StandIn::builder().dialect(dialect)).start();
         let mut client = Client::connect(&server);
-        // The newest servers refuse this; they have no modal.
+        // A current server refuses this, and needs it not.
         client.ask(
             "POST /settings\nReferer: http://{host}/\n\
              Content-Type: application/x-www-form-urlencoded\n\n\
@@ -33,25 +37,28 @@ impl Chat {
         );
         let created = client.ask(&json_post("/conversation", CREATE)).json();
         let id = created["conversationId"].as_str().unwrap().to_string();
-        Self { server, client, id }
-    }
-
-    fn classic() -> Self {
-        Self::start(StandIn::builder())
-    }
-
-    /// Sends each request, with the conversation's id for `{id}`, and compares the answer's summary.
-    fn compare(&mut self, rows: &[(String, &str)]) {
-        for (request, recorded) in rows {
-            let request = request.replace("{id}", &self.id);
-            let recorded = recorded.replace("{host}", &self.client.host);
-            assert_eq!(self.client.ask(&request).summary(), recorded, "{request}");
+        Self {
+            dialect,
+            server,
+            client,
+            id,
         }
     }
 
-    fn stop(&self) -> String {
+    /// Sends each request, with the conversation's id for `{id}`, and compares the answer's summary.
+    fn compare<T: AsRef<str>>(&mut self, rows: &[(T, &str)]) {
+        for (request, recorded) in rows {
+            let request = request.as_ref().replace("{id}", &self.id);
+            let recorded = recorded.replace("{host}", &self.client.host);
+            let answer = self.client.ask(&request).summary();
+            assert_eq!(answer, recorded, "{:?} {request}", self.dialect);
+        }
+    }
+
+    fn stop(&self) {
         let stop = format!("POST /conversation/{}/stop-generating", self.id);
-        Client::connect(&self.server).ask(&stop).summary()
+        let answer = Client::connect(&self.server).ask(&stop);
+        assert_eq!(answer.summary(), DONE);
     }
 
     /// The ids of the conversation's messages, by the API of a current server.
@@ -63,16 +70,24 @@ impl Chat {
         ids.collect()
     }
 
-    /// A message to the conversation, in the way that the server takes it.
-    fn message(&self, dialect: Dialect, inputs: &str) -> String {
-        let parent = match dialect {
-            Dialect::Classic => return client::prompt(&self.id, inputs),
-            _ => self.messages().pop().unwrap(),
+    /// Sends a message in the way that the server takes it.
+    fn send(&mut self, inputs: &str) {
+        let data = match self.dialect {
+            Dialect::Classic => format!(r#"{{"inputs": "{inputs}", "options": {{}}}}"#),
+            _ => {
+                let parent = self.messages().pop().unwrap();
+                format!(r#"{{"id": "{parent}", "inputs": "{inputs}"}}"#)
+            }
         };
-        let data = format!(r#"{{"id": "{parent}", "inputs": "{inputs}"}}"#);
-        match dialect {
-            Dialect::Json => json_post(&format!("/conversation/{}", self.id), &data),
-            _ => client::form(&self.id, &data),
-        }
+        self.client.send(&match self.dialect {
+            Dialect::Form | Dialect::Newest => form_message(&self.id, &data),
+            _ => json_post(&format!("/conversation/{}", self.id), &data),
+        });
+    }
+
+    /// Sends a message, and returns the chunks of the reply to it.
+    fn reply(&mut self, inputs: &str) -> Vec<String> {
+        self.send(inputs);
+        self.client.answer().body
     }
 }
