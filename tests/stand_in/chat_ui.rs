@@ -153,9 +153,10 @@ impl Exchange<'_> {
 
     /// What the server believes to be its own origin.
     pub fn origin(&self) -> String {
-        let scheme = match self.config.https_referer {
-            true => "https",
-            false => "http",
+        let scheme = if self.config.https_referer {
+            "https"
+        } else {
+            "http"
         };
         format!("{scheme}://{}", self.header("host"))
     }

@@ -61,7 +61,10 @@ impl<'a> Connection<'a> {
             };
             self.socket.set_read_timeout(None)?;
             let is_page = chat_ui::is_page(self.config, &request);
-            (self.shared).change(|state| state.add_request(request.clone(), is_page));
+            self.shared.change(|state| {
+                state.counts.pages += usize::from(is_page);
+                state.requests.push(request.clone());
+            });
             if !self.react(&request)? || request.wants_close() {
                 return Ok(());
             }
@@ -146,6 +149,6 @@ impl Drop for Connection<'_> {
             let _ = self.reader.borrow_mut().take_seen();
             let _ = self.socket.shutdown(Shutdown::Both);
         }
-        self.shared.change(|state| state.disconnect(self.id));
+        self.shared.change(|state| state.sockets.remove(&self.id));
     }
 }

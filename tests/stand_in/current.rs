@@ -31,11 +31,11 @@ pub(super) fn reply(exchange: &Exchange, route: Option<Route>) -> Reply {
         (Ok(()), route) => {
             let answer = plain(exchange, route).unwrap_or_else(|refusal| refusal);
             // Only a POST makes a session last longer.
-            let answer = match exchange.is_post() {
-                true => exchange.with_cookie(answer),
-                false => answer,
-            };
-            (answer, None)
+            if exchange.is_post() {
+                (exchange.with_cookie(answer), None)
+            } else {
+                (answer, None)
+            }
         }
     };
     if exchange.config.dialect == Dialect::Newest {
@@ -201,11 +201,10 @@ fn turn(exchange: &Exchange, history: Vec<Message>, body: &Value) -> Result<Turn
     let is_valid = body.get("id").is_none_or(is_uuid)
         && body.get("is_retry").is_none_or(Value::is_boolean)
         && body.get("inputs").is_none_or(Value::is_string);
-    let inputs = body["inputs"].as_str();
-    let inputs = match exchange.config.dialect.takes_forms() {
-        true => inputs,
-        false => inputs.map(str::trim),
-    };
+    let mut inputs = body["inputs"].as_str();
+    if !exchange.config.dialect.takes_forms() {
+        inputs = inputs.map(str::trim);
+    }
     if !is_valid || inputs.is_some_and(str::is_empty) {
         return Err(exchange.internal_error());
     }

@@ -1,4 +1,5 @@
-//! What a protocol has to define of a reply: how the acts of a plan are written, and which text the server stores.
+//! What a protocol defines of a reply: how the acts of a plan are written, and which text the
+//! server stores.
 
 use super::plan::Act;
 

@@ -39,11 +39,12 @@ impl JsonLines {
         }
         self.text += text;
         self.tokens.push(text.to_string());
-        let padding = match self.dialect.pads() {
-            true => PADDED_LENGTH.saturating_sub(text.encode_utf16().count()),
-            false => 0,
-        };
-        let token = Value::from(text.to_string() + &"\0".repeat(padding));
+        let mut token = text.to_string();
+        if self.dialect.pads() {
+            let padding = PADDED_LENGTH.saturating_sub(text.encode_utf16().count());
+            token += &"\0".repeat(padding);
+        }
+        let token = Value::from(token);
         vec![line(&format!(r#"{{"type":"stream","token":{token}}}"#))]
     }
 
@@ -52,11 +53,13 @@ impl JsonLines {
         const FILLER: usize = 4096;
         self.has_final_answer = true;
         let text = Value::from(self.text.as_str());
-        let interrupted = match self.dialect.pads() {
-            true => format!(r#","interrupted":{interrupted}"#),
-            false => String::new(),
+        let interrupted = format!(r#","interrupted":{interrupted}"#);
+        let more = if self.dialect.pads() {
+            &interrupted
+        } else {
+            ""
         };
-        let answer = format!(r#"{{"type":"finalAnswer","text":{text}{interrupted}}}"#);
+        let answer = format!(r#"{{"type":"finalAnswer","text":{text}{more}}}"#);
         vec![line(&answer), vec![b' '; FILLER]]
     }
 
@@ -80,12 +83,14 @@ impl Encoder for JsonLines {
     fn start(&mut self) -> Vec<Vec<u8>> {
         let mut chunks = vec![status("started")];
         chunks.extend(self.keep_alive());
-        chunks.extend(self.title.map(|title| match self.dialect.pads() {
-            true => line(&format!(r#"{{"type":"title","title":"{title}"}}"#)),
-            false => line(&format!(
-                r#"{{"type":"status","status":"title","message":"{title}"}}"#
-            )),
-        }));
+        if let Some(title) = self.title {
+            chunks.push(if self.dialect.pads() {
+                line(&format!(r#"{{"type":"title","title":"{title}"}}"#))
+            } else {
+                let status = r#"{"type":"status","status":"title""#;
+                line(&format!(r#"{status},"message":"{title}"}}"#))
+            });
+        }
         chunks
     }
 

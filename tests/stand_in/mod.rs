@@ -1,5 +1,5 @@
-//! A chat server for tests and examples. It speaks HTTP over TCP, refuses what a real server refuses, frames its
-//! answers as a real one does, and generates what the test has told it to.
+//! A chat server for tests and examples. It speaks HTTP over TCP, refuses what a real server
+//! refuses, frames its answers as a real one does, and generates what the test has told it to.
 //!
 //! ```text
 //! mod.rs           StandIn and its Builder: what a test starts, asks and waits for
@@ -201,8 +201,8 @@ impl Builder {
         self
     }
 
-    /// How long a generation goes on after a stop; on a real server up to 0.8 s. Defaults to zero: it
-    /// has ended when the stop is answered.
+    /// How long a generation goes on after a stop; on a real server up to 0.8 s. Defaults to zero:
+    /// it has ended when the stop is answered.
     #[must_use]
     pub fn stop_delay(mut self, stop_delay: Duration) -> Self {
         self.config.stop_delay = stop_delay;
@@ -246,7 +246,7 @@ impl Builder {
             move || {
                 accept(&listener, &Arc::new(self.config), &shared);
                 drop(listener);
-                shared.set_deaf();
+                shared.change(|state| state.is_deaf = true);
             }
         });
         Ok(StandIn {

@@ -1,5 +1,5 @@
-//! Reads a socket and leaves the bytes in it until more are wanted: closing a socket that has unread bytes
-//! is a reset on most systems, and std has no other way to send one.
+//! Reads a socket and leaves the bytes in it until more are wanted: closing a socket that has
+//! unread bytes is a reset on most systems, and std has no other way to send one.
 
 use std::io::{self, BufRead, Read};
 use std::net::TcpStream;

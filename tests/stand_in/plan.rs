@@ -38,7 +38,8 @@ pub enum Act {
     Last(Last),
     /// All in one chunk.
     Together(Vec<Act>),
-    /// In chunks that are cut after three bytes and then after every seventh, inside a character too.
+    /// In chunks that are cut after three bytes and then after every seventh, inside a character
+    /// too.
     Cut(Box<Act>),
     /// Exactly these bytes, of which the server stores nothing.
     Send(Vec<u8>),

@@ -106,8 +106,8 @@ fn form_decoded(text: &[u8]) -> String {
     String::from_utf8_lossy(&decoded).into_owned()
 }
 
-/// Reads one request, and skips a body that is longer than the limit. An error of kind `InvalidData`
-/// wants an answer; after any other the connection is gone.
+/// Reads one request, and skips a body that is longer than the limit. An error of kind
+/// `InvalidData` wants an answer; after any other the connection is gone.
 pub(super) fn read_request(
     reader: &mut impl BufRead,
     connection: usize,

@@ -34,7 +34,7 @@ pub struct Counts {
 #[derive(Default)]
 pub(super) struct State {
     /// Without those that are the length of something below.
-    counts: Counts,
+    pub counts: Counts,
     pub requests: Vec<Request>,
     /// By session.
     pub settings: HashMap<String, Settings>,
@@ -44,11 +44,11 @@ pub(super) struct State {
     pub prompts: Vec<String>,
     pub generations: HashMap<usize, Generation>,
     generations_ever: usize,
-    sockets: HashMap<usize, TcpStream>,
+    pub sockets: HashMap<usize, TcpStream>,
     /// No connection is to be accepted any more.
     is_refusing: bool,
     /// Nobody listens any more.
-    is_deaf: bool,
+    pub is_deaf: bool,
     pub is_closed: bool,
 }
 
@@ -118,15 +118,6 @@ impl State {
         Some(connection)
     }
 
-    pub fn disconnect(&mut self, connection: usize) {
-        self.sockets.remove(&connection);
-    }
-
-    pub fn add_request(&mut self, request: Request, is_page: bool) {
-        self.counts.pages += usize::from(is_page);
-        self.requests.push(request);
-    }
-
     /// Replaces a session's settings; the modal stays accepted.
     pub fn save_settings(&mut self, session: &str, mut settings: Settings) {
         settings.accepted |= self.has_accepted(session);
@@ -167,10 +158,6 @@ impl State {
             self.generations.insert(self.generations_ever, generation);
         }
         self.generations_ever
-    }
-
-    pub fn count_reply(&mut self) {
-        self.counts.streaming += 1;
     }
 
     pub fn is_running(&self, generation: usize) -> bool {
@@ -236,7 +223,7 @@ impl Shared {
         result
     }
 
-    /// Waits while the condition holds, or until the time is over; without a limit if none is given.
+    /// Waits while the condition holds, or until the time is over. None is no limit.
     pub fn wait_while(
         &self,
         limit: Option<Duration>,
@@ -254,11 +241,6 @@ impl Shared {
         // The accepting thread looks up only when somebody comes.
         let _ = TcpStream::connect(address);
         drop(self.wait_while(None, |state| !state.is_deaf));
-    }
-
-    /// The listener is closed.
-    pub fn set_deaf(&self) {
-        self.change(|state| state.is_deaf = true);
     }
 
     /// Ends these generations after the delay, and does not wait for it.

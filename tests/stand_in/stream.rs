@@ -177,7 +177,7 @@ impl<'a, 'c> Stream<'a, 'c> {
             let (start, rest) = bytes.split_at(bytes.len().min(start));
             // Who sees the reply counted can rely on its first bytes.
             let begun = self.connection.shared.change(|state| {
-                state.count_reply();
+                state.counts.streaming += 1;
                 self.connection.write(start)
             });
             begun.and_then(|()| self.connection.write(rest))

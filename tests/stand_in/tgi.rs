@@ -1,5 +1,5 @@
-//! The part of text-generation-inference, which a classic server relays: it checks a message's parameters and
-//! writes the events of a reply.
+//! The part of text-generation-inference, which a classic server relays: it checks the parameters
+//! of a message and writes the events of a reply.
 
 use serde_json::{Value, json};
 

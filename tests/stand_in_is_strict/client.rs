@@ -31,13 +31,13 @@ impl Client {
         let (line, headers) = head.split_once('\n').unwrap_or((head, ""));
         let mut request = format!("{line} HTTP/1.1\r\nHost: {}\r\n", self.host);
         for header in headers.lines() {
-            request += &format!("{header}\r\n");
+            request.extend([header, "\r\n"]);
         }
         if !headers.contains("Cookie: ") {
             request += "Cookie: theme=dark; hf-chat=me\r\n";
         }
         if !body.is_empty() {
-            request += &format!("Content-Length: {}\r\n", body.len());
+            request.extend(["Content-Length: ", &body.len().to_string(), "\r\n"]);
         }
         self.send_raw(&format!("{request}\r\n{body}"));
     }
@@ -120,7 +120,7 @@ impl Answer {
         serde_json::from_str(&self.text()).unwrap()
     }
 
-    /// Status, framing, `cookie` if it is set, content type, other headers but Node's, and the body.
+    /// Status, framing, `cookie` if it is set, content type, other headers but Node's, body.
     pub fn summary(&self) -> String {
         let mut framing = "chunked";
         let (mut cookie, mut media, mut others) = ("", String::new(), String::new());
@@ -130,7 +130,7 @@ impl Answer {
                 "set-cookie" if value.starts_with("hf-chat=") => cookie = " cookie",
                 "content-type" => media = format!(" {value}"),
                 "date" | "connection" | "keep-alive" | "transfer-encoding" | "vary" => {}
-                _ => others += &format!(" {name}={value}"),
+                _ => others.extend([" ", name, "=", value]),
             }
         }
         let status = self.status();

@@ -109,7 +109,8 @@ fn each_current_server_tells_of_a_new_conversation_in_its_own_way() {
             "content": "", "from": "system", "id": root, "createdAt": DATE, "updatedAt": DATE,
         });
         let expected = json!({
-            "id": id, "title": "New Chat", "updatedAt": DATE, "modelId": "other/model", "messages": [message],
+            "id": id, "title": "New Chat", "updatedAt": DATE, "modelId": "other/model",
+            "messages": [message],
         });
         assert_eq!(told, expected, "{dialect:?}");
 
@@ -133,7 +134,8 @@ fn lists_have_the_recorded_fields() {
     let mut chat = Chat::start(Newest);
     let (id, model) = (&*chat.id, "other/model");
     let listed = json!([{
-        "_id": id, "id": id, "title": "New Chat", "updatedAt": DATE, "model": model, "modelId": model,
+        "_id": id, "id": id, "title": "New Chat", "updatedAt": DATE,
+        "model": model, "modelId": model,
     }]);
     assert_eq!(chat.client.ask("GET /api/conversations").json(), listed);
     assert_eq!(

@@ -1,5 +1,5 @@
-//! The stand-in server answers what real servers were recorded to answer: requests as text, sent over plain
-//! sockets, and the recorded answers to them.
+//! The stand-in server answers what real servers were recorded to answer: requests as text, sent
+//! over plain sockets, and the recorded answers to them.
 
 mod client;
 mod documents;
@@ -45,7 +45,7 @@ impl Chat {
         }
     }
 
-    /// Sends each request, with the conversation's id for `{id}`, and compares the answer's summary.
+    /// Sends each request, with the conversation's id for `{id}`, and compares the answers.
     fn compare<T: AsRef<str>>(&mut self, rows: &[(T, &str)]) {
         for (request, recorded) in rows {
             let request = request.as_ref().replace("{id}", &self.id);

@@ -15,6 +15,7 @@ const DELETE: &str = "DELETE /conversation/{id}\nAccept: */*";
 const STOP: &str = "POST /conversation/{id}/stop-generating\nAccept: */*";
 const ROOT: &str = "524f4094-aadb-4907-af57-fcd28d2322bc";
 
+#[rustfmt::skip]
 const REDIRECT: &str = r#"200 sized cookie application/json {"type":"redirect","status":303,"location":"http://{host}/"}"#;
 const NO_REFERER: &str = "403 chunked text/plain Non-JSON form requests need to have a referer";
 const NO_ORIGIN: &str = "403 chunked text/plain Non-JSON form requests need to have an origin";
@@ -36,6 +37,7 @@ fn message(body: &str) -> String {
 
 #[test]
 fn settings_are_answered_as_recorded() {
+    #[rustfmt::skip]
     const REFUSED: &str = r#"500 sized cookie application/json {"type":"error","error":{"message":"Internal Error"}}"#;
     const SEE_OTHER: &str = "303 chunked cookie location=http://{host}/ ";
     let from_a_page = format!("{OWN}\nAccept: text/html");

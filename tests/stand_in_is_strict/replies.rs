@@ -146,7 +146,10 @@ fn a_current_reply_is_the_recorded_bytes() {
     };
     let whole = "Grüße 👩\u{200d}💻 \\\"q\\\"\\n longer_than_sixteen";
     #[rustfmt::skip]
-    let tokens = [("Grüße", 11), (" 👩\u{200d}💻", 10), (r#" \"q\""#, 12), (r"\n", 15), (" longer_than_sixteen", 0), (" ", 15)];
+    let tokens = [
+        ("Grüße", 11), (" 👩\u{200d}💻", 10), (r#" \"q\""#, 12), (r"\n", 15),
+        (" longer_than_sixteen", 0), (" ", 15),
+    ];
     let (form, newest) = (
         "content-type: text/event-stream",
         "content-type: application/jsonl",
