@@ -96,7 +96,6 @@ pub enum Reaction {
 
 /// A server before it is started.
 pub struct Builder {
-    port: u16,
     config: Config,
 }
 
@@ -118,118 +117,60 @@ struct Config {
     stop_delay: Duration,
     ignores_second_stop: bool,
     models: Vec<String>,
+    port: u16,
+}
+
+/// Defines setters of [`Builder`], each with the expression that it stores.
+macro_rules! setters {
+    ($($(#[$doc:meta])* $name:ident($($argument:ident: $type:ty)?) = $value:expr;)*) => {
+        impl Builder {
+            $(
+                $(#[$doc])*
+                #[must_use]
+                pub fn $name(mut self $(, $argument: $type)?) -> Self {
+                    self.config.$name = $value;
+                    self
+                }
+            )*
+        }
+    };
+}
+
+setters! {
+    /// The generation of chat-ui. Defaults to [`Dialect::Classic`].
+    dialect(dialect: Dialect) = dialect;
+    /// What becomes of a prompt. Defaults to [`Plan::for_prompt`].
+    plan(plan: impl Fn(&str) -> Plan + Send + Sync + 'static) = Box::new(plan);
+    /// Sees every request first. Defaults to no reaction.
+    intercept(see: impl Fn(&Request) -> Option<Reaction> + Send + Sync + 'static) = Box::new(see);
+    /// A path such as `/chat`. Defaults to none.
+    base_path(path: &str) = path.to_string();
+    /// The name of the session's cookie. Defaults to `hf-chat`.
+    cookie_name(name: &str) = name.to_string();
+    /// The server has no `ORIGIN`, and so believes that it is reached over https.
+    https_referer() = true;
+    /// Whoever is not logged in is sent to the login. Nobody can log in.
+    requires_login() = true;
+    /// A current server has the modal that a classic one always has; the newest have none.
+    welcome_modal() = true;
+    /// The API of a current server is switched off; pages still have its data.
+    api_disabled() = true;
+    /// A conversation's root is not in the answer to its creation, as in v0.9.6.
+    hides_root() = true;
+    /// How long a connection is kept without a request. Defaults to 5 s.
+    idle(time: Duration) = time;
+    /// How long a generation goes on after a stop; on a real server up to 0.8 s. Defaults to zero:
+    /// it has ended when the stop is answered.
+    stop_delay(time: Duration) = time;
+    /// A stop does nothing within 30 s of another one in the same conversation.
+    ignores_second_stop() = true;
+    /// The names of the models. Defaults to the public service's own and `other/model`.
+    models(names: &[&str]) = names.iter().map(ToString::to_string).collect();
+    /// The port on this machine. Defaults to any that is free.
+    port(port: u16) = port;
 }
 
 impl Builder {
-    /// The generation of chat-ui. Defaults to [`Dialect::Classic`].
-    #[must_use]
-    pub fn dialect(mut self, dialect: Dialect) -> Self {
-        self.config.dialect = dialect;
-        self
-    }
-
-    /// What becomes of a prompt. Defaults to [`Plan::for_prompt`].
-    #[must_use]
-    pub fn plan(mut self, plan: impl Fn(&str) -> Plan + Send + Sync + 'static) -> Self {
-        self.config.plan = Box::new(plan);
-        self
-    }
-
-    /// Sees every request first. Defaults to no reaction.
-    #[must_use]
-    pub fn intercept(
-        mut self,
-        intercept: impl Fn(&Request) -> Option<Reaction> + Send + Sync + 'static,
-    ) -> Self {
-        self.config.intercept = Box::new(intercept);
-        self
-    }
-
-    /// A path such as `/chat`. Defaults to none.
-    #[must_use]
-    pub fn base_path(mut self, base_path: &str) -> Self {
-        self.config.base_path = base_path.to_string();
-        self
-    }
-
-    /// The name of the session's cookie. Defaults to `hf-chat`.
-    #[must_use]
-    pub fn cookie_name(mut self, cookie_name: &str) -> Self {
-        self.config.cookie_name = cookie_name.to_string();
-        self
-    }
-
-    /// The server has no `ORIGIN`, and so believes that it is reached over https.
-    #[must_use]
-    pub fn https_referer(mut self) -> Self {
-        self.config.https_referer = true;
-        self
-    }
-
-    /// Whoever is not logged in is sent to the login. Nobody can log in.
-    #[must_use]
-    pub fn requires_login(mut self) -> Self {
-        self.config.requires_login = true;
-        self
-    }
-
-    /// A current server has the modal that a classic one always has; the newest have none.
-    #[must_use]
-    pub fn welcome_modal(mut self) -> Self {
-        self.config.welcome_modal = true;
-        self
-    }
-
-    /// The API of a current server is switched off; pages still have its data.
-    #[must_use]
-    pub fn api_disabled(mut self) -> Self {
-        self.config.api_disabled = true;
-        self
-    }
-
-    /// A conversation's root is not in the answer to its creation, as in v0.9.6.
-    #[must_use]
-    pub fn hides_root(mut self) -> Self {
-        self.config.hides_root = true;
-        self
-    }
-
-    /// How long a connection is kept without a request. Defaults to 5 s.
-    #[must_use]
-    pub fn idle(mut self, idle: Duration) -> Self {
-        self.config.idle = idle;
-        self
-    }
-
-    /// How long a generation goes on after a stop; on a real server up to 0.8 s. Defaults to zero:
-    /// it has ended when the stop is answered.
-    #[must_use]
-    pub fn stop_delay(mut self, stop_delay: Duration) -> Self {
-        self.config.stop_delay = stop_delay;
-        self
-    }
-
-    /// A stop does nothing within 30 s of another one in the same conversation.
-    #[must_use]
-    pub fn ignores_second_stop(mut self) -> Self {
-        self.config.ignores_second_stop = true;
-        self
-    }
-
-    /// The port on this machine. Defaults to any that is free.
-    #[must_use]
-    pub fn port(mut self, port: u16) -> Self {
-        self.port = port;
-        self
-    }
-
-    /// Defaults to the public service's model and `other/model`.
-    #[must_use]
-    pub fn models(mut self, models: &[&str]) -> Self {
-        self.config.models = models.iter().map(ToString::to_string).collect();
-        self
-    }
-
     /// # Panics
     /// If the port is not free.
     pub fn start(self) -> StandIn {
@@ -237,7 +178,7 @@ impl Builder {
     }
 
     pub fn try_start(self) -> io::Result<StandIn> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, self.port))?;
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, self.config.port))?;
         let address = listener.local_addr()?;
         let base_path = self.config.base_path.clone();
         let shared = Arc::new(Shared::default());
@@ -284,7 +225,6 @@ impl StandIn {
             "other/model",
         ];
         Builder {
-            port: 0,
             config: Config {
                 dialect: Dialect::Classic,
                 plan: Box::new(Plan::for_prompt),
@@ -300,6 +240,7 @@ impl StandIn {
                 stop_delay: Duration::ZERO,
                 ignores_second_stop: false,
                 models: MODELS.map(str::to_string).to_vec(),
+                port: 0,
             },
         }
     }

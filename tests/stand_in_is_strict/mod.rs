@@ -8,7 +8,7 @@ mod replies;
 
 use client::{Client, form_message, json_post};
 
-use crate::stand_in::{Builder, Dialect, StandIn};
+use crate::stand_in::{Builder, Counts, Dialect, StandIn};
 
 const CREATE: &str = r#"{"model": "other/model"}"#;
 const DONE: &str = "200 chunked cookie ";
@@ -55,6 +55,10 @@ impl Chat {
         }
     }
 
+    fn wait(&self, condition: impl Fn(&Counts) -> bool) {
+        self.server.wait_for("the next step", condition);
+    }
+
     fn stop(&self) {
         let stop = format!("POST /conversation/{}/stop-generating", self.id);
         let answer = Client::connect(&self.server).ask(&stop);
@@ -72,12 +76,11 @@ impl Chat {
 
     /// Sends a message in the way that the server takes it.
     fn send(&mut self, inputs: &str) {
-        let data = match self.dialect {
-            Dialect::Classic => format!(r#"{{"inputs": "{inputs}", "options": {{}}}}"#),
-            _ => {
-                let parent = self.messages().pop().unwrap();
-                format!(r#"{{"id": "{parent}", "inputs": "{inputs}"}}"#)
-            }
+        let data = if self.dialect == Dialect::Classic {
+            format!(r#"{{"inputs": "{inputs}", "options": {{}}}}"#)
+        } else {
+            let parent = self.messages().pop().unwrap();
+            format!(r#"{{"id": "{parent}", "inputs": "{inputs}"}}"#)
         };
         self.client.send(&match self.dialect {
             Dialect::Form | Dialect::Newest => form_message(&self.id, &data),
