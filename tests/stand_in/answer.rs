@@ -1,4 +1,4 @@
-//! Writing HTTP/1.1 answers: the same headers in the same order, and the same framing, as Node's.
+//! Writes HTTP/1.1 answers with the headers, their order and the framing of Node.
 
 use std::fmt::Write;
 
@@ -39,7 +39,7 @@ impl Answer {
         answer.sized(body)
     }
 
-    /// The `{"message": …}` of a route's error.
+    /// The `{"message": …}` with which a route refuses.
     pub fn message(status: u16, message: &str) -> Self {
         Self::json(status, &json!({"message": message}).to_string())
     }
@@ -50,7 +50,7 @@ impl Answer {
         answer.sized(body)
     }
 
-    /// Adds a header, whose name is in lower case.
+    /// Adds a header. Its name must be in lower case.
     pub fn header(mut self, name: &str, value: impl Into<String>) -> Self {
         self.headers.push((name.to_string(), value.into()));
         self
@@ -68,7 +68,7 @@ impl Answer {
         self.header("content-length", length).body(body)
     }
 
-    /// Relays a body with the headers of a model's server, which has its own date.
+    /// Relays the headers and the body of a model's server, which has its own date.
     pub fn relayed(mut self, headers: Vec<(String, String)>, body: Vec<u8>) -> Self {
         self.headers.extend(headers);
         self = self.header("date", DATE);
@@ -122,17 +122,15 @@ impl Answer {
     }
 }
 
-/// The head of a reply, as the model's server sends it.
-pub fn stream_head() -> Answer {
+/// The head of a classic reply, with the headers of the model's server.
+pub(super) fn stream_head() -> Answer {
+    const VARY: &str = "origin, access-control-request-method, access-control-request-headers";
     const HEADERS: [(&str, &str); 8] = [
         ("access-control-allow-origin", "*"),
         ("cache-control", "no-cache"),
         ("content-type", "text/event-stream"),
         ("transfer-encoding", "chunked"),
-        (
-            "vary",
-            "origin, access-control-request-method, access-control-request-headers",
-        ),
+        ("vary", VARY),
         ("x-accel-buffering", "no"),
         ("x-compute-characters", "42"),
         ("x-compute-type", "gpu+optimized"),
@@ -141,7 +139,7 @@ pub fn stream_head() -> Answer {
     Answer::new(200).relayed(headers.to_vec(), Vec::new())
 }
 
-/// The bytes as one chunk; no bytes are no chunk, for an empty one would be the last.
+/// Frames bytes as one chunk. No bytes are no chunk, because an empty one would be the last.
 pub fn chunk(bytes: &[u8]) -> Vec<u8> {
     if bytes.is_empty() {
         return Vec::new();

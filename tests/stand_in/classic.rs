@@ -1,134 +1,104 @@
-//! The routes of a classic chat-ui server, and what it refuses.
+//! The routes of a classic chat-ui, and its refusals in the order in which it checks.
 
 use serde_json::{Value, json};
 
-use super::accept::prefers_json;
 use super::answer::{Answer, stream_head};
-use super::exchange::{Exchange, Job, Reply, Route};
+use super::chat_ui::{Exchange, Job, Reply, Route};
 use super::history::{Turn, is_uuid};
-use super::listing;
-use super::parameters;
-use super::plan::{Plan, Wanted};
+use super::pages;
+use super::plan::Plan;
 use super::state::{Conversation, Settings};
-use super::transcript::Transcript;
+use super::tgi::{self, Events};
 
 pub(super) fn reply(exchange: &Exchange, route: Option<Route>) -> Reply {
-    let refusal = login(exchange, route)
-        .or_else(|| exchange.forged())
-        .or_else(|| exchange.modal(route));
-    if let Some(refusal) = refusal {
+    let checked = check_login(exchange, route)
+        .and_then(|()| exchange.check_referer())
+        .and_then(|()| exchange.check_modal(route));
+    if let Err(refusal) = checked {
         return (refusal, None);
     }
-    let (answer, job) = match route {
-        Some(Route::Of(id)) if exchange.request.method == "POST" => message(exchange, id),
+    let reply = match route {
+        Some(Route::Conversation(id)) if exchange.is_post() => message(exchange, id),
         route => plain(exchange, route).map(|answer| (answer, None)),
-    }
-    .unwrap_or_else(|refusal| (refusal, None));
+    };
+    let (answer, job) = reply.unwrap_or_else(|refusal| (refusal, None));
     (exchange.with_cookie(answer), job)
 }
 
-/// The wall before everything, where one is wanted.
-fn login(exchange: &Exchange, route: Option<Route>) -> Option<Answer> {
-    let free = !exchange.config.requires_login
-        || (exchange.request.method == "GET" && matches!(route, Some(Route::Login)));
-    (!free).then(|| exchange.to_login())
+fn check_login(exchange: &Exchange, route: Option<Route>) -> Result<(), Answer> {
+    let is_login_page = exchange.request.method == "GET" && matches!(route, Some(Route::Login));
+    if exchange.config.requires_login && !is_login_page {
+        return Err(exchange.to_login());
+    }
+    Ok(())
 }
 
 fn plain(exchange: &Exchange, route: Option<Route>) -> Result<Answer, Answer> {
     match (exchange.request.method.as_str(), route) {
         ("GET", Some(Route::Home)) => Ok(Answer::page(200, "Chat")),
         ("GET", Some(Route::Login)) => Ok(Answer::page(200, "Login")),
-        ("GET", Some(Route::Listing)) => Ok(listing::data(&listing::listing(exchange))),
-        ("GET", Some(Route::Messages(id))) => Ok(listing::data(&listing::messages(exchange, id))),
+        ("GET", Some(Route::HomeData)) => Ok(pages::home(exchange)),
+        ("GET", Some(Route::ConversationData(id))) => Ok(pages::conversation(exchange, id)),
         ("POST", Some(Route::Settings)) => settings(exchange),
-        ("POST", Some(Route::Conversation)) => create(exchange),
-        ("POST", Some(Route::Conversations)) => delete_all(exchange),
-        ("POST", Some(Route::Stop(id))) => {
-            exchange.check_owned(id)?;
-            exchange.stop(id);
-            Ok(Answer::new(200))
-        }
-        ("PATCH", Some(Route::Of(id))) => exchange.rename(id),
-        ("DELETE", Some(Route::Of(id))) => exchange.delete(id),
+        ("POST", Some(Route::Create)) => create(exchange),
+        ("POST", Some(Route::Stop(id))) => exchange.stop(id),
+        ("DELETE", Some(Route::Conversation(id))) => exchange.delete(id),
         _ => Err(Answer::page(404, "Not Found")),
     }
 }
 
+/// The answer is the way to the page that a browser shows next.
 fn settings(exchange: &Exchange) -> Result<Answer, Answer> {
-    if save_settings(exchange) {
-        Ok(see_other(exchange, exchange.header("referer")))
-    } else {
-        Err(failed_action(exchange))
-    }
-}
-
-fn delete_all(exchange: &Exchange) -> Result<Answer, Answer> {
-    if !exchange.request.path.ends_with("?/delete") || !exchange.is_form() {
-        return Err(failed_action(exchange));
-    }
-    exchange.state.forget_all_of(&exchange.session);
-    let home = format!("{}/", exchange.config.base_path);
-    Ok(see_other(exchange, &home))
-}
-
-/// A form's answer: the way to the page that comes next.
-fn see_other(exchange: &Exchange, location: &str) -> Answer {
-    if wants_json(exchange) {
-        // Written out, for the order of the fields.
+    let is_for_json = exchange.request.prefers_json() != Some(false);
+    let Some(settings) = posted_settings(exchange) else {
+        return Err(if is_for_json {
+            let body = r#"{"type":"error","error":{"message":"Internal Error"}}"#;
+            Answer::json(500, body)
+        } else {
+            Answer::page(500, "Internal Error")
+        });
+    };
+    (exchange.shared).change(|state| state.save_settings(&exchange.session, settings));
+    let location = exchange.header("referer");
+    Ok(if is_for_json {
+        // Written out for the order of the fields.
         let location = Value::from(location);
         let body = format!(r#"{{"type":"redirect","status":303,"location":{location}}}"#);
         Answer::json(200, &body)
     } else {
         Answer::new(303).header("location", location)
+    })
+}
+
+/// Returns the settings in a form, or none if it is not valid.
+fn posted_settings(exchange: &Exchange) -> Option<Settings> {
+    let content_type = exchange.header("content-type");
+    if !content_type.starts_with("application/x-www-form-urlencoded") {
+        return None;
     }
-}
-
-fn failed_action(exchange: &Exchange) -> Answer {
-    if wants_json(exchange) {
-        let body = r#"{"type":"error","error":{"message":"Internal Error"}}"#;
-        Answer::json(500, body)
-    } else {
-        Answer::page(500, "Internal Error")
-    }
-}
-
-fn wants_json(exchange: &Exchange) -> bool {
-    prefers_json(exchange.request.header("accept").unwrap_or("*/*"))
-}
-
-/// Whether they could be saved.
-fn save_settings(exchange: &Exchange) -> bool {
     let form = exchange.request.form();
     let value = |name| {
         let field = form.iter().find(|(field, _)| field == name);
         field.map(|(_, value)| value.as_str())
     };
-    let content_type = exchange.header("content-type");
     let shares = value("shareConversationsWithModelAuthors");
-    let valid = content_type.starts_with("application/x-www-form-urlencoded") && shares != Some("");
-    let model = value("activeModel").filter(|model| valid && exchange.knows(model));
-    let Some(model) = model else { return false };
-    let settings = Settings {
+    let model = value("activeModel").filter(|model| exchange.knows_model(model))?;
+    (shares != Some("")).then(|| Settings {
         accepted: value("ethicsModalAccepted") == Some("true"),
         shares: shares.is_some(),
         active_model: model.to_string(),
-    };
-    exchange.state.save_settings(&exchange.session, settings);
-    true
+    })
 }
 
 fn create(exchange: &Exchange) -> Result<Answer, Answer> {
     let body = exchange.json()?;
-    let model = body["model"].as_str().filter(|name| exchange.knows(name));
-    let Some(model) = model else {
-        return Err(exchange.internal_error());
-    };
-    let number = exchange.state.conversations_of(&exchange.session).len() + 1;
-    let id = exchange.state.create(Conversation {
-        session: exchange.session.clone(),
-        title: format!("Untitled {number}"),
-        model: model.to_string(),
-        messages: Vec::new(),
+    let model = exchange.model(&body);
+    let model = model.ok_or_else(|| exchange.internal_error())?;
+    let id = exchange.shared.change(|state| {
+        let number = state.conversations_of(&exchange.session).len() + 1;
+        let title = format!("Untitled {number}");
+        let conversation = Conversation::new(&exchange.session, title, model, Vec::new());
+        state.create(conversation)
     });
     let body = json!({"conversationId": id}).to_string();
     let answer = Answer::new(200).header("content-type", "application/json");
@@ -136,10 +106,10 @@ fn create(exchange: &Exchange) -> Result<Answer, Answer> {
 }
 
 fn message(exchange: &Exchange, id: &str) -> Result<Reply, Answer> {
-    exchange.check_message(id)?;
+    let conversation = exchange.message_conversation(id)?;
     let body = exchange.json()?;
     let inputs = body["inputs"].as_str().unwrap_or_default();
-    if inputs.trim().is_empty() || !are_options(&body["options"]) {
+    if inputs.trim().is_empty() || !are_valid_options(&body["options"]) {
         return Err(exchange.internal_error());
     }
     let plan = (exchange.config.plan)(inputs);
@@ -148,12 +118,10 @@ fn message(exchange: &Exchange, id: &str) -> Result<Reply, Answer> {
         Plan::Dead => return Err(exchange.internal_error()),
         _ => {}
     }
-    let conversation = exchange.state.conversation(id);
-    let history = conversation.map_or_else(Vec::new, |conversation| conversation.messages);
-    let turn = Turn::in_line(history, inputs, &body["options"]);
-    exchange.state.give_model(turn.prompt());
+    let turn = Turn::in_list(conversation.messages, inputs, &body["options"]);
+    (exchange.shared).change(|state| state.prompts.push(turn.prompt()));
     let parameters = &body["parameters"];
-    match parameters::refusal(parameters).unwrap_or(plan) {
+    match tgi::refusal(parameters).unwrap_or(plan) {
         Plan::Answer {
             status,
             reason,
@@ -161,25 +129,21 @@ fn message(exchange: &Exchange, id: &str) -> Result<Reply, Answer> {
             body,
         } => Err(Answer::with_reason(status, &reason).relayed(headers, body)),
         Plan::Acts(acts) => {
-            let details = (parameters["details"] == true).then(|| Wanted {
-                seed: parameters["seed"].clone(),
-                input_length: inputs.split_whitespace().count(),
-            });
             let job = Job {
                 conversation: id.to_string(),
                 turn,
                 acts,
-                voice: Box::new(Transcript::new(details)),
-                stopped: false,
+                encoder: Box::new(Events::new(parameters, inputs)),
+                is_stopped: false,
             };
             Ok((stream_head(), Some(job)))
         }
-        Plan::Refusal { .. } | Plan::Dead => unreachable!("these never come to the model"),
+        Plan::Refusal { .. } | Plan::Dead => unreachable!("these never reach the model"),
     }
 }
 
-fn are_options(options: &Value) -> bool {
-    let absent_or = |name, allows: fn(&Value) -> bool| options.get(name).is_none_or(allows);
+fn are_valid_options(options: &Value) -> bool {
+    let absent_or = |name, is_valid: fn(&Value) -> bool| options.get(name).is_none_or(is_valid);
     options.is_object()
         && absent_or("id", is_uuid)
         && absent_or("response_id", is_uuid)

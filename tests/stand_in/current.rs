@@ -1,114 +1,109 @@
-//! The routes of a current chat-ui server, from v0.7 on, and what it refuses.
+//! The routes of a current chat-ui, from v0.7 on, and its refusals in the order in which it checks.
 
-use serde_json::Value;
+use std::time::Duration;
+
+use serde_json::{Value, json};
 
 use super::Dialect;
 use super::answer::Answer;
 use super::api;
-use super::exchange::{Exchange, Job, Reply, Route};
+use super::chat_ui::{Exchange, Job, Reply, Route};
 use super::history::{Message, Turn, is_uuid};
-use super::lines::Lines;
-use super::listing;
+use super::jsonl::JsonLines;
+use super::pages;
 use super::plan::{Act, Failure, Plan};
 use super::state::{Conversation, Settings};
 
+/// The title of a conversation without a reply.
+const NEW: &str = "New Chat";
+
 pub(super) fn reply(exchange: &Exchange, route: Option<Route>) -> Reply {
-    let refusal = forged(exchange)
-        .or_else(|| login(exchange, route))
-        .or_else(|| modal(exchange, route));
-    let (answer, job) = match (refusal, route) {
-        (Some(refusal), _) => (refusal, None),
-        (None, Some(Route::Of(id))) if is_post(exchange) => {
+    let checked = check_origin(exchange)
+        .and_then(|()| check_login(exchange, route))
+        .and_then(|()| check_modal(exchange, route));
+    let (mut answer, job) = match (checked, route) {
+        (Err(refusal), _) => (refusal, None),
+        (Ok(()), Some(Route::Conversation(id))) if exchange.is_post() => {
             let reply = message(exchange, id);
             let (answer, job) = reply.unwrap_or_else(|refusal| (refusal, None));
             (exchange.with_cookie(answer), job)
         }
-        (None, route) => {
+        (Ok(()), route) => {
             let answer = plain(exchange, route).unwrap_or_else(|refusal| refusal);
-            // Only what is posted makes a session last longer.
-            let answer = if is_post(exchange) {
-                exchange.with_cookie(answer)
+            // Only a POST makes a session last longer.
+            if exchange.is_post() {
+                (exchange.with_cookie(answer), None)
             } else {
-                answer
-            };
-            (answer, None)
+                (answer, None)
+            }
         }
     };
     if exchange.config.dialect == Dialect::Newest {
-        (answer.header("Vary", "Accept-Encoding"), job)
-    } else {
-        (answer, job)
+        answer = answer.header("Vary", "Accept-Encoding");
     }
+    (answer, job)
 }
 
-fn is_post(exchange: &Exchange) -> bool {
-    exchange.request.method == "POST"
-}
-
-/// A form must come from this host.
-fn forged(exchange: &Exchange) -> Option<Answer> {
+/// Refuses a form whose Origin is not of this host. The scheme is not checked.
+fn check_origin(exchange: &Exchange) -> Result<(), Answer> {
     if !exchange.config.dialect.takes_forms() {
-        return exchange.forged();
+        return exchange.check_referer();
     }
-    if !is_post(exchange) || !exchange.is_form() {
-        return None;
+    if !exchange.is_form() {
+        return Ok(());
     }
     let Some(origin) = exchange.request.header("origin") else {
         let message = "Non-JSON form requests need to have an origin";
-        return Some(exchange.hook_refusal(403, message));
+        return Err(exchange.early_refusal(403, message));
     };
-    // Its scheme is not looked at.
     let host = origin.split_once("://").map(|(_, host)| host);
-    let forged = host != exchange.request.header("host");
-    forged.then(|| exchange.hook_refusal(403, "Invalid referer for POST request"))
+    if host == exchange.request.header("host") {
+        return Ok(());
+    }
+    Err(exchange.early_refusal(403, "Invalid referer for POST request"))
 }
 
-fn login(exchange: &Exchange, route: Option<Route>) -> Option<Answer> {
+fn check_login(exchange: &Exchange, route: Option<Route>) -> Result<(), Answer> {
     let is_page = exchange.request.method == "GET" && !matches!(route, Some(Route::Api(_)));
     if !exchange.config.requires_login || is_page {
-        return None;
+        return Ok(());
     }
-    Some(if matches!(route, Some(Route::Conversation)) {
-        exchange.to_login()
-    } else {
-        exchange.hook_refusal(401, "You have to be logged in.")
+    Err(match route {
+        Some(Route::Create) => exchange.to_login(),
+        _ => exchange.early_refusal(401, "You have to be logged in."),
     })
 }
 
-/// Only some servers show it.
-fn modal(exchange: &Exchange, route: Option<Route>) -> Option<Answer> {
-    let config = exchange.config;
-    let shown = config.welcome_modal && config.dialect != Dialect::Newest;
-    shown.then(|| exchange.modal(route)).flatten()
+/// Only some servers have a modal, and the newest none.
+fn check_modal(exchange: &Exchange, route: Option<Route>) -> Result<(), Answer> {
+    if exchange.config.welcome_modal && exchange.config.dialect != Dialect::Newest {
+        return exchange.check_modal(route);
+    }
+    Ok(())
 }
 
 fn plain(exchange: &Exchange, route: Option<Route>) -> Result<Answer, Answer> {
-    let dialect = exchange.config.dialect;
+    let has_api = exchange.config.dialect != Dialect::V07;
     match (exchange.request.method.as_str(), route) {
         ("GET", Some(Route::Home)) => Ok(Answer::page(200, "Chat")),
         ("GET", Some(Route::Login)) => Ok(Answer::page(200, "Login")),
-        ("GET", Some(Route::Listing)) => Ok(listing::data(&listing::listing(exchange))),
-        ("GET", Some(Route::Messages(id))) => Ok(listing::data(&listing::messages(exchange, id))),
-        ("GET", Some(Route::Api(path))) if dialect != Dialect::V07 => api(exchange, path),
+        ("GET", Some(Route::HomeData)) => Ok(pages::home(exchange)),
+        ("GET", Some(Route::ConversationData(id))) => Ok(pages::conversation(exchange, id)),
+        ("GET", Some(Route::Api(path))) if has_api => api(exchange, path),
         ("POST", Some(Route::Settings)) => settings(exchange),
-        ("POST", Some(Route::Conversation)) => create(exchange),
-        ("POST", Some(Route::Stop(id))) => {
-            exchange.check_owned(id)?;
-            stop(exchange, id);
-            Ok(Answer::new(200))
-        }
-        ("PATCH", Some(Route::Of(id))) => exchange.rename(id),
-        ("DELETE", Some(Route::Of(id))) => exchange.delete(id),
+        ("POST", Some(Route::Create)) => create(exchange),
+        ("POST", Some(Route::Stop(id))) => exchange.stop(id),
+        ("DELETE", Some(Route::Conversation(id))) => exchange.delete(id),
         _ => unknown(exchange),
     }
 }
 
+/// An unknown path, which some servers answer with a page.
 fn unknown(exchange: &Exchange) -> Result<Answer, Answer> {
     if exchange.config.dialect == Dialect::Form && exchange.request.method == "GET" {
-        Ok(Answer::page(200, "Chat"))
-    } else {
-        Err(exchange.error(404, "Not Found"))
+        return Ok(Answer::page(200, "Chat"));
     }
+    Err(exchange.error(404, "Not Found"))
 }
 
 fn api(exchange: &Exchange, path: &str) -> Result<Answer, Answer> {
@@ -132,99 +127,62 @@ fn settings(exchange: &Exchange) -> Result<Answer, Answer> {
         shares: body["shareConversationsWithModelAuthors"] != false,
         active_model: model.unwrap_or_default().to_string(),
     };
-    exchange.state.save_settings(&exchange.session, settings);
+    (exchange.shared).change(|state| state.save_settings(&exchange.session, settings));
     Ok(Answer::new(200))
 }
 
 fn create(exchange: &Exchange) -> Result<Answer, Answer> {
     let body = exchange.json()?;
     let dialect = exchange.config.dialect;
-    let Some(model) = body["model"].as_str().filter(|name| exchange.knows(name)) else {
-        return Err(match dialect {
-            Dialect::V07 => exchange.internal_error(),
-            _ => exchange.error(400, "Invalid request"),
-        });
-    };
-    let preprompt = body["preprompt"].as_str().unwrap_or_default();
-    let messages = match dialect {
-        Dialect::V07 => Vec::new(),
-        _ => vec![Message::system(preprompt)],
-    };
-    let conversation = Conversation {
-        session: exchange.session.clone(),
-        title: "New Chat".to_string(),
-        model: model.to_string(),
-        messages,
-    };
-    let id = exchange.state.create(conversation.clone());
-    let packed = if dialect == Dialect::Newest && !exchange.config.hides_root {
-        let packed = Value::from(api::packed(&id, &conversation));
-        format!(r#","conversation":{packed}"#)
-    } else {
-        String::new()
-    };
-    let answer = Answer::new(200).header("content-type", "application/json");
-    Ok(answer.body(format!(r#"{{"conversationId":"{id}"{packed}}}"#)))
-}
-
-fn stop(exchange: &Exchange, id: &str) {
-    match exchange.config.dialect {
-        Dialect::Form => {}
-        Dialect::Newest => exchange
-            .state
-            .stop_or_cut_next(id, exchange.config.stop_delay),
-        _ => exchange.stop(id),
+    let model = exchange.model(&body).ok_or_else(|| match dialect {
+        Dialect::V07 => exchange.internal_error(),
+        _ => exchange.error(400, "Invalid request"),
+    })?;
+    let root = Message::system(body["preprompt"].as_str().unwrap_or_default());
+    let conversation = Conversation::new(&exchange.session, NEW.to_string(), model, vec![root]);
+    let id = (exchange.shared).change(|state| state.create(conversation.clone()));
+    let mut body = json!({"conversationId": id});
+    if dialect == Dialect::Newest && !exchange.config.hides_root {
+        body["conversation"] = api::embedded(&id, &conversation).into();
     }
+    let answer = Answer::new(200).header("content-type", "application/json");
+    Ok(answer.body(body.to_string()))
 }
 
 fn message(exchange: &Exchange, id: &str) -> Result<Reply, Answer> {
-    exchange.check_message(id)?;
-    let conversation = exchange.state.conversation(id);
-    let conversation = conversation.ok_or_else(|| exchange.internal_error())?;
-    let body = body(exchange)?;
+    let conversation = exchange.message_conversation(id)?;
     let dialect = exchange.config.dialect;
-    let trimmed = |text| {
-        if dialect.takes_forms() {
-            text
-        } else {
-            str::trim(text)
-        }
-    };
-    let inputs = body["inputs"].as_str().map(trimmed);
-    if inputs.is_some_and(str::is_empty) {
-        return Err(exchange.internal_error());
-    }
-    let is_new = conversation.title == "New Chat";
-    let turn = turn(exchange, conversation.messages, inputs, &body)?;
+    let title = (conversation.title == NEW).then(|| dialect.title());
+    let turn = turn(exchange, conversation.messages, &body(exchange)?)?;
     let acts = match (exchange.config.plan)(turn.inputs()) {
         Plan::Refusal { status, message } => return Err(exchange.error(status, message)),
         plan => acts(plan),
     };
-    exchange.state.give_model(turn.prompt());
-    let title = is_new.then(|| dialect.title());
-    if let Some(title) = title {
-        exchange.state.rename(id, title);
-    }
-    if dialect != Dialect::V07 {
-        exchange.state.remember(id, turn.answered(""));
-    }
+    let is_stopped = exchange.shared.change(|state| {
+        state.prompts.push(turn.prompt());
+        let conversation = state.conversations.get_mut(id)?;
+        conversation.messages = turn.answered("");
+        if let Some(title) = title {
+            conversation.title = title.to_string();
+        }
+        conversation.early_stop.take()
+    });
     let job = Job {
         conversation: id.to_string(),
         turn,
         acts,
-        voice: Box::new(Lines::new(dialect, title)),
-        stopped: exchange.state.is_cut(id),
+        encoder: Box::new(JsonLines::new(dialect, title)),
+        is_stopped: is_stopped.is_some_and(|stop| stop.elapsed() < Duration::from_secs(5)),
     };
-    let head = Answer::new(200);
-    let head = match dialect {
-        Dialect::V07 => head,
-        Dialect::Newest => head.header("content-type", "application/jsonl"),
-        _ => head.header("content-type", "text/event-stream"),
+    let content_type = match dialect {
+        Dialect::Newest => "application/jsonl",
+        _ => "text/event-stream",
     };
+    let head = Answer::new(200).header("content-type", content_type);
     Ok((head, Some(job)))
 }
 
-/// What was sent, in the one way that is taken.
+/// Returns the message in the one form that this server takes.
 fn body(exchange: &Exchange) -> Result<Value, Answer> {
     if !exchange.config.dialect.takes_forms() {
         return exchange.json();
@@ -239,37 +197,32 @@ fn body(exchange: &Exchange) -> Result<Value, Answer> {
     }
 }
 
-fn turn(
-    exchange: &Exchange,
-    history: Vec<Message>,
-    inputs: Option<&str>,
-    body: &Value,
-) -> Result<Turn, Answer> {
-    let is_well_formed = body.get("id").is_none_or(is_uuid)
+fn turn(exchange: &Exchange, history: Vec<Message>, body: &Value) -> Result<Turn, Answer> {
+    let is_valid = body.get("id").is_none_or(is_uuid)
         && body.get("is_retry").is_none_or(Value::is_boolean)
         && body.get("inputs").is_none_or(Value::is_string);
-    if !is_well_formed {
-        return Err(exchange.internal_error());
+    let mut inputs = body["inputs"].as_str();
+    if !exchange.config.dialect.takes_forms() {
+        inputs = inputs.map(str::trim);
     }
-    if exchange.config.dialect == Dialect::V07 {
-        let inputs = inputs.ok_or_else(|| exchange.internal_error())?;
-        return Ok(Turn::in_line(history, inputs, body));
+    if !is_valid || inputs.is_some_and(str::is_empty) {
+        return Err(exchange.internal_error());
     }
     let id = body["id"].as_str().unwrap_or_default();
     let turn = if body["is_retry"] == true {
         if !history.iter().any(|known| known.id == id) {
             return Err(exchange.error(404, "Message not found"));
         }
-        Turn::again(history, id, inputs)
+        Turn::beside(history, id, inputs)
     } else {
         Turn::after(history, id, inputs.unwrap_or_default())
     };
     turn.ok_or_else(|| exchange.internal_error())
 }
 
-/// What the model's server does, as far as it can be told in a reply.
+/// Returns what the model's server does, as far as a reply can say it.
 fn acts(plan: Plan) -> Box<dyn Iterator<Item = Act> + Send> {
-    let failure = match plan {
+    let (status, message) = match plan {
         Plan::Acts(acts) => return acts,
         Plan::Answer {
             status,
@@ -279,17 +232,15 @@ fn acts(plan: Plan) -> Box<dyn Iterator<Item = Act> + Send> {
         } => {
             let body: Value = serde_json::from_slice(&body).unwrap_or_default();
             let message = body["error"].as_str().unwrap_or(&reason);
-            Failure {
-                message: format!("{status} {message}"),
-                kind: "generation",
-                status: Some(status),
-            }
+            (Some(status), format!("{status} {message}"))
         }
-        Plan::Dead | Plan::Refusal { .. } => Failure {
-            message: "Connection error.".to_string(),
-            kind: "generation",
-            status: None,
-        },
+        Plan::Dead | Plan::Refusal { .. } => (None, "Connection error.".to_string()),
+    };
+    let kind = "generation";
+    let failure = Failure {
+        message,
+        kind,
+        status,
     };
     Box::new([Act::Failure(failure)].into_iter())
 }

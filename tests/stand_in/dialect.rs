@@ -1,18 +1,28 @@
-//! The generations of the server, and in what they differ.
+//! The generations of chat-ui, and the facts in which they differ.
 
-/// What kind of server it is.
+/// A generation of the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {
-    /// To v0.6: events of text-generation-inference.
+    /// To v0.6: a reply is the events of text-generation-inference.
     Classic,
-    /// v0.7: JSON lines, and a reply that never ends.
+    /// v0.7: what tells it from the others, and no replies, because the client refuses it.
     V07,
-    /// v0.8.0 to v0.8.3: messages in JSON, which name their parents.
+    /// v0.8.0 to v0.8.3: a reply is JSON lines; messages are JSON and name their parent.
     Json,
-    /// v0.9.4: messages in forms.
+    /// v0.9.4: messages are forms.
     Form,
     /// v0.9.6 and later.
     Newest,
+}
+
+/// What a stop does.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum OnStop {
+    /// It ends what is being generated.
+    Ends,
+    /// The same; with nothing to end it cuts the conversation's next reply, within 5 s.
+    EndsOrCutsNext,
+    Nothing,
 }
 
 impl Dialect {
@@ -24,9 +34,6 @@ impl Dialect {
         Self::Newest,
     ];
 
-    /// Those which a client can have a conversation with: v0.7 is only there to be refused.
-    pub const SPOKEN: [Self; 4] = [Self::Classic, Self::Json, Self::Form, Self::Newest];
-
     pub fn name(self) -> &'static str {
         match self {
             Self::Classic => "classic",
@@ -37,7 +44,7 @@ impl Dialect {
         }
     }
 
-    /// The dialect of this name.
+    /// Finds the dialect of this name.
     pub fn from_name(name: &str) -> Result<Self, String> {
         let known = Self::ALL.into_iter().find(|known| known.name() == name);
         known.ok_or_else(|| {
@@ -46,7 +53,7 @@ impl Dialect {
         })
     }
 
-    /// The longest body that is taken.
+    /// The maximum length of a request's body, in bytes.
     pub(super) fn body_limit(self) -> u64 {
         match self {
             Self::Classic => 512 * 1024,
@@ -54,18 +61,26 @@ impl Dialect {
         }
     }
 
-    /// Whether messages come in forms. These servers look at a form's Origin, the others at its
+    /// Returns whether messages are forms. These servers check a form's Origin, the others its
     /// Referer.
     pub(super) fn takes_forms(self) -> bool {
         matches!(self, Self::Form | Self::Newest)
     }
 
-    /// Whether tokens are padded, and lines sent to stay connected.
+    /// Returns whether tokens are padded, and keep-alive lines sent between them.
     pub(super) fn pads(self) -> bool {
         matches!(self, Self::Form | Self::Newest)
     }
 
-    /// The title of every conversation once it has been spoken in.
+    pub(super) fn on_stop(self) -> OnStop {
+        match self {
+            Self::Form => OnStop::Nothing,
+            Self::Newest => OnStop::EndsOrCutsNext,
+            _ => OnStop::Ends,
+        }
+    }
+
+    /// The title that every conversation gets with its first reply.
     pub(super) fn title(self) -> &'static str {
         match self {
             Self::Newest => "Fake title",

@@ -1,4 +1,4 @@
-//! The events of text-generation-inference, byte for byte as the server sends them.
+//! The events of text-generation-inference, byte for byte as it sends them.
 
 use serde_json::Value;
 
@@ -12,14 +12,9 @@ pub fn special(id: usize, text: &str) -> Vec<u8> {
     event(id, text, true, None, None)
 }
 
-/// The last event of a reply which the model ended: a special token and the whole text.
+/// The last event of a reply that the model ended: a special token and the whole text.
 pub fn last(id: usize, text: &str, generated_text: &str, details: Option<Value>) -> Vec<u8> {
     event(id, text, true, Some(generated_text), details)
-}
-
-/// The last event of a reply which `max_new_tokens` ended: its token belongs to the text.
-pub fn cut(id: usize, text: &str, generated_text: &str, details: Option<Value>) -> Vec<u8> {
-    event(id, text, false, Some(generated_text), details)
 }
 
 /// An error after the reply has begun.
@@ -33,7 +28,7 @@ pub fn comment() -> Vec<u8> {
     b":\n\n".to_vec()
 }
 
-fn event(
+pub(super) fn event(
     id: usize,
     text: &str,
     special: bool,

@@ -1,5 +1,21 @@
-//! A chat server for tests and examples: it refuses what the real one refuses, frames its answers
-//! as the real one does, and generates whatever it has been told to.
+//! A chat server for tests and examples. It speaks HTTP over TCP, refuses what a real server
+//! refuses, frames its answers as a real one does, and generates what the test has told it to.
+//!
+//! ```text
+//! mod.rs           StandIn and its Builder: what a test starts, asks and waits for
+//! plan.rs          Plan: what becomes of a prompt; named.rs: the plans that a prompt can choose
+//!
+//! connection.rs    one connection: request in, answer or Reaction out
+//!     request.rs   reads a request;  answer.rs  writes an answer;  peek.rs  makes a reset possible
+//!     stream.rs    sends a reply, act by act
+//!     encoder.rs   what a protocol defines of a reply: tgi.rs (with frame.rs), jsonl.rs
+//! chat_ui.rs       one request to chat-ui, and the rules of all its generations
+//!     dialect.rs   in what the generations differ
+//!     classic.rs   the routes up to v0.6;  current.rs  the routes from v0.7 on
+//!     pages.rs     the data of pages, packed by devalue.rs;  api.rs  the JSON API
+//! state.rs         what the server remembers, and how to wait for it
+//!     history.rs   the messages of a conversation
+//! ```
 #![allow(
     dead_code,
     unused_imports,
@@ -12,28 +28,26 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-mod accept;
 mod answer;
 mod api;
+mod chat_ui;
 mod classic;
 mod connection;
 mod current;
+mod devalue;
 mod dialect;
-mod exchange;
+mod encoder;
 pub mod frame;
-mod generation;
 mod history;
-mod late;
-mod lines;
-mod listing;
+mod jsonl;
 mod named;
-mod packed;
-mod parameters;
+mod pages;
+mod peek;
 mod plan;
 mod request;
 mod state;
-mod transcript;
-mod voice;
+mod stream;
+mod tgi;
 
 pub use answer::Answer;
 pub use dialect::Dialect;
@@ -42,46 +56,46 @@ pub use plan::{Act, Failure, Last, Plan};
 pub use request::Request;
 pub use state::Counts;
 
-use state::State;
+use connection::Connection;
+use state::{Shared, State};
 
 /// A running server. Dropped, it closes every connection at once.
 pub struct StandIn {
     address: SocketAddr,
     base_path: String,
-    state: Arc<State>,
+    shared: Arc<Shared>,
     accepting: Option<JoinHandle<()>>,
 }
 
-/// What a server does with a request instead of the usual.
+/// What the server does with a request instead of answering it.
 pub enum Reaction {
-    /// These bytes, and the next request.
+    /// Sends these bytes, and serves the next request.
     Answer(Vec<u8>),
-    /// These bytes, and the end of the connection.
+    /// Sends these bytes, and closes the connection.
     AnswerAndClose(Vec<u8>),
-    /// Nothing, until the client goes away.
+    /// Sends nothing until the client closes the connection.
     Silence,
-    /// The end of the connection, without a byte.
+    /// Closes the connection.
     Close,
-    /// The same by a reset.
+    /// Resets the connection.
     Reset,
-    /// The start, and then more and more, until the client goes away.
+    /// Sends the start, and then more and more until the client closes the connection.
     Endless {
         start: Vec<u8>,
         more: Vec<u8>,
-        /// Between one more and the next.
+        /// The time between one more and the next.
         pace: Duration,
     },
-    /// The usual, but one byte at a time; in the middle of a reply, from here on.
+    /// Answers one byte at a time; in the middle of a reply, from here on.
     Bytewise,
-    /// The usual, and the end of the connection. No other is accepted from now on.
+    /// Answers, closes the connection, and accepts no other from now on.
     Farewell,
-    /// The usual is done, but this takes the place of its answer.
+    /// Does what was asked, but this takes the place of the answer.
     Lost(Box<Reaction>),
 }
 
 /// A server before it is started.
 pub struct Builder {
-    port: u16,
     config: Config,
 }
 
@@ -103,155 +117,100 @@ struct Config {
     stop_delay: Duration,
     ignores_second_stop: bool,
     models: Vec<String>,
+    port: u16,
+}
+
+/// Defines setters of [`Builder`], each with the expression that it stores.
+macro_rules! setters {
+    ($($(#[$doc:meta])* $name:ident($($argument:ident: $type:ty)?) = $value:expr;)*) => {
+        impl Builder {
+            $(
+                $(#[$doc])*
+                #[must_use]
+                pub fn $name(mut self $(, $argument: $type)?) -> Self {
+                    self.config.$name = $value;
+                    self
+                }
+            )*
+        }
+    };
+}
+
+setters! {
+    /// The generation of chat-ui. Defaults to [`Dialect::Classic`].
+    dialect(dialect: Dialect) = dialect;
+    /// What becomes of a prompt. Defaults to [`Plan::for_prompt`].
+    plan(plan: impl Fn(&str) -> Plan + Send + Sync + 'static) = Box::new(plan);
+    /// Sees every request first. Defaults to no reaction.
+    intercept(see: impl Fn(&Request) -> Option<Reaction> + Send + Sync + 'static) = Box::new(see);
+    /// A path such as `/chat`. Defaults to none.
+    base_path(path: &str) = path.to_string();
+    /// The name of the session's cookie. Defaults to `hf-chat`.
+    cookie_name(name: &str) = name.to_string();
+    /// The server has no `ORIGIN`, and so believes that it is reached over https.
+    https_referer() = true;
+    /// Whoever is not logged in is sent to the login. Nobody can log in.
+    requires_login() = true;
+    /// A current server has the modal that a classic one always has; the newest have none.
+    welcome_modal() = true;
+    /// The API of a current server is switched off; pages still have its data.
+    api_disabled() = true;
+    /// A conversation's root is not in the answer to its creation, as in v0.9.6.
+    hides_root() = true;
+    /// How long a connection is kept without a request. Defaults to 5 s.
+    idle(time: Duration) = time;
+    /// How long a generation goes on after a stop; on a real server up to 0.8 s. Defaults to zero:
+    /// it has ended when the stop is answered.
+    stop_delay(time: Duration) = time;
+    /// A stop does nothing within 30 s of another one in the same conversation.
+    ignores_second_stop() = true;
+    /// The names of the models. Defaults to the public service's own and `other/model`.
+    models(names: &[&str]) = names.iter().map(ToString::to_string).collect();
+    /// The port on this machine. Defaults to any that is free.
+    port(port: u16) = port;
 }
 
 impl Builder {
-    /// The server's generation. Defaults to [`Dialect::Classic`].
-    #[must_use]
-    pub fn dialect(mut self, dialect: Dialect) -> Self {
-        self.config.dialect = dialect;
-        self
-    }
-
-    /// What becomes of a prompt. Defaults to [`Plan::for_prompt`].
-    #[must_use]
-    pub fn plan(mut self, plan: impl Fn(&str) -> Plan + Send + Sync + 'static) -> Self {
-        self.config.plan = Box::new(plan);
-        self
-    }
-
-    /// Looks at every request first. Defaults to the usual for all.
-    #[must_use]
-    pub fn intercept(
-        mut self,
-        intercept: impl Fn(&Request) -> Option<Reaction> + Send + Sync + 'static,
-    ) -> Self {
-        self.config.intercept = Box::new(intercept);
-        self
-    }
-
-    /// Such as `/chat`. Defaults to none.
-    #[must_use]
-    pub fn base_path(mut self, base_path: &str) -> Self {
-        self.config.base_path = base_path.to_string();
-        self
-    }
-
-    /// The session's cookie. Defaults to `hf-chat`.
-    #[must_use]
-    pub fn cookie_name(mut self, cookie_name: &str) -> Self {
-        self.config.cookie_name = cookie_name.to_string();
-        self
-    }
-
-    /// The server was started without its `ORIGIN` and believes to be spoken to over https.
-    #[must_use]
-    pub fn https_referer(mut self) -> Self {
-        self.config.https_referer = true;
-        self
-    }
-
-    /// Whatever is asked for, the answer is the way to the login.
-    #[must_use]
-    pub fn requires_login(mut self) -> Self {
-        self.config.requires_login = true;
-        self
-    }
-
-    /// A current server shows the modal that a classic one always shows; the newest have none.
-    #[must_use]
-    pub fn welcome_modal(mut self) -> Self {
-        self.config.welcome_modal = true;
-        self
-    }
-
-    /// What the API tells is told on pages only.
-    #[must_use]
-    pub fn api_disabled(mut self) -> Self {
-        self.config.api_disabled = true;
-        self
-    }
-
-    /// The root of a conversation has to be asked for, as of the first of the newest servers.
-    #[must_use]
-    pub fn hides_root(mut self) -> Self {
-        self.config.hides_root = true;
-        self
-    }
-
-    /// How long a connection is kept without a request. Defaults to 5 s.
-    #[must_use]
-    pub fn idle(mut self, idle: Duration) -> Self {
-        self.config.idle = idle;
-        self
-    }
-
-    /// How long a generation goes on after it was stopped; on a real server up to 0.8 s. Defaults to
-    /// no time: it has ended when the stop is answered.
-    #[must_use]
-    pub fn stop_delay(mut self, stop_delay: Duration) -> Self {
-        self.config.stop_delay = stop_delay;
-        self
-    }
-
-    /// A stop does nothing within 30 s of another one in the same conversation.
-    #[must_use]
-    pub fn ignores_second_stop(mut self) -> Self {
-        self.config.ignores_second_stop = true;
-        self
-    }
-
-    /// Defaults to any that is free.
-    #[must_use]
-    pub fn port(mut self, port: u16) -> Self {
-        self.port = port;
-        self
-    }
-
-    /// Defaults to the service's own model and `other/model`.
-    #[must_use]
-    pub fn models(mut self, models: &[&str]) -> Self {
-        self.config.models = models.iter().map(ToString::to_string).collect();
-        self
-    }
-
     /// # Panics
-    /// If there is no such port.
+    /// If the port is not free.
     pub fn start(self) -> StandIn {
         self.try_start().expect("the port is free")
     }
 
     pub fn try_start(self) -> io::Result<StandIn> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, self.port))?;
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, self.config.port))?;
         let address = listener.local_addr()?;
         let base_path = self.config.base_path.clone();
-        let state = Arc::new(State::default());
+        let shared = Arc::new(Shared::default());
         let accepting = thread::spawn({
-            let state = Arc::clone(&state);
+            let shared = Arc::clone(&shared);
             move || {
-                accept(&listener, &Arc::new(self.config), &state);
+                accept(&listener, &Arc::new(self.config), &shared);
                 drop(listener);
-                state.refusing();
+                shared.change(|state| state.is_deaf = true);
             }
         });
         Ok(StandIn {
             address,
             base_path,
-            state,
+            shared,
             accepting: Some(accepting),
         })
     }
 }
 
-fn accept(listener: &TcpListener, config: &Arc<Config>, state: &Arc<State>) {
+fn accept(listener: &TcpListener, config: &Arc<Config>, shared: &Arc<Shared>) {
     for socket in listener.incoming() {
         let Ok(socket) = socket else { continue };
         // The state keeps a clone to close it with.
-        let Some(id) = socket.try_clone().ok().and_then(|own| state.connect(own)) else {
-            return;
-        };
-        let (config, state) = (Arc::clone(config), Arc::clone(state));
-        thread::spawn(move || connection::serve(&config, &state, &socket, id));
+        let own = socket.try_clone().ok();
+        let id = own.and_then(|own| shared.change(|state| state.connect(own)));
+        let Some(id) = id else { return };
+        let (config, shared) = (Arc::clone(config), Arc::clone(shared));
+        thread::spawn(move || {
+            // An error means that the client is gone.
+            let _ = Connection::new(&config, &shared, &socket, id).serve();
+        });
     }
 }
 
@@ -266,7 +225,6 @@ impl StandIn {
             "other/model",
         ];
         Builder {
-            port: 0,
             config: Config {
                 dialect: Dialect::Classic,
                 plan: Box::new(Plan::for_prompt),
@@ -282,6 +240,7 @@ impl StandIn {
                 stop_delay: Duration::ZERO,
                 ignores_second_stop: false,
                 models: MODELS.map(str::to_string).to_vec(),
+                port: 0,
             },
         }
     }
@@ -295,57 +254,65 @@ impl StandIn {
     }
 
     pub fn counts(&self) -> Counts {
-        self.state.counts()
+        self.shared.lock().counts()
     }
 
-    /// In the order of their arrival, of all connections.
+    /// The requests of all connections, in the order of their arrival.
     pub fn requests(&self) -> Vec<Request> {
-        self.state.requests()
+        self.shared.lock().requests.clone()
     }
 
     /// What the model was given, in the order in which it was asked.
     pub fn model_prompts(&self) -> Vec<String> {
-        self.state.model_prompts()
+        self.shared.lock().prompts.clone()
     }
 
-    /// The ids of those open now.
+    /// The ids of the conversations on the server now.
     pub fn conversations(&self) -> Vec<String> {
-        self.state.conversations()
+        self.shared.lock().conversations.keys().cloned().collect()
     }
 
-    /// The conversations in which something is being generated now.
+    /// The ids of the conversations in which something is being generated now.
     pub fn generating(&self) -> Vec<String> {
-        self.state.generating()
+        let state = self.shared.lock();
+        let running = state.generations.values();
+        running
+            .map(|running| running.conversation.clone())
+            .collect()
     }
 
-    /// No connection is accepted from now on.
+    /// Accepts no connection from now on.
     pub fn refuse(&self) {
-        self.state.refuse(self.address);
+        self.shared.refuse(self.address);
     }
 
-    /// The conversation is gone, as if another client had deleted it.
+    /// Deletes a conversation, as another client would.
     pub fn forget(&self, id: &str) {
-        self.state.forget(id);
+        self.shared.change(|state| state.conversations.remove(id));
     }
 
-    /// Every session has to accept the modal again; its conversations stay.
+    /// Makes every session accept the modal again. Its conversations stay.
     pub fn forget_sessions(&self) {
-        self.state.forget_sessions();
+        self.shared.change(|state| {
+            for settings in state.settings.values_mut() {
+                settings.accepted = false;
+            }
+        });
     }
 
     /// # Panics
-    /// With `what` and the counts if it does not come true within 10 s.
+    /// With `what` and the counts, if the condition does not hold within 10 s.
     pub fn wait_for(&self, what: &str, condition: impl Fn(&Counts) -> bool) {
-        let waited = self.state.wait_for(Duration::from_secs(10), condition);
-        if let Err(counts) = waited {
-            panic!("waited in vain for {what}: {counts:?}");
-        }
+        const LIMIT: Duration = Duration::from_secs(10);
+        let waits = |state: &State| !condition(&state.counts());
+        let counts = self.shared.wait_while(Some(LIMIT), waits).counts();
+        assert!(condition(&counts), "waited in vain for {what}: {counts:?}");
     }
 }
 
 impl Drop for StandIn {
     fn drop(&mut self) {
-        self.state.close();
+        self.shared.close();
         // The accepting thread looks up only when somebody comes.
         let _ = TcpStream::connect(self.address);
         if let Some(accepting) = self.accepting.take() {

@@ -1,4 +1,4 @@
-//! The plans that a prompt can ask for by its first word.
+//! The plans that a prompt chooses by its first word.
 
 use std::iter;
 use std::time::Duration;
@@ -26,7 +26,7 @@ pub const NAMED: &[Named] = &[
     named("/control", "a reply with characters that a terminal would obey", |_| Plan::tokens([" \u{1b}[31mred\u{7}", "\ttab\r\n"])),
     named("/comments", "a comment between two tokens", |_| comments()),
     named("/empty", "a complete reply without text", |_| Plan::tokens([""; 0])),
-    named("/reasoning", "a reply that thinks aloud first", |_| Plan::tokens(REASONING).paced(PACE)),
+    named("/reasoning", "a reply that thinks aloud first", |_| Plan::tokens(REASONING.split('|')).paced(PACE)),
     named("/error-event-first", "an error event and nothing else", |_| Plan::acts([out_of_memory()])),
     named("/error-event", "five tokens, then an error event", |_| greeting().then([out_of_memory()]).paced(PACE)),
     named("/no-final", "five tokens and a clean end without the last event", |_| greeting().paced(PACE)),
@@ -45,19 +45,11 @@ pub const NAMED: &[Named] = &[
 const PACE: Duration = Duration::from_millis(20);
 
 const GREETING: [&str; 8] = [" Hi", " there", ",", " how", " can", " I", " help", "?"];
+const REASONING: &str = "<think>Let| me| think|.|</think>The| answer| is| 42|.";
+#[rustfmt::skip]
+const EMOJI: &str = " hé|llo| 你好| 😀|\u{fffd}|👨\u{200d}👩\u{200d}👧| \\ \"q\" \n\t|\u{2028}";
 
-const REASONING: [&str; 9] = [
-    "<think>Let",
-    " me",
-    " think",
-    ".",
-    "</think>The",
-    " answer",
-    " is",
-    " 42",
-    ".",
-];
-
+#[rustfmt::skip]
 const TOO_LONG: &str = r#"{"error":"Input validation error: `inputs` tokens + `max_new_tokens` must be <= 2048. Given: 3000 `inputs` tokens and 1024 `max_new_tokens`","error_type":"validation"}"#;
 const OVERLOADED: &str = r#"{"error":"Model is overloaded","error_type":"overloaded"}"#;
 const LOADING: &str =
@@ -123,32 +115,21 @@ fn length() -> Plan {
 }
 
 fn emoji() -> Plan {
-    const TEXTS: [&str; 8] = [
-        " hé",
-        "llo",
-        " 你好",
-        " 😀",
-        "\u{fffd}",
-        "👨\u{200d}👩\u{200d}👧",
-        " \\ \"q\" \n\t",
-        "\u{2028}",
-    ];
-    let tokens = TEXTS.into_iter().enumerate();
+    let tokens = EMOJI.split('|').enumerate();
     let tokens = tokens.map(|(id, text)| Act::Cut(Box::new(Act::token(id, text))));
-    let last = Last::eos(TEXTS.concat(), TEXTS.len());
-    Plan::acts(tokens).then([Act::Last(last)])
+    let whole = EMOJI.replace('|', "");
+    Plan::acts(tokens).then([Act::Last(Last::eos(whole, 8))])
 }
 
 fn comments() -> Plan {
-    let Plan::Acts(reply) = Plan::tokens(GREETING) else {
-        unreachable!("tokens are acts")
-    };
-    let with_comment = reply.enumerate().map(|(number, act)| match act {
+    let texts = GREETING.into_iter().enumerate();
+    let acts = texts.map(|(id, text)| match Act::token(id, text) {
         // One read of the relay took both.
-        token if number == 3 => Act::Together(vec![token, Act::Comment]),
-        act => act,
+        token if id == 3 => Act::Together(vec![token, Act::Comment]),
+        token => token,
     });
-    Plan::acts(with_comment).paced(PACE)
+    let last = Last::eos(GREETING.concat(), GREETING.len());
+    Plan::acts(acts).then([Act::Last(last)]).paced(PACE)
 }
 
 fn out_of_memory() -> Act {

@@ -1,11 +1,9 @@
-//! What becomes of one prompt: the answer or the acts which the model's server has in store for it.
+//! What a test tells the server to do with a prompt.
 
 use std::iter;
 use std::time::Duration;
 
-use serde_json::{Value, json};
-
-use super::{Reaction, frame};
+use super::Reaction;
 
 /// What a prompt leads to.
 pub enum Plan {
@@ -24,16 +22,11 @@ pub enum Plan {
     Acts(Box<dyn Iterator<Item = Act> + Send>),
 }
 
-/// One step of a reply. When there are no more the reply ends cleanly. What is said goes into one
-/// HTTP chunk to an act, unless it is said otherwise.
+/// One step of a reply, which ends cleanly after the last step. Each step that sends something
+/// sends one HTTP chunk, unless its description says otherwise.
 pub enum Act {
     /// A token of the reply's text.
     Token {
-        id: usize,
-        text: String,
-    },
-    /// A token that is not text, such as `<s>`.
-    Special {
         id: usize,
         text: String,
     },
@@ -45,17 +38,18 @@ pub enum Act {
     Last(Last),
     /// All in one chunk.
     Together(Vec<Act>),
-    /// In chunks that are cut after three bytes and then after every seventh, inside a character too.
+    /// In chunks that are cut after three bytes and then after every seventh, inside a character
+    /// too.
     Cut(Box<Act>),
-    /// Exactly these bytes, whether or not they say anything.
+    /// Exactly these bytes, of which the server stores nothing.
     Send(Vec<u8>),
     Wait(Duration),
     /// Nothing more, until the generation is stopped or the server closed.
     Hang,
     /// The connection and the generation end, without the last chunk.
     Drop,
-    /// In the middle of the reply, with no frame around its bytes. If that ends the connection, the generation goes
-    /// on.
+    /// This reaction, without a chunk around its bytes. If it ends the connection, the generation
+    /// goes on.
     React(Reaction),
 }
 
@@ -65,20 +59,20 @@ impl Act {
         Self::Token { id, text }
     }
 
-    fn says(&self) -> bool {
+    fn sends(&self) -> bool {
         !matches!(self, Self::Wait(_) | Self::Hang | Self::Drop)
     }
 }
 
-/// What the model's server says of its failure.
+/// A failure of the model's server.
 pub struct Failure {
     pub message: String,
     pub kind: &'static str,
-    /// If it never began to reply.
+    /// The status, if the reply never began.
     pub status: Option<u16>,
 }
 
-/// A last event before it is known whether its details are wanted.
+/// The last event of a reply.
 pub struct Last {
     pub id: usize,
     pub text: String,
@@ -101,27 +95,10 @@ impl Last {
         }
     }
 
-    pub(super) fn frame(&self, wanted: Option<&Wanted>) -> Vec<u8> {
-        let details = wanted.map(|wanted| {
-            json!({
-                "finish_reason": self.finish_reason,
-                "generated_tokens": self.generated_tokens,
-                "seed": wanted.seed,
-                "input_length": wanted.input_length,
-            })
-        });
-        let render = match self.finish_reason {
-            "eos_token" => frame::last,
-            _ => frame::cut,
-        };
-        render(self.id, &self.text, &self.generated_text, details)
+    /// Returns whether the last token is not part of the text.
+    pub(super) fn is_special(&self) -> bool {
+        self.finish_reason == "eos_token"
     }
-}
-
-/// The details which only the request knows.
-pub(super) struct Wanted {
-    pub seed: Value,
-    pub input_length: usize,
 }
 
 impl Plan {
@@ -142,7 +119,7 @@ impl Plan {
         Self::Acts(Box::new(acts.into_iter()))
     }
 
-    /// These chunks and a clean end.
+    /// A reply of these chunks, as they are.
     pub fn bytes(chunks: Vec<Vec<u8>>) -> Self {
         Self::acts(chunks.into_iter().map(Act::Send))
     }
@@ -172,8 +149,8 @@ impl Plan {
         let Self::Acts(acts) = self else { return self };
         let mut first = true;
         Self::acts(acts.flat_map(move |act| {
-            let wait = (act.says() && !first).then_some(Act::Wait(pace));
-            first &= !act.says();
+            let wait = (act.sends() && !first).then_some(Act::Wait(pace));
+            first &= !act.sends();
             wait.into_iter().chain([act])
         }))
     }

@@ -1,4 +1,4 @@
-//! Reading HTTP/1.1 requests, of the kind that a client of this protocol sends.
+//! Reads HTTP/1.1 requests of the kind that a client of these protocols sends.
 
 use std::io::{self, BufRead, Read};
 
@@ -24,12 +24,12 @@ impl Request {
             .map(|(_, value)| value.as_str())
     }
 
-    /// The body, or null if it is not JSON.
+    /// Returns the body, or null if it is not JSON.
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_default()
     }
 
-    /// The fields of a form, decoded.
+    /// Returns the fields of a form, decoded.
     pub fn form(&self) -> Vec<(String, String)> {
         let fields = self.body.split(|&byte| byte == b'&');
         let fields = fields.filter(|field| !field.is_empty());
@@ -42,7 +42,7 @@ impl Request {
             .collect()
     }
 
-    /// The fields of a form of any kind, or none if it is no form.
+    /// Returns the fields of a form of either kind. None if the request is not a form.
     pub fn any_form(&self) -> Option<Vec<(String, String)>> {
         let content_type = self.header("content-type").unwrap_or_default();
         let (media, boundary) = content_type
@@ -66,6 +66,16 @@ impl Request {
             Some((name.to_string(), content.to_string()))
         });
         fields.collect()
+    }
+
+    /// Returns whether the client prefers JSON to HTML, if its Accept header says so.
+    pub fn prefers_json(&self) -> Option<bool> {
+        let mut media = self.header("accept")?.split([',', ';']).map(str::trim);
+        media.find_map(|media| match media {
+            "application/json" | "*/*" => Some(true),
+            "text/html" => Some(false),
+            _ => None,
+        })
     }
 
     pub fn wants_close(&self) -> bool {
@@ -96,9 +106,9 @@ fn form_decoded(text: &[u8]) -> String {
     String::from_utf8_lossy(&decoded).into_owned()
 }
 
-/// Reads one request, without a body that is longer than the limit. `InvalidData` is worth an
-/// answer, any other error is the connection's end.
-pub fn read_request(
+/// Reads one request, and skips a body that is longer than the limit. An error of kind
+/// `InvalidData` wants an answer; after any other the connection is gone.
+pub(super) fn read_request(
     reader: &mut impl BufRead,
     connection: usize,
     body_limit: u64,

@@ -1,7 +1,6 @@
-//! What the server remembers, behind one lock, with one condition for every wait.
+//! What the server remembers, behind one lock with one condition for every wait.
 
 use std::collections::{BTreeMap, HashMap};
-use std::io;
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -13,56 +12,50 @@ use super::request::Request;
 /// What has happened so far, and what there is now.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Accepted ever.
+    /// Connections ever accepted.
     pub connections: usize,
     /// Connections open now.
     pub open: usize,
     pub requests: usize,
-    /// GET requests other than for a page's data: what a browser would fetch and a client need not.
+    /// GET requests for a page: what a browser fetches and a client need not.
     pub pages: usize,
-    /// Open now.
+    /// Conversations on the server now.
     pub conversations: usize,
+    /// Conversations ever created.
     pub created: usize,
     /// Generations running now, whether or not somebody reads them.
     pub running: usize,
     /// Generations ended by a stop.
     pub stopped: usize,
-    /// Replies whose first byte has been written, ever.
+    /// Replies ever begun: their first byte has been written.
     pub streaming: usize,
 }
 
 #[derive(Default)]
-pub(super) struct Inner {
+pub(super) struct State {
+    /// Without those that are the length of something below.
     pub counts: Counts,
-    requests: Vec<Request>,
-    /// Session → what it has posted.
-    settings: HashMap<String, Settings>,
+    pub requests: Vec<Request>,
+    /// By session.
+    pub settings: HashMap<String, Settings>,
+    /// By id. Ids grow, so the oldest come first.
     pub conversations: BTreeMap<String, Conversation>,
     /// What the model was given.
-    prompts: Vec<String>,
-    pub generations: HashMap<usize, Running>,
-    pub generations_ever: usize,
-    /// Conversation → when it was last asked to stop.
-    stops: HashMap<String, Instant>,
-    /// Conversation → when it was asked to stop although nothing ran.
-    idle_stops: HashMap<String, Instant>,
-    sockets: HashMap<usize, TcpStream>,
-    door: Door,
-    pub closed: bool,
+    pub prompts: Vec<String>,
+    pub generations: HashMap<usize, Generation>,
+    generations_ever: usize,
+    pub sockets: HashMap<usize, TcpStream>,
+    /// No connection is to be accepted any more.
+    is_refusing: bool,
+    /// Nobody listens any more.
+    pub is_deaf: bool,
+    pub is_closed: bool,
 }
 
-/// Whether connections are accepted.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-enum Door {
-    #[default]
-    Open,
-    Closing,
-    Closed,
-}
-
+/// The settings that a session has posted.
 #[derive(Clone)]
 pub(super) struct Settings {
-    /// Whether the modal is accepted.
+    /// The welcome modal is accepted.
     pub accepted: bool,
     pub shares: bool,
     pub active_model: String,
@@ -75,326 +68,219 @@ pub(super) struct Conversation {
     pub title: String,
     pub model: String,
     pub messages: Vec<Message>,
+    pub last_stop: Option<Instant>,
+    /// When a stop came that is for the next reply.
+    pub early_stop: Option<Instant>,
 }
 
-pub(super) struct Running {
-    pub conversation: String,
-    connection: usize,
-    /// Whether it is to end now.
-    pub stopped: bool,
-    /// Nobody sends its reply.
-    pub alone: bool,
-}
-
-impl Running {
-    pub fn new(conversation: &str, connection: usize) -> Self {
+impl Conversation {
+    pub fn new(session: &str, title: String, model: &str, messages: Vec<Message>) -> Self {
         Self {
-            conversation: conversation.to_string(),
-            connection,
-            stopped: false,
-            alone: false,
+            session: session.to_string(),
+            title,
+            model: model.to_string(),
+            messages,
+            last_stop: None,
+            early_stop: None,
         }
     }
 }
 
-impl Inner {
-    fn counts(&self) -> Counts {
+/// A reply that is being generated.
+pub(super) struct Generation {
+    pub conversation: String,
+    connection: usize,
+    /// It is to end now.
+    is_stopped: bool,
+    /// No thread sends its reply.
+    is_unsent: bool,
+}
+
+impl State {
+    pub fn counts(&self) -> Counts {
         Counts {
             open: self.sockets.len(),
+            requests: self.requests.len(),
             conversations: self.conversations.len(),
             running: self.generations.len(),
             ..self.counts.clone()
         }
     }
 
+    /// Returns the connection's number, or none if no more are accepted.
+    pub fn connect(&mut self, socket: TcpStream) -> Option<usize> {
+        if self.is_refusing {
+            return None;
+        }
+        let connection = self.counts.connections;
+        self.counts.connections += 1;
+        self.sockets.insert(connection, socket);
+        Some(connection)
+    }
+
+    /// Replaces a session's settings; the modal stays accepted.
+    pub fn save_settings(&mut self, session: &str, mut settings: Settings) {
+        settings.accepted |= self.has_accepted(session);
+        self.settings.insert(session.to_string(), settings);
+    }
+
+    pub fn has_accepted(&self, session: &str) -> bool {
+        let settings = self.settings.get(session);
+        settings.is_some_and(|settings| settings.accepted)
+    }
+
+    /// Returns the new conversation's id.
+    pub fn create(&mut self, conversation: Conversation) -> String {
+        const FIRST: u128 = 0x6b04_84a3_877c_3227_c1a4_6464;
+        let id = format!("{:024x}", FIRST + self.counts.created as u128);
+        self.counts.created += 1;
+        self.conversations.insert(id.clone(), conversation);
+        id
+    }
+
+    /// Returns the session's own conversations with their ids, the newest first.
+    pub fn conversations_of(&self, session: &str) -> Vec<(&String, &Conversation)> {
+        let newest_first = self.conversations.iter().rev();
+        newest_first
+            .filter(|(_, conversation)| conversation.session == session)
+            .collect()
+    }
+
+    pub fn start_generation(&mut self, conversation: &str, connection: usize) -> usize {
+        self.generations_ever += 1;
+        let generation = Generation {
+            conversation: conversation.to_string(),
+            connection,
+            is_stopped: false,
+            is_unsent: false,
+        };
+        if !self.is_closed {
+            self.generations.insert(self.generations_ever, generation);
+        }
+        self.generations_ever
+    }
+
     pub fn is_running(&self, generation: usize) -> bool {
-        let running = self.generations.get(&generation);
-        running.is_some_and(|running| !running.stopped)
+        let generation = self.generations.get(&generation);
+        generation.is_some_and(|generation| !generation.is_stopped)
     }
 
-    fn conversations_of(&self, session: &str) -> impl Iterator<Item = (&String, &Conversation)> {
-        let all = self.conversations.iter();
-        all.filter(move |(_, conversation)| conversation.session == session)
+    pub fn running_in(&self, conversation: &str) -> Vec<usize> {
+        let running = self.generations.iter();
+        let running = running.filter(|(_, running)| running.conversation == conversation);
+        running.map(|(&id, _)| id).collect()
+    }
+
+    /// Leaves a generation to itself: it runs until it is stopped.
+    pub fn leave_generation(&mut self, generation: usize) {
+        if let Some(generation) = self.generations.get_mut(&generation) {
+            generation.is_unsent = true;
+        }
+    }
+
+    /// Ends a generation. `messages` are what its conversation consists of from now on.
+    pub fn finish_generation(&mut self, generation: usize, messages: Option<Vec<Message>>) {
+        let Some(generation) = self.generations.remove(&generation) else {
+            return;
+        };
+        self.counts.stopped += usize::from(generation.is_stopped);
+        let conversation = self.conversations.get_mut(&generation.conversation);
+        if let (Some(messages), Some(conversation)) = (messages, conversation) {
+            conversation.messages = messages;
+        }
+    }
+
+    /// Tells these generations to end. Those that no thread sends end here.
+    pub fn stop(&mut self, generations: &[usize]) {
+        for id in generations {
+            let Some(generation) = self.generations.get_mut(id) else {
+                continue;
+            };
+            generation.is_stopped = true;
+            if generation.is_unsent {
+                self.finish_generation(*id, None);
+            }
+        }
     }
 }
 
+/// The state, and the means to wait for its changes.
 #[derive(Default)]
-pub(super) struct State {
-    inner: Mutex<Inner>,
-    pub changed: Condvar,
+pub(super) struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
 }
 
-impl State {
+impl Shared {
     /// A test that failed while it held the lock must still be able to drop the server.
-    pub fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    pub fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub fn change<T>(&self, change: impl FnOnce(&mut Inner) -> T) -> T {
+    pub fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         let result = change(&mut self.lock());
         self.changed.notify_all();
         result
     }
 
-    /// The connection's number, or none if no more are accepted.
-    pub fn connect(&self, socket: TcpStream) -> Option<usize> {
-        self.change(|inner| {
-            if inner.closed || inner.door != Door::Open {
-                return None;
-            }
-            let connection = inner.counts.connections;
-            inner.counts.connections += 1;
-            inner.sockets.insert(connection, socket);
-            Some(connection)
-        })
+    /// Waits while the condition holds, or until the time is over. None is no limit.
+    pub fn wait_while(
+        &self,
+        limit: Option<Duration>,
+        condition: impl Fn(&State) -> bool,
+    ) -> MutexGuard<'_, State> {
+        let limit = limit.unwrap_or(Duration::MAX);
+        let condition = |state: &mut State| condition(state);
+        let waited = (self.changed).wait_timeout_while(self.lock(), limit, condition);
+        waited.unwrap_or_else(PoisonError::into_inner).0
     }
 
     /// Returns when nobody listens at the address any more.
     pub fn refuse(&self, address: SocketAddr) {
-        self.change(|inner| {
-            if inner.door == Door::Open {
-                inner.door = Door::Closing;
-            }
-        });
+        self.change(|state| state.is_refusing = true);
         // The accepting thread looks up only when somebody comes.
         let _ = TcpStream::connect(address);
-        drop(self.wait_while(Duration::MAX, |inner| inner.door != Door::Closed));
+        drop(self.wait_while(None, |state| !state.is_deaf));
     }
 
-    /// The accepting is over.
-    pub fn refusing(&self) {
-        self.change(|inner| inner.door = Door::Closed);
-    }
-
-    pub fn disconnect(&self, connection: usize) {
-        self.change(|inner| inner.sockets.remove(&connection));
-    }
-
-    pub fn arrived(&self, request: &Request, is_page: bool) {
-        self.change(|inner| {
-            inner.counts.requests += 1;
-            inner.counts.pages += usize::from(is_page);
-            inner.requests.push(request.clone());
-        });
-    }
-
-    /// The modal, once accepted, stays so.
-    pub fn save_settings(&self, session: &str, mut settings: Settings) {
-        self.change(|inner| {
-            let before = inner.settings.get(session);
-            settings.accepted |= before.is_some_and(|before| before.accepted);
-            inner.settings.insert(session.to_string(), settings);
-        });
-    }
-
-    pub fn settings(&self, session: &str) -> Option<Settings> {
-        self.lock().settings.get(session).cloned()
-    }
-
-    pub fn has_accepted(&self, session: &str) -> bool {
-        let inner = self.lock();
-        let settings = inner.settings.get(session);
-        settings.is_some_and(|settings| settings.accepted)
-    }
-
-    pub fn forget_sessions(&self) {
-        self.change(|inner| {
-            for settings in inner.settings.values_mut() {
-                settings.accepted = false;
-            }
-        });
-    }
-
-    /// A new conversation's id.
-    pub fn create(&self, conversation: Conversation) -> String {
-        const FIRST: u128 = 0x6b04_84a3_877c_3227_c1a4_6464;
-        self.change(|inner| {
-            let id = format!("{:024x}", FIRST + inner.counts.created as u128);
-            inner.counts.created += 1;
-            inner.conversations.insert(id.clone(), conversation);
-            id
-        })
-    }
-
-    /// What is known before the reply has come to its end.
-    pub fn remember(&self, conversation: &str, messages: Vec<Message>) {
-        self.change(|inner| {
-            if let Some(conversation) = inner.conversations.get_mut(conversation) {
-                conversation.messages = messages;
-            }
-        });
-    }
-
-    pub fn owns(&self, session: &str, conversation: &str) -> bool {
-        let inner = self.lock();
-        let mut own = inner.conversations_of(session);
-        own.any(|(id, _)| id == conversation)
-    }
-
-    pub fn conversation(&self, id: &str) -> Option<Conversation> {
-        self.lock().conversations.get(id).cloned()
-    }
-
-    pub fn rename(&self, conversation: &str, title: &str) {
-        self.change(|inner| {
-            if let Some(conversation) = inner.conversations.get_mut(conversation) {
-                conversation.title = title.to_string();
-            }
-        });
-    }
-
-    pub fn forget(&self, conversation: &str) {
-        self.change(|inner| inner.conversations.remove(conversation));
-    }
-
-    pub fn forget_all_of(&self, session: &str) {
-        self.change(|inner| {
-            let conversations = &mut inner.conversations;
-            conversations.retain(|_, conversation| conversation.session != session);
-        });
-    }
-
-    pub fn give_model(&self, prompt: String) {
-        self.change(|inner| inner.prompts.push(prompt));
-    }
-
-    pub fn model_prompts(&self) -> Vec<String> {
-        self.lock().prompts.clone()
-    }
-
-    /// Whether another stop came before this one, not long ago.
-    pub fn is_second_stop(&self, conversation: &str) -> bool {
-        const REMEMBERED: Duration = Duration::from_secs(30);
-        let now = Instant::now();
-        let before = self.change(|inner| inner.stops.insert(conversation.to_string(), now));
-        before.is_some_and(|before| now - before < REMEMBERED)
-    }
-
-    /// Ends what runs in the conversation now, after the delay.
-    pub fn stop(self: &Arc<Self>, conversation: &str, delay: Duration) {
-        let running = self.running_in(conversation);
+    /// Ends these generations after the delay, and does not wait for it.
+    pub fn stop_after(self: &Arc<Self>, delay: Duration, generations: Vec<usize>) {
         if delay.is_zero() {
-            return self.end(&running);
+            return self.stop(&generations);
         }
-        let state = Arc::clone(self);
-        // The answer to the stop does not wait for it.
+        let shared = Arc::clone(self);
         thread::spawn(move || {
-            drop(state.wait_while(delay, |inner| !inner.closed));
-            state.end(&running);
+            drop(shared.wait_while(Some(delay), |state| !state.is_closed));
+            shared.stop(&generations);
         });
     }
 
-    /// A stop when nothing runs is for what comes next, if that comes soon.
-    pub fn stop_or_cut_next(self: &Arc<Self>, conversation: &str, delay: Duration) {
-        if self.running_in(conversation).is_empty() {
-            let now = Instant::now();
-            self.change(|inner| inner.idle_stops.insert(conversation.to_string(), now));
-        } else {
-            self.stop(conversation, delay);
-        }
-    }
-
-    /// Whether a stop came before its time.
-    pub fn is_cut(&self, conversation: &str) -> bool {
-        const REMEMBERED: Duration = Duration::from_secs(5);
-        let stop = self.change(|inner| inner.idle_stops.remove(conversation));
-        stop.is_some_and(|stop| stop.elapsed() < REMEMBERED)
-    }
-
-    fn running_in(&self, conversation: &str) -> Vec<usize> {
-        let inner = self.lock();
-        let running = inner.generations.iter();
-        let running = running.filter(|(_, running)| running.conversation == conversation);
-        running.map(|(&id, _)| id).collect()
-    }
-
-    fn end(&self, generations: &[usize]) {
+    /// Returns when they have ended, unless their replies are stuck.
+    fn stop(&self, generations: &[usize]) {
         const PATIENCE: Duration = Duration::from_millis(300);
-        self.change(|inner| {
-            for id in generations {
-                if let Some(running) = inner.generations.get_mut(id) {
-                    running.stopped = true;
-                }
-            }
-            let alone = inner
-                .generations
-                .extract_if(|_, running| running.stopped && running.alone);
-            inner.counts.stopped += alone.count();
-        });
-        let inner = self.wait_while(PATIENCE, |inner| {
+        self.change(|state| state.stop(generations));
+        let state = self.wait_while(Some(PATIENCE), |state| {
             let mut ids = generations.iter();
-            ids.any(|id| inner.generations.contains_key(id))
+            ids.any(|id| state.generations.contains_key(id))
         });
-        for running in generations
+        let stuck = generations
             .iter()
-            .filter_map(|id| inner.generations.get(id))
-        {
-            // A reply which nobody reads is stuck in its write: only this wakes it.
-            if let Some(socket) = inner.sockets.get(&running.connection) {
+            .filter_map(|id| state.generations.get(id));
+        for generation in stuck {
+            // The client does not read: only this wakes the thread that writes.
+            if let Some(socket) = state.sockets.get(&generation.connection) {
                 let _ = socket.shutdown(Shutdown::Write);
             }
         }
     }
 
-    pub fn counts(&self) -> Counts {
-        self.lock().counts()
-    }
-
-    pub fn requests(&self) -> Vec<Request> {
-        self.lock().requests.clone()
-    }
-
-    pub fn conversations(&self) -> Vec<String> {
-        self.lock().conversations.keys().cloned().collect()
-    }
-
-    /// The conversations of the running generations.
-    pub fn generating(&self) -> Vec<String> {
-        let inner = self.lock();
-        let running = inner.generations.values();
-        let ids = running.map(|running| running.conversation.clone());
-        ids.collect()
-    }
-
-    /// The session's own with their ids, the oldest first.
-    pub fn conversations_of(&self, session: &str) -> Vec<(String, Conversation)> {
-        let inner = self.lock();
-        let own = inner.conversations_of(session);
-        own.map(|(id, conversation)| (id.clone(), conversation.clone()))
-            .collect()
-    }
-
-    /// The counts once they fulfil the condition, or as they are when the time is up.
-    pub fn wait_for(
-        &self,
-        limit: Duration,
-        condition: impl Fn(&Counts) -> bool,
-    ) -> Result<Counts, Counts> {
-        let counts = self.wait_while(limit, |inner| !condition(&inner.counts()));
-        let counts = counts.counts();
-        if condition(&counts) {
-            Ok(counts)
-        } else {
-            Err(counts)
-        }
-    }
-
-    fn wait_while(
-        &self,
-        limit: Duration,
-        condition: impl Fn(&mut Inner) -> bool,
-    ) -> MutexGuard<'_, Inner> {
-        let changed = &self.changed;
-        let waited = changed.wait_timeout_while(self.lock(), limit, condition);
-        waited.unwrap_or_else(PoisonError::into_inner).0
-    }
-
     /// Ends every connection and every wait.
     pub fn close(&self) {
-        self.change(|inner| {
-            inner.closed = true;
-            inner.generations.clear();
-            for (_, socket) in inner.sockets.drain() {
+        self.change(|state| {
+            state.is_refusing = true;
+            state.is_closed = true;
+            state.generations.clear();
+            for (_, socket) in state.sockets.drain() {
                 let _ = socket.shutdown(Shutdown::Both);
             }
         });

@@ -1,22 +1,23 @@
-//! One request and its session: what every generation of the server does alike.
+//! One request to chat-ui, and the rules that all its generations share.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::accept::{prefers_json, rank};
 use super::answer::Answer;
 use super::classic;
 use super::current;
+use super::dialect::OnStop;
+use super::encoder::Encoder;
 use super::history::Turn;
 use super::plan::Act;
 use super::request::Request;
-use super::state::State;
-use super::voice::Voice;
+use super::state::{Conversation, Shared};
 use super::{Config, Dialect};
 
-/// The answer to a request. If there is a job, the answer is only the head of its reply.
+/// The answer to a request. With a job it is only the head of a reply.
 pub(super) type Reply = (Answer, Option<Job>);
 
 /// A reply to be generated.
@@ -24,24 +25,23 @@ pub(super) struct Job {
     pub conversation: String,
     pub turn: Turn,
     pub acts: Box<dyn Iterator<Item = Act> + Send>,
-    pub voice: Box<dyn Voice>,
-    /// Whether an earlier stop ends it at its very beginning.
-    pub stopped: bool,
+    pub encoder: Box<dyn Encoder>,
+    /// An early stop ends it at its very beginning.
+    pub is_stopped: bool,
 }
 
 #[derive(Clone, Copy)]
 pub(super) enum Route<'a> {
     Home,
-    Listing,
+    HomeData,
     Login,
     Settings,
-    /// Where conversations are begun.
-    Conversation,
-    Conversations,
-    Of(&'a str),
-    Messages(&'a str),
+    /// Where conversations are created.
+    Create,
+    Conversation(&'a str),
+    ConversationData(&'a str),
     Stop(&'a str),
-    /// Whatever comes after `/api/`.
+    /// The rest of a path below `/api/`.
     Api(&'a str),
 }
 
@@ -53,41 +53,38 @@ impl<'a> Route<'a> {
         let parts: Vec<&str> = path.split('/').collect();
         match parts[..] {
             [""] | ["", ""] => Some(Self::Home),
-            ["", "__data.json"] => Some(Self::Listing),
+            ["", "__data.json"] => Some(Self::HomeData),
             ["", "login"] => Some(Self::Login),
             ["", "settings"] => Some(Self::Settings),
-            ["", "conversation"] => Some(Self::Conversation),
-            ["", "conversations"] => Some(Self::Conversations),
-            ["", "conversation", id] if !id.is_empty() => Some(Self::Of(id)),
-            ["", "conversation", id, "__data.json"] => Some(Self::Messages(id)),
+            ["", "conversation"] => Some(Self::Create),
+            ["", "conversation", id] if !id.is_empty() => Some(Self::Conversation(id)),
+            ["", "conversation", id, "__data.json"] => Some(Self::ConversationData(id)),
             ["", "conversation", id, "stop-generating"] => Some(Self::Stop(id)),
             _ => None,
         }
     }
 }
 
-/// Whether it asks for something to look at.
+/// Returns whether the request is for a page to look at.
 pub(super) fn is_page(config: &Config, request: &Request) -> bool {
     let is_data = match path_below(config, request).map(Route::parse) {
-        Ok(Some(Route::Listing | Route::Messages(_))) => true,
+        Ok(Some(Route::HomeData | Route::ConversationData(_))) => true,
         Ok(Some(Route::Api(_))) => config.dialect != Dialect::Classic,
         _ => false,
     };
     request.method == "GET" && !is_data
 }
 
-/// What the server does with one request, in the order in which its layers see it.
-pub(super) fn reply(config: &Config, state: &Arc<State>, request: &Request) -> Reply {
+pub(super) fn reply(config: &Config, shared: &Arc<Shared>, request: &Request) -> Reply {
     let path = match path_below(config, request) {
         Ok(path) => path,
         Err(refusal) => return (refusal, None),
     };
-    let session = session(&config.cookie_name, request);
     let exchange = Exchange {
         config,
-        state,
+        shared,
         request,
-        session,
+        session: session(&config.cookie_name, request),
     };
     let route = Route::parse(path);
     match config.dialect {
@@ -96,7 +93,7 @@ pub(super) fn reply(config: &Config, state: &Arc<State>, request: &Request) -> R
     }
 }
 
-/// The path as the application sees it, unless the request does not come so far.
+/// Returns the path below the base path, or the refusal of a request that reaches no route.
 fn path_below<'a>(config: &Config, request: &'a Request) -> Result<&'a str, Answer> {
     let (base, limit) = (&*config.base_path, config.dialect.body_limit());
     if request.content_length().is_ok_and(|length| length > limit) {
@@ -117,7 +114,7 @@ fn path_below<'a>(config: &Config, request: &'a Request) -> Result<&'a str, Answ
     }
 }
 
-/// The session is whatever the client says it is.
+/// The session is whatever the client says it is, or a new one.
 fn session(cookie_name: &str, request: &Request) -> String {
     let cookies = request.header("cookie").unwrap_or_default().split(';');
     cookies
@@ -129,14 +126,19 @@ fn session(cookie_name: &str, request: &Request) -> String {
         )
 }
 
+/// A request, the session that it comes from, and the server.
 pub(super) struct Exchange<'a> {
     pub config: &'a Config,
-    pub state: &'a Arc<State>,
+    pub shared: &'a Arc<Shared>,
     pub request: &'a Request,
     pub session: String,
 }
 
 impl Exchange<'_> {
+    pub fn is_post(&self) -> bool {
+        self.request.method == "POST"
+    }
+
     pub fn header(&self, name: &str) -> &str {
         self.request.header(name).unwrap_or_default()
     }
@@ -149,7 +151,7 @@ impl Exchange<'_> {
         }
     }
 
-    /// What the server believes to be its own.
+    /// What the server believes to be its own origin.
     pub fn origin(&self) -> String {
         let scheme = if self.config.https_referer {
             "https"
@@ -159,6 +161,7 @@ impl Exchange<'_> {
         format!("{scheme}://{}", self.header("host"))
     }
 
+    /// Returns whether the server protects the request against forgery.
     pub fn is_form(&self) -> bool {
         const FORMS: [&str; 3] = [
             "application/x-www-form-urlencoded",
@@ -166,30 +169,32 @@ impl Exchange<'_> {
             "text/plain",
         ];
         let content_type = self.header("content-type").split(';').next();
-        content_type.is_some_and(|content_type| FORMS.contains(&content_type))
+        self.is_post() && content_type.is_some_and(|media| FORMS.contains(&media))
     }
 
-    /// A form must come from this origin, and only its Referer says so.
-    pub fn forged(&self) -> Option<Answer> {
-        if self.request.method != "POST" || !self.is_form() {
-            return None;
+    /// Refuses a form whose Referer is not of this origin.
+    pub fn check_referer(&self) -> Result<(), Answer> {
+        if !self.is_form() {
+            return Ok(());
         }
         let Some(referer) = self.request.header("referer") else {
             let message = "Non-JSON form requests need to have a referer";
-            return Some(self.hook_refusal(403, message));
+            return Err(self.early_refusal(403, message));
         };
         let origin = referer.splitn(4, '/').take(3).collect::<Vec<_>>().join("/");
-        let forged = origin != self.origin();
-        forged.then(|| self.hook_refusal(403, "Invalid referer for POST request"))
+        if origin == self.origin() {
+            return Ok(());
+        }
+        Err(self.early_refusal(403, "Invalid referer for POST request"))
     }
 
-    /// Only pages and the settings are there before the modal is accepted.
-    pub fn modal(&self, route: Option<Route>) -> Option<Answer> {
-        let free = self.request.method == "GET"
-            || matches!(route, Some(Route::Settings))
-            || self.state.has_accepted(&self.session);
-        let message = "You need to accept the welcome modal first";
-        (!free).then(|| self.hook_refusal(405, message))
+    /// Refuses all but pages and the settings before the modal is accepted.
+    pub fn check_modal(&self, route: Option<Route>) -> Result<(), Answer> {
+        let is_free = self.request.method == "GET" || matches!(route, Some(Route::Settings));
+        if is_free || self.shared.lock().has_accepted(&self.session) {
+            return Ok(());
+        }
+        Err(self.early_refusal(405, "You need to accept the welcome modal first"))
     }
 
     pub fn to_login(&self) -> Answer {
@@ -197,50 +202,57 @@ impl Exchange<'_> {
         Answer::new(302).header("location", location).sized("")
     }
 
-    pub fn knows(&self, model: &str) -> bool {
+    pub fn model<'b>(&self, body: &'b Value) -> Option<&'b str> {
+        let model = body["model"].as_str()?;
+        self.knows_model(model).then_some(model)
+    }
+
+    pub fn knows_model(&self, model: &str) -> bool {
         self.config.models.iter().any(|known| known == model)
     }
 
-    pub fn check_owned(&self, id: &str) -> Result<(), Answer> {
+    /// Returns the session's conversation with this id.
+    pub fn conversation(&self, id: &str) -> Result<Conversation, Answer> {
         if !is_id(id) {
-            Err(self.internal_error())
-        } else if !self.state.owns(&self.session, id) {
-            Err(self.error(404, "Conversation not found"))
-        } else {
-            Ok(())
-        }
-    }
-
-    /// Whether a message can be sent there.
-    pub fn check_message(&self, id: &str) -> Result<(), Answer> {
-        let accept = self.header("accept");
-        if rank(accept, "text/html") < rank(accept, "*/*") {
-            return Err(Answer::page(405, "POST method not allowed"));
-        }
-        self.check_owned(id)
-    }
-
-    pub fn stop(&self, id: &str) {
-        let (state, config) = (self.state, self.config);
-        if !(state.is_second_stop(id) && config.ignores_second_stop) {
-            state.stop(id, config.stop_delay);
-        }
-    }
-
-    pub fn rename(&self, id: &str) -> Result<Answer, Answer> {
-        let body = self.json()?;
-        let title = body["title"].as_str().unwrap_or_default().trim();
-        if title.is_empty() || title.chars().count() > 100 {
             return Err(self.internal_error());
         }
-        self.check_owned(id)?;
-        self.state.rename(id, title);
+        let known = self.shared.lock().conversations.get(id).cloned();
+        let own = known.filter(|known| known.session == self.session);
+        own.ok_or_else(|| self.error(404, "Conversation not found"))
+    }
+
+    /// Returns the conversation that a message is for.
+    pub fn message_conversation(&self, id: &str) -> Result<Conversation, Answer> {
+        if self.request.prefers_json() == Some(false) {
+            return Err(Answer::page(405, "POST method not allowed"));
+        }
+        self.conversation(id)
+    }
+
+    pub fn stop(&self, id: &str) -> Result<Answer, Answer> {
+        const REMEMBERED: Duration = Duration::from_secs(30);
+        self.conversation(id)?;
+        let (on_stop, now) = (self.config.dialect.on_stop(), Instant::now());
+        let running = self.shared.change(|state| {
+            let running = state.running_in(id);
+            let conversation = state.conversations.get_mut(id)?;
+            let before = conversation.last_stop.replace(now);
+            let is_second = before.is_some_and(|before| now - before < REMEMBERED);
+            if running.is_empty() && on_stop == OnStop::EndsOrCutsNext {
+                conversation.early_stop = Some(now);
+            }
+            let is_ignored = is_second && self.config.ignores_second_stop;
+            (on_stop != OnStop::Nothing && !is_ignored).then_some(running)
+        });
+        if let Some(running) = running {
+            self.shared.stop_after(self.config.stop_delay, running);
+        }
         Ok(Answer::new(200))
     }
 
     pub fn delete(&self, id: &str) -> Result<Answer, Answer> {
-        self.check_owned(id)?;
-        self.state.forget(id);
+        self.conversation(id)?;
+        self.shared.change(|state| state.conversations.remove(id));
         Ok(Answer::new(200))
     }
 
@@ -252,13 +264,11 @@ impl Exchange<'_> {
         answer.header("set-cookie", cookie)
     }
 
-    /// A refusal before the routes, where the media type is guessed and no cookie is set.
-    pub fn hook_refusal(&self, status: u16, message: &str) -> Answer {
+    /// A refusal before the routes: the media type is guessed, and no cookie set.
+    pub fn early_refusal(&self, status: u16, message: &str) -> Answer {
         let answer = Answer::new(status);
-        if ["accept", "content-type"]
-            .iter()
-            .any(|name| self.header(name).contains("application/json"))
-        {
+        let mut headers = ["accept", "content-type"].iter();
+        if headers.any(|name| self.header(name).contains("application/json")) {
             let answer = answer.header("content-type", "application/json");
             answer.body(json!({"error": message}).to_string())
         } else {
@@ -270,16 +280,16 @@ impl Exchange<'_> {
         self.error(500, "Internal Error")
     }
 
+    /// A refusal of a route: a page, unless the client prefers JSON.
     pub fn error(&self, status: u16, message: &str) -> Answer {
-        if prefers_json(self.header("accept")) {
-            Answer::message(status, message)
-        } else {
-            Answer::page(status, message)
+        match self.request.prefers_json() {
+            Some(true) => Answer::message(status, message),
+            _ => Answer::page(status, message),
         }
     }
 }
 
-/// Whether it has the form of a conversation's id.
+/// Returns whether it has the form of a conversation's id.
 pub(super) fn is_id(id: &str) -> bool {
     id.len() == 24 && id.bytes().all(|byte| byte.is_ascii_hexdigit())
 }

@@ -1,18 +1,17 @@
-//! Reading a socket so late that it can still be closed on a client whose bytes nobody has read.
+//! Reads a socket and leaves the bytes in it until more are wanted: closing a socket that has
+//! unread bytes is a reset on most systems, and std has no other way to send one.
 
 use std::io::{self, BufRead, Read};
 use std::net::TcpStream;
 
-/// Leaves in the socket what it hands out, until more is wanted. To close it before is a reset on most systems,
-/// and the only one that can be had without asking them for it.
-pub(super) struct Late<'a> {
+pub(super) struct PeekReader<'a> {
     socket: &'a TcpStream,
-    /// What was seen last, and is in the socket still.
+    /// The bytes that were seen last. They are still in the socket.
     seen: Vec<u8>,
     consumed: usize,
 }
 
-impl<'a> Late<'a> {
+impl<'a> PeekReader<'a> {
     pub fn new(socket: &'a TcpStream) -> Self {
         Self {
             socket,
@@ -21,8 +20,8 @@ impl<'a> Late<'a> {
         }
     }
 
-    /// Takes what was seen, so that to close the socket is no reset.
-    pub fn take(&mut self) -> io::Result<()> {
+    /// Takes the seen bytes out of the socket, so that closing it is no reset.
+    pub fn take_seen(&mut self) -> io::Result<()> {
         self.socket.read_exact(&mut self.seen)?;
         self.seen.clear();
         self.consumed = 0;
@@ -30,14 +29,14 @@ impl<'a> Late<'a> {
     }
 }
 
-impl BufRead for Late<'_> {
+impl BufRead for PeekReader<'_> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         const PIECE: usize = 8 * 1024;
         if self.consumed == self.seen.len() {
-            self.take()?;
+            self.take_seen()?;
             let mut piece = vec![0; PIECE];
-            let seen = self.socket.peek(&mut piece)?;
-            piece.truncate(seen);
+            let length = self.socket.peek(&mut piece)?;
+            piece.truncate(length);
             self.seen = piece;
         }
         Ok(&self.seen[self.consumed..])
@@ -48,7 +47,7 @@ impl BufRead for Late<'_> {
     }
 }
 
-impl Read for Late<'_> {
+impl Read for PeekReader<'_> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         let amount = self.fill_buf()?.read(out)?;
         self.consume(amount);

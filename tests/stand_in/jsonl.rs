@@ -1,111 +1,112 @@
-//! How a current server says a reply: JSON lines of its own making, each in a chunk.
+//! Writes a reply as the JSON lines of a current chat-ui, each in a chunk of its own.
+
+use std::mem;
 
 use serde_json::Value;
 
 use super::Dialect;
+use super::encoder::{Encoder, Ending};
 use super::plan::{Act, Failure};
-use super::voice::{Ending, How, Then, Voice};
 
-/// What has been said so far.
-pub(super) struct Lines {
+pub(super) struct JsonLines {
     dialect: Dialect,
-    /// None if the conversation has one.
+    /// None if the conversation has one already.
     title: Option<&'static str>,
     tokens: Vec<String>,
-    /// The text that is remembered.
+    /// The text that is stored.
     text: String,
-    answered: bool,
-    failed: bool,
+    has_final_answer: bool,
+    has_failed: bool,
 }
 
-impl Lines {
+impl JsonLines {
     pub fn new(dialect: Dialect, title: Option<&'static str>) -> Self {
         Self {
             dialect,
             title,
             tokens: Vec::new(),
             text: String::new(),
-            answered: false,
-            failed: false,
+            has_final_answer: false,
+            has_failed: false,
         }
     }
 
     fn token(&mut self, text: &str) -> Vec<Vec<u8>> {
+        /// In UTF-16 units.
+        const PADDED_LENGTH: usize = 16;
         if text.is_empty() {
             return Vec::new();
         }
         self.text += text;
         self.tokens.push(text.to_string());
-        let padding = match self.dialect {
-            Dialect::Form | Dialect::Newest => 16_usize.saturating_sub(text.encode_utf16().count()),
-            _ => 0,
-        };
-        let token = Value::from(text.to_string() + &"\0".repeat(padding));
+        let mut token = text.to_string();
+        if self.dialect.pads() {
+            let padding = PADDED_LENGTH.saturating_sub(text.encode_utf16().count());
+            token += &"\0".repeat(padding);
+        }
+        let token = Value::from(token);
         vec![line(&format!(r#"{{"type":"stream","token":{token}}}"#))]
     }
 
-    /// The whole text, and what makes browsers show it.
+    /// The whole text, and filler that makes browsers show it.
     fn final_answer(&mut self, interrupted: bool) -> Vec<Vec<u8>> {
         const FILLER: usize = 4096;
-        self.answered = true;
+        self.has_final_answer = true;
         let text = Value::from(self.text.as_str());
-        let interrupted = match self.dialect {
-            Dialect::Form | Dialect::Newest => format!(r#","interrupted":{interrupted}"#),
-            _ => String::new(),
+        let interrupted = format!(r#","interrupted":{interrupted}"#);
+        let more = if self.dialect.pads() {
+            &interrupted
+        } else {
+            ""
         };
-        let answer = line(&format!(
-            r#"{{"type":"finalAnswer","text":{text}{interrupted}}}"#
-        ));
-        match self.dialect {
-            Dialect::V07 => vec![answer],
-            _ => vec![answer, vec![b' '; FILLER]],
-        }
+        let answer = format!(r#"{{"type":"finalAnswer","text":{text}{more}}}"#);
+        vec![line(&answer), vec![b' '; FILLER]]
     }
 
-    /// The newest servers ask the model once more, and say its tokens again, before they give up.
+    /// The newest servers ask the model once more, and send its tokens again, before they give up.
     fn failure(&mut self, failure: &Failure) -> Vec<Vec<u8>> {
         let mut chunks = Vec::new();
+        let mut code = None;
         if self.dialect == Dialect::Newest {
-            for token in std::mem::take(&mut self.tokens) {
+            code = failure.status;
+            for token in mem::take(&mut self.tokens) {
                 chunks.extend(self.token(&token));
             }
         }
-        self.failed = true;
-        let code = failure.status.filter(|_| self.dialect == Dialect::Newest);
+        self.has_failed = true;
         chunks.push(error(&failure.message, code));
         chunks
     }
 }
 
-impl Voice for Lines {
-    fn begin(&mut self) -> Vec<Vec<u8>> {
+impl Encoder for JsonLines {
+    fn start(&mut self) -> Vec<Vec<u8>> {
         let mut chunks = vec![status("started")];
-        chunks.extend(self.heartbeat());
-        chunks.extend(self.title.map(|title| match self.dialect {
-            Dialect::Form | Dialect::Newest => {
+        chunks.extend(self.keep_alive());
+        if let Some(title) = self.title {
+            chunks.push(if self.dialect.pads() {
                 line(&format!(r#"{{"type":"title","title":"{title}"}}"#))
-            }
-            _ => line(&format!(
-                r#"{{"type":"status","status":"title","message":"{title}"}}"#
-            )),
-        }));
+            } else {
+                let status = r#"{"type":"status","status":"title""#;
+                line(&format!(r#"{status},"message":"{title}"}}"#))
+            });
+        }
         chunks
     }
 
-    fn say(&mut self, act: &Act) -> Vec<Vec<u8>> {
+    fn encode_one(&mut self, act: &Act) -> Vec<Vec<u8>> {
         match act {
             Act::Token { text, .. } => self.token(text),
-            // What the model's server sends to stay connected is not passed on.
-            Act::Comment => self.heartbeat().into_iter().collect(),
+            // The comments of the model's server are not passed on.
+            Act::Comment => self.keep_alive().into_iter().collect(),
             Act::Failure(failure) => self.failure(failure),
             Act::Last(last) => {
                 let mut chunks = Vec::new();
-                if last.finish_reason != "eos_token" {
+                if !last.is_special() {
                     chunks = self.token(&last.text);
                 }
                 self.text = last.generated_text.trim_end().to_string();
-                let is_nothing = self.text.is_empty() && self.dialect.pads();
-                if !is_nothing {
+                if !(self.text.is_empty() && self.dialect.pads()) {
                     chunks.extend(self.final_answer(false));
                 }
                 chunks
@@ -115,33 +116,32 @@ impl Voice for Lines {
         }
     }
 
-    fn heartbeat(&self) -> Option<Vec<u8>> {
+    fn keep_alive(&self) -> Option<Vec<u8>> {
         self.dialect.pads().then(|| status("keepAlive"))
     }
 
-    fn end(&mut self, how: How) -> Ending {
+    fn end(&mut self, is_stopped: bool) -> Ending {
         let mut chunks = Vec::new();
-        if how == How::Stopped && !self.answered {
+        if is_stopped && !self.has_final_answer {
             chunks = self.final_answer(true);
         } else if self.dialect.pads() {
-            if !self.failed && self.text.is_empty() {
-                self.failed = true;
+            if !self.has_failed && self.text.is_empty() {
+                self.has_failed = true;
                 let message = "No output was generated. Something went wrong.";
                 chunks.push(error(message, None));
             }
-        } else if self.failed && !self.answered {
-            // Wrong, but what these say.
+        } else if self.has_failed && !self.has_final_answer {
+            // Wrong, but so they do.
             chunks = self.final_answer(false);
         }
-        if self.dialect == Dialect::Newest && !self.failed {
+        if self.dialect == Dialect::Newest && !self.has_failed {
             chunks.push(status("finished"));
         }
-        let then = match self.dialect {
-            Dialect::V07 => Then::Silence,
-            _ => Then::LastChunk,
-        };
-        let text = Some(self.text.clone());
-        Ending { chunks, then, text }
+        Ending {
+            chunks,
+            closes: false,
+            text: Some(self.text.clone()),
+        }
     }
 }
 
