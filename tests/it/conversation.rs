@@ -1,5 +1,6 @@
 //! Several turns in one conversation, whose history the server keeps.
 
+use std::thread;
 use std::time::Duration;
 
 use h2o_chat::{ErrorKind, Event, Limit, Message, Request, Step, Stop};
@@ -61,27 +62,32 @@ fn dropping_a_conversation_deletes_it_and_delete_returns_the_error() {
 fn a_stop_or_a_limit_in_a_turn_does_not_spoil_the_next() {
     let server = StandIn::start();
     let limited = builder(&server).silence_timeout(Duration::from_secs(1));
-    let mut chat = limited.build().unwrap().conversation().unwrap();
-
-    let stop = Stop::default();
-    let mut tokens = chat.send(Request::new(ENDLESS).stop(&stop)).unwrap();
-    tokens.next().unwrap().unwrap();
-    stop.stop();
-    assert_eq!(
-        tokens.next().unwrap().unwrap_err().kind(),
-        ErrorKind::Stopped
-    );
-    assert!(tokens.next().is_none());
-    drop(tokens);
-    assert_eq!(chat.ask("hello").unwrap(), GREETING);
-
-    // In the wait for the head there is no stream yet by which to see the end.
-    for prompt in ["/silent", "/hang"] {
+    let client = limited.build().unwrap();
+    let stopped = || {
+        let mut chat = client.conversation().unwrap();
+        let stop = Stop::default();
+        let mut tokens = chat.send(Request::new(ENDLESS).stop(&stop)).unwrap();
+        tokens.next().unwrap().unwrap();
+        stop.stop();
+        let error = tokens.next().unwrap().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Stopped);
+        assert!(tokens.next().is_none());
+        drop(tokens);
+        assert_eq!(chat.ask("hello").unwrap(), GREETING);
+    };
+    let silent = |prompt| {
+        let mut chat = client.conversation().unwrap();
         let error = chat.ask(prompt).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Timeout(Limit::Silence));
         assert_eq!(error.undeleted(), None);
         assert_eq!(chat.ask("hello").unwrap(), GREETING, "after {prompt}");
-    }
+    };
+    thread::scope(|scope| {
+        scope.spawn(stopped);
+        // In the wait for the head there is no stream yet by which to see the end.
+        scope.spawn(|| silent("/silent"));
+        silent("/hang");
+    });
     assert_eq!(server.counts().stopped, 3);
 }
 

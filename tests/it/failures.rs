@@ -140,8 +140,8 @@ fn a_redirect_names_the_right_url_without_its_password_and_is_not_followed() {
 #[test]
 fn the_source_of_a_failed_connection_is_the_systems_error() {
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr();
-    let client = Client::new(&format!("http://{}", nobody.unwrap())).unwrap();
-    let error = client.ask("hello").unwrap_err();
+    let client = Client::builder(&format!("http://{}", nobody.unwrap())).retries(0);
+    let error = client.build().unwrap().ask("hello").unwrap_err();
     assert_failed(&error, ErrorKind::Connect, Step::Settings);
     assert!(error.is_retryable());
     let source = error.source().unwrap().downcast_ref::<io::Error>().unwrap();

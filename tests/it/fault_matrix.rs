@@ -459,7 +459,7 @@ impl fmt::Debug for Case {
 #[test]
 fn nothing_hangs_nothing_leaks_and_nothing_is_taken_for_whole_whatever_goes_wrong() {
     /// Most cells wait more than they work.
-    const WALKERS: usize = 12;
+    const WALKERS: usize = 24;
     let cases = Case::all();
     let next = AtomicUsize::new(0);
     let failed = Mutex::new(Vec::new());

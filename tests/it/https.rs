@@ -208,16 +208,19 @@ fn a_handshake_that_the_server_ends_is_tried_again() {
 #[test]
 fn a_stop_a_silence_and_a_deadline_act_in_head_and_body_over_https() {
     const SHORT: Duration = Duration::from_secs(1);
-    let server = server();
-    let short = client(&server).silence_timeout(SHORT).build().unwrap();
-    let patient = client(&server).build().unwrap();
-    for (prompt, step) in [("/silent", Step::Message), ("/hang", Step::Reply)] {
-        let error = short.ask(prompt).unwrap_err();
-        assert_failed(&error, ErrorKind::Timeout(Limit::Silence), step);
-
+    let walk = |prompt, step| {
+        let server = server();
+        let short = client(&server).silence_timeout(SHORT).build().unwrap();
+        let patient = client(&server).build().unwrap();
         let request = Request::new(prompt).deadline(SHORT);
-        let error = patient.ask(request).unwrap_err();
-        assert_failed(&error, ErrorKind::Timeout(Limit::Deadline), step);
+        let (silent, late) = thread::scope(|scope| {
+            let silent = scope.spawn(|| short.ask(prompt).unwrap_err());
+            let late = patient.ask(request).unwrap_err();
+            (silent.join().unwrap(), late)
+        });
+        assert_failed(&silent, ErrorKind::Timeout(Limit::Silence), step);
+        assert_failed(&late, ErrorKind::Timeout(Limit::Deadline), step);
+        assert_nothing_left(&server);
 
         let stop = Stop::default();
         let request = Request::new(prompt).stop(&stop);
@@ -229,5 +232,9 @@ fn a_stop_a_silence_and_a_deadline_act_in_head_and_body_over_https() {
         });
         assert_eq!(error.kind(), ErrorKind::Stopped, "{error}");
         assert_nothing_left(&server);
-    }
+    };
+    thread::scope(|scope| {
+        scope.spawn(|| walk("/silent", Step::Message));
+        walk("/hang", Step::Reply);
+    });
 }

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::thread;
 use std::time::Duration;
 
 use h2o_chat::{Client, ErrorKind, Step};
@@ -32,7 +33,7 @@ fn troubled(reaction: fn() -> Reaction) -> (StandIn, Client, Arc<AtomicBool>) {
 #[test]
 fn what_could_not_be_deleted_is_named_and_swept_later() {
     let reactions: [fn() -> Reaction; 3] = [unavailable, || Reaction::Silence, || Reaction::Close];
-    for reaction in reactions {
+    let walk = |reaction| {
         let (server, client, trouble) = troubled(reaction);
         assert_eq!(client.leftovers(), [""; 0]);
         // Dropped early, asked whole, and ended by an error.
@@ -56,7 +57,12 @@ fn what_could_not_be_deleted_is_named_and_swept_later() {
         // The generation could not be stopped at first either.
         assert_nothing_left(&server);
         assert_eq!(client.sweep().unwrap(), 0);
-    }
+    };
+    thread::scope(|scope| {
+        for reaction in reactions {
+            scope.spawn(move || walk(reaction));
+        }
+    });
 }
 
 #[test]
@@ -93,7 +99,7 @@ fn a_creation_whose_answer_is_lost_says_that_a_conversation_may_be_left() {
         (|| answer("504 Gateway Timeout", "", ""), true),
         (|| answer("500 Oh", "", ""), false),
     ];
-    for (reaction, may_be_left) in cases {
+    let walk = |(reaction, may_be_left): (fn() -> Reaction, bool)| {
         let server = always(Step::Conversation, reaction);
         let limited = builder(&server).silence_timeout(Duration::from_secs(1));
         let limited = limited.cleanup_budget(Duration::from_millis(100));
@@ -103,7 +109,12 @@ fn a_creation_whose_answer_is_lost_says_that_a_conversation_may_be_left() {
         let is_said = error.to_string().contains("may be left in the session");
         assert_eq!(is_said, may_be_left, "{error}");
         assert_eq!(error.undeleted(), None);
-    }
+    };
+    thread::scope(|scope| {
+        for case in cases {
+            scope.spawn(move || walk(case));
+        }
+    });
 
     let error = Client::new("http://127.0.0.1:1").unwrap();
     let error = error.ask("hello").unwrap_err();

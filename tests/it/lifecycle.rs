@@ -296,11 +296,11 @@ fn special_tokens_and_empty_texts_are_no_items() {
 #[test]
 fn a_reply_may_be_longer_than_the_longest_line_of_a_short_one() {
     // The last event repeats the whole text, and each of these characters takes six bytes there.
-    let tokens = || (0..20).map(|_| "\u{1}".repeat(100_000));
+    let tokens = || (0..4).map(|_| "\u{1}".repeat(100_000));
     each(ALL, |kind| {
         let server = kind.builder().plan(move |_| Plan::tokens(tokens())).start();
         let reply = client(&server).generate("hello").unwrap().reply().unwrap();
-        assert_eq!(reply.text.len(), 2_000_000, "{kind:?}");
+        assert_eq!(reply.text.len(), 400_000, "{kind:?}");
         assert_eq!(reply.text, reply.end.text, "{kind:?}");
     });
 }

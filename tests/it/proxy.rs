@@ -140,6 +140,7 @@ fn a_reply_through_a_socks_proxy_which_looks_names_up_if_that_is_wanted() {
     let by_number = format!("127.0.0.1:{}", server.port());
     let mut found = by_name.to_socket_addrs().unwrap();
     let found = found.next().unwrap().to_string();
+    let mut cases = Vec::new();
     for (scheme, server, target) in [
         ("socks5", &by_number, &by_number),
         ("socks5", &by_name, &found),
@@ -147,14 +148,21 @@ fn a_reply_through_a_socks_proxy_which_looks_names_up_if_that_is_wanted() {
         ("socks5h", &by_name, &by_name),
     ] {
         for user in ["", "me:secret@"] {
-            let proxy = TestProxy::start(socks5);
-            let url = format!("{scheme}://{user}{}", proxy.address);
-            let client = Client::builder(&format!("http://{server}")).proxy(Proxy::url(url));
-            let client = client.build().unwrap();
-            assert_eq!(client.ask("hello").unwrap(), GREETING);
-            assert_eq!(proxy.targets(), [target.as_str()], "{scheme} {server}");
+            cases.push((scheme, user, server, target));
         }
     }
+    let walk = |(scheme, user, server, target): (_, _, &String, &String)| {
+        let proxy = TestProxy::start(socks5);
+        let url = format!("{scheme}://{user}{}", proxy.address);
+        let client = Client::builder(&format!("http://{server}")).proxy(Proxy::url(url));
+        assert_eq!(client.build().unwrap().ask("hello").unwrap(), GREETING);
+        assert_eq!(proxy.targets(), [target.as_str()], "{scheme} {server}");
+    };
+    thread::scope(|scope| {
+        for case in cases {
+            scope.spawn(move || walk(case));
+        }
+    });
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use h2o_chat::{Client, Error, ErrorKind, Request, Step, Stop};
 
-use crate::stand_in::{Act, Counts, Plan, Reaction, StandIn, frame};
+use crate::stand_in::{Act, Plan, Reaction, StandIn, frame};
 use crate::support::{
     ALL, ENDLESS, GREETING, PROMPT, always, assert_nothing_left, builder, client, each, step_of,
 };
@@ -35,13 +35,19 @@ fn a_stop_ends_the_wait_for_the_head_for_a_token_and_between_tokens() {
             let client = client(&server);
             let stop = Stop::default();
             let request = Request::new(prompt).stop(&stop);
-            let has_begun = prompt != "/silent";
-            let begun =
-                |counts: &Counts| counts.running == 1 && (!has_begun || counts.streaming == 1);
-            let wait = || server.wait_for("the generation", begun);
-            let error = stopped(&stop, wait, || client.ask(request).unwrap_err());
+            let (begin, opening) = mpsc::channel();
+            let wait = || match prompt {
+                "/silent" => server.wait_for("the generation", |counts| counts.running == 1),
+                _ => opening.recv().unwrap(),
+            };
+            let call = || {
+                let tokens = client.generate(request)?;
+                begin.send(()).unwrap();
+                tokens.text()
+            };
+            let error = stopped(&stop, wait, || call().unwrap_err());
             // A current server begins its reply before its model does.
-            if has_begun {
+            if prompt != "/silent" {
                 assert_eq!(error.step(), Step::Reply, "{kind:?} {prompt}");
             } else if kind.is_classic() {
                 assert_eq!(error.step(), Step::Message, "{kind:?} {prompt}");
