@@ -1,5 +1,5 @@
-//! Every answer that a server can give instead of the one that is hoped for, at every step where it can, and what the
-//! server has counted afterwards.
+//! Every answer that a server can give instead of the one that is hoped for, at every step where it
+//! can, and what the server has counted afterwards.
 
 use std::time::Duration;
 
@@ -92,13 +92,16 @@ const RATE_LIMIT: &str = r#"{"message":"You are sending too many messages. Try a
 const OVERLOADED: &str = r#"{"error":"Model is overloaded","error_type":"overloaded"}"#;
 const LOADING: &str =
     r#"{"error":"Model h2oai/h2ogpt is currently loading","estimated_time":20.0}"#;
-const TOO_LONG: &str = r#"{"error":"Input validation error: `inputs` tokens + `max_new_tokens` must be <= 2048. Given: 3000 `inputs` tokens and 1024 `max_new_tokens`","error_type":"validation"}"#;
-const ERROR_PAGE: &str = "<!doctype html>\n<html><head><title>500</title></head><body><h1>Internal Error</h1></body></html>";
+const TOO_LONG: &str = concat!(
+    r#"{"error":"Input validation error: `inputs` tokens + `max_new_tokens` must be <= 2048. "#,
+    r#"Given: 3000 `inputs` tokens and 1024 `max_new_tokens`","error_type":"validation"}"#
+);
+const ERROR_PAGE: &str = "<!doctype html>\n<title>500</title><h1>Internal Error</h1>";
 const BAD_GATEWAY: &str = "<html><body>bad gateway</body></html>";
 const OTHER_PAGE: &str = "<html><title>Welcome to nginx!</title><a href=/login>Login</a></html>";
 
-/// Tried once more are 429 and 503 that ask for no long wait, the settings after a 403 with the other Referer, and
-/// what a 405 answers after the settings.
+/// Tried once more are 429 and 503 that ask for no long wait, the settings after a 403 with the
+/// other Referer, and what a 405 answers after the settings.
 #[rustfmt::skip]
 const ROWS: &[Row] = &[
     row(Step::Settings, (Hook, "403 Forbidden", JSON, NO_REFERER), Status, "need to have a referer", [2, 2, 0]),

@@ -113,7 +113,8 @@ fn what_is_no_line_of_a_reply_is_an_error_and_stops_the_generation() {
 #[test]
 fn an_id_that_would_change_the_path_is_not_used() {
     let long = "x".repeat(65);
-    let ids = "../../admin|..|.|a.b|/|a/b|a\\/b|a\\\\b|?|a?b|a#b|a%2fb|%2e%2e| |a b|a\\nb|a\\u0000b|a;b|a:b|é|";
+    let ids = "../../admin|..|.|a.b|/|a/b|a\\/b|a\\\\b|?|a?b|a#b|a%2fb|%2e%2e| |a b|\
+               a\\nb|a\\u0000b|a;b|a:b|é|";
     for id in ids.split('|').chain([long.as_str()]) {
         let body = format!("{{\"conversationId\":\"{id}\"}}");
         let server = always(Step::Conversation, move || answer("200 OK", "", &body));

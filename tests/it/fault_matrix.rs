@@ -1,5 +1,5 @@
-//! Everything that can go wrong, wherever it can, on every server that is spoken to: one table, and one walk through all
-//! of it.
+//! Everything that can go wrong, wherever it can, on every server that is spoken to: one table, and
+//! one walk through all of it.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -54,7 +54,8 @@ const STALLING: Duration = Duration::from_millis(2500);
 /// The cleanup budget where a fault has to run into it.
 const BUDGET: Duration = Duration::from_secs(1);
 
-/// What no fault but those is given: a call that came this far has waited for what it need not wait for.
+/// What no fault but those is given: a call that came this far has waited for what it need not wait
+/// for.
 const LONG: Duration = Duration::from_secs(20);
 
 /// How long the end of a complete reply is waited for.
@@ -214,8 +215,8 @@ impl Case {
             return None;
         }
         let instead = self.fault.instead().filter(|_| take_one(left))?;
-        // The worst moment to lose an answer is when what was asked has been done; and who says that it has been
-        // done has done it.
+        // The worst moment to lose an answer is when what was asked has been done; and who says
+        // that it has been done has done it.
         let may_be_done =
             matches!(step, Step::Conversation | Step::Message) && !self.fault.is_refusal();
         let is_done = may_be_done || self.fault.has_good_head();
@@ -242,7 +243,8 @@ impl Case {
         }
     }
 
-    /// Where a fault has to run into a limit, that is short; where not, it is one that no call ever comes near.
+    /// Where a fault has to run into a limit, that is short; where not, it is one that no call ever
+    /// comes near.
     fn client(self, server: &StandIn) -> Client {
         let is_cleanup = matches!(self.stage, Stage::Stop | Stage::Delete);
         let (silence, stall) = match self.fault {

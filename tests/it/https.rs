@@ -1,5 +1,5 @@
-//! The same over https: a relay that speaks TLS stands before the stand-in, and only who trusts its authority
-//! talks to it.
+//! The same over https: a relay that speaks TLS stands before the stand-in, and only who trusts its
+//! authority talks to it.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};

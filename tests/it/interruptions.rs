@@ -15,7 +15,7 @@ use crate::support::{
 const AFTERMATH: Duration = Duration::from_secs(5);
 
 /// A cleanup budget that has to run out.
-const BUDGET: Duration = Duration::from_millis(300);
+const BUDGET: Duration = Duration::from_secs(1);
 
 fn interrupt(chat: &mut Conversation, prompt: &str) {
     let mut tokens = chat.send(prompt).unwrap();

@@ -1,4 +1,5 @@
-//! A conversation that could not be deleted is not forgotten; one whose creation was not answered is spoken of.
+//! A conversation that could not be deleted is not forgotten; one whose creation was not answered
+//! is spoken of.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};

@@ -221,7 +221,8 @@ fn the_last_parameter_of_a_name_holds() {
         server.requests()[2].json()["parameters"],
         json!({
             "temperature": 1.5, "top_k": 40, "top_p": 0.5, "max_new_tokens": 7, "truncate": 100,
-            "repetition_penalty": 1.0, "do_sample": false, "seed": u64::MAX, "stop": ["\n\n", "User:"],
+            "repetition_penalty": 1.0, "do_sample": false, "seed": u64::MAX,
+            "stop": ["\n\n", "User:"],
             "typical_p": 0.25, "watermark": null, "return_full_text": false,
         })
     );
@@ -318,8 +319,8 @@ fn both_spellings_of_an_event_and_every_line_ending_are_understood() {
                 let events = [
                     "",
                     r#"{"token":{"id":1,"text":"a","logprob":null}}"#,
-                    r#"{"index":2,"token":{"id":2,"text":"b","logprob":0,"special":false},"top_tokens":[]}"#,
-                    r#"{"token":{"id":3,"text":"","logprob":0,"special":true},"generated_text":"ab"}"#,
+                    r#"{"index":2,"token":{"id":2,"text":"b","logprob":0},"top_tokens":[]}"#,
+                    r#"{"token":{"id":3,"text":"","special":true},"generated_text":"ab"}"#,
                     "[DONE]",
                 ];
                 let bytes = events.map(|event| format!("{colon}{event}{end}{end}"));
@@ -376,7 +377,7 @@ fn thoughts_are_text_or_events_as_the_server_has_them() {
     let lines = [
         r#"{"type":"reasoning","subtype":"status","status":"Thinking"}"#,
         r#"{"type":"reasoning","subtype":"stream","token":"Hm."}"#,
-        r#"{"type":"tool","subtype":"call","uuid":"1","call":{"name":"x"},"message":{"no":"text"}}"#,
+        r#"{"type":"tool","subtype":"call","uuid":"1","message":{"no":"text"}}"#,
         r#"{"type":"from-the-future","token":[1],"status":7,"text":{}}"#,
     ];
     let said = move |_: &str| {

@@ -1,4 +1,5 @@
-//! Every limit ends what it is there for, says so, and ends nothing else. Cleanup keeps its budget whatever the server does.
+//! Every limit ends what it is there for, says so, and ends nothing else. Cleanup keeps its budget
+//! whatever the server does.
 
 use std::io::{self, Write};
 use std::iter;
@@ -92,8 +93,8 @@ fn an_error_names_its_limit_how_long_that_is_and_how_much_had_come() {
 
 #[test]
 fn a_long_reply_in_good_health_is_cut_by_no_limit() {
-    // Like the defaults and real servers, a hundred times as fast: comments in between, tokens further apart than the
-    // longest silence, and a reply that takes longer than the longest stall.
+    // Like the defaults and real servers, a hundred times as fast: comments in between, tokens
+    // further apart than the longest silence, and a reply that takes longer than the longest stall.
     const SILENCE: Duration = Duration::from_millis(600);
     let pause = |_| iter::repeat_n(frame::comment(), 5);
     let events = (0..3).flat_map(move |id| pause(id).chain([frame::token(id, "x")]));
@@ -247,7 +248,8 @@ fn a_call_can_do_without_the_clients_deadline() {
     assert_eq!(whole.unwrap(), ".".repeat(25));
 }
 
-/// Connections that wait to be accepted, as many as the listener lets wait: the next one waits in vain.
+/// Connections that wait to be accepted, as many as the listener lets wait: the next one waits in
+/// vain.
 fn fill(listener: &TcpListener) -> Vec<TcpStream> {
     let address = listener.local_addr().unwrap();
     let mut waiting = Vec::new();
@@ -413,7 +415,8 @@ impl Turn {
     }
 }
 
-/// A server that is the good one for its first connection and then turns, after which its queue is received.
+/// A server that is the good one for its first connection and then turns, after which its queue is
+/// received.
 fn turning(good: &StandIn, turn: Turn) -> (String, Receiver<Option<Queue>>) {
     let (listener, address) = listener();
     let good = good.url().replace("http://", "");

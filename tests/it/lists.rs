@@ -59,7 +59,8 @@ fn a_server_is_told_in_plain_sentences() {
         let info = client(&server).check().unwrap();
         assert_eq!(info.protocol, kind.protocol);
         let expected = format!(
-            "{} is a {} chat-ui server. It offers 2 models: {DEFAULT_MODEL}, other/model. This client asks {DEFAULT_MODEL}.",
+            "{} is a {} chat-ui server. It offers 2 models: {DEFAULT_MODEL}, other/model. \
+             This client asks {DEFAULT_MODEL}.",
             server.url(),
             kind.protocol
         );
@@ -291,7 +292,8 @@ fn a_server_that_takes_itself_for_an_https_one_is_told_as_such_and_no_password_i
     assert_eq!(
         info.to_string(),
         format!(
-            "{} is a classic chat-ui server. It offers one model, only/model. This client asks only/model. \
+            "{} is a classic chat-ui server. It offers one model, only/model. \
+             This client asks only/model. \
              It takes itself for an https server; requests say so.",
             server.url()
         )

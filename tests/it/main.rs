@@ -31,6 +31,7 @@ mod types;
 #[cfg(all(target_os = "linux", feature = "rustls"))]
 #[path = "../example/mod.rs"]
 mod example;
+#[cfg(target_os = "linux")]
 #[path = "../../src/random.rs"]
 mod random;
 #[path = "../stand_in/mod.rs"]

@@ -83,7 +83,8 @@ fn what_does_no_harm_twice_is_repeated_once_when_its_connection_ends() {
 #[test]
 fn a_request_that_could_make_a_second_conversation_or_generation_is_never_repeated() {
     for step in [Step::Conversation, Step::Message] {
-        // The connection is pooled: the settings went over it. The server reads the request and closes.
+        // The connection is pooled: the settings went over it. The server reads the request and
+        // closes.
         let server = at_first(1, step, || Reaction::Close);
         let error = builder(&server)
             .retries(5)

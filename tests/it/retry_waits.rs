@@ -10,6 +10,9 @@ use h2o_chat::{Client, ClientBuilder, ErrorKind, Limit, Request, Step, Stop};
 use crate::stand_in::StandIn;
 use crate::support::{PROMPT, always, at_first, busy};
 
+/// Well before any of the waits that must not happen, on a busy machine too.
+const SOON: Duration = Duration::from_secs(3);
+
 /// With the usual number of retries.
 fn builder(server: &StandIn) -> ClientBuilder {
     Client::builder(&server.url())
@@ -56,7 +59,7 @@ fn what_the_user_allows_shortens_the_own_waits_and_not_their_number() {
     let start = Instant::now();
     client.ask("hello").unwrap_err();
     assert_eq!(server.counts().requests, 6);
-    assert!(start.elapsed() < Duration::from_secs(1));
+    assert!(start.elapsed() < SOON);
 }
 
 /// As servers write it.
@@ -97,12 +100,12 @@ fn http_date(at: SystemTime) -> String {
 fn a_wait_that_the_deadline_has_no_time_for_is_not_begun() {
     let server = at_first(1, Step::Message, || busy(429, "retry-after: 5\r\n"));
     let client = builder(&server)
-        .deadline(Duration::from_secs(2))
+        .deadline(Duration::from_secs(4))
         .build()
         .unwrap();
     let start = Instant::now();
     assert_eq!(client.ask("hello").unwrap_err().status(), Some(429));
-    assert!(start.elapsed() < Duration::from_secs(1));
+    assert!(start.elapsed() < SOON);
 }
 
 #[test]
@@ -145,7 +148,7 @@ fn a_stop_before_the_next_try_of_opening_leaves_no_conversation_in_doubt() {
         let error = client.ask(Request::new("hello").stop(&stop)).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Stopped, "{error}");
         assert!(!error.maybe_undeleted(), "{error}");
-        assert!(start.elapsed() < Duration::from_secs(1));
+        assert!(start.elapsed() < SOON);
         assert_eq!(server.counts().requests, 2);
     }
 }

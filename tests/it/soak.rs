@@ -1,7 +1,8 @@
-//! Many replies at once from each of the servers that are spoken to, on which anything goes wrong at any time.
+//! Many replies at once from each of the servers that are spoken to, on which anything goes wrong
+//! at any time.
 //!
-//! `H2O_CHAT_SOAK=1` makes it 2,000 replies from 16 threads of each. `H2O_CHAT_SEED` repeats the choices of an earlier run, but
-//! not which of the threads meets which of the faults.
+//! `H2O_CHAT_SOAK=1` makes it 2,000 replies from 16 threads of each. `H2O_CHAT_SEED` repeats the
+//! choices of an earlier run, but not which of the threads meets which of the faults.
 
 use std::collections::{BTreeSet, HashMap};
 use std::env;
@@ -116,8 +117,8 @@ impl Trouble {
         })
     }
 
-    /// On a busy machine a stop can be given up before the server comes to read it, and be read after the deletion that
-    /// was sent later, over another connection.
+    /// On a busy machine a stop can be given up before the server comes to read it, and be read
+    /// after the deletion that was sent later, over another connection.
     fn note_order(&self, step: Step, request: &stand_in::Request) {
         let Some(id) = id_of(request) else { return };
         let mut deletions = self.deletions.lock().unwrap();
@@ -362,8 +363,8 @@ fn soak(trouble: &Arc<Trouble>, replies: usize, threads: usize) -> Tally {
     let lost = tally.lost.load(Ordering::Relaxed);
     check_what_is_left(&client, &server, trouble, lost);
 
-    // The client keeps some connections, and the server those of the generations that were not stopped. For each, the
-    // client has one file and the server two.
+    // The client keeps some connections, and the server those of the generations that were not
+    // stopped. For each, the client has one file and the server two.
     let most = POOL + server.generating().len();
     server.wait_for("no more connections than are kept", |counts| {
         counts.open <= most
@@ -427,7 +428,8 @@ fn check_what_is_left(client: &Client, server: &StandIn, trouble: &Trouble, lost
     assert_eq!(client.sweep().unwrap(), named.len());
     assert_eq!(client.leftovers(), [""; 0]);
     let left = check(&[]);
-    // What could not be stopped, and was deleted all the same, runs on; no other, with all that was asked of it.
+    // What could not be stopped, and was deleted all the same, runs on; no other, with all that was
+    // asked of it.
     let others = || {
         let unstopped = trouble.unstopped.lock().unwrap();
         let mut others = server.generating();

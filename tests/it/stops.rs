@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use h2o_chat::{Client, Error, ErrorKind, Request, Step, Stop};
 
@@ -138,8 +138,8 @@ fn a_stop_acts_in_mid_line() {
     let stop = Stop::default();
     let mut tokens = client.generate(Request::new("cut").stop(&stop)).unwrap();
     assert_eq!(tokens.next().unwrap().unwrap(), "a");
-    // At whatever place of its wait the stop finds the call.
-    let wait = thread::yield_now;
+    // Nothing shows that the call waits, and a stop acts whenever it comes.
+    let wait = || thread::sleep(Duration::from_millis(100));
     let error = stopped(&stop, wait, || tokens.next().unwrap().unwrap_err());
     assert_eq!(error.step(), Step::Reply);
     assert_nothing_left(&server);

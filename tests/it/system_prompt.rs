@@ -1,4 +1,5 @@
-//! The system prompt: stored by servers that can store one, and put before the first message elsewhere.
+//! The system prompt: stored by servers that can store one, and put before the first message
+//! elsewhere.
 
 use h2o_chat::{Message, Request, Step};
 

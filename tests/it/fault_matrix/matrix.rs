@@ -39,7 +39,8 @@ pub enum Cell {
     Whole,
     /// It fails, and nothing is left.
     Fails(ErrorKind),
-    /// It fails, and leaves a conversation whose id never came. The error says that there may be one.
+    /// It fails, and leaves a conversation whose id never came. The error says that there may be
+    /// one.
     Lost(ErrorKind),
     /// It leaves a conversation, which is named.
     Left(ErrorKind),

@@ -55,7 +55,8 @@ const WAYS: &[Way] = &[
     Way::Panic,
 ];
 
-/// How a reply ends on the server; all but the first before its last event, if it is not too late for that.
+/// How a reply ends on the server; all but the first before its last event, if it is not too late
+/// for that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
     Complete,
@@ -119,7 +120,8 @@ impl Script {
         self.place == self.tokens.len()
     }
 
-    /// What the server says at the most, which is the text twice where it asks the model once more before it gives up.
+    /// What the server says at the most, which is the text twice where it asks the model once more
+    /// before it gives up.
     pub fn most(&self, server: Kind) -> String {
         match self.ending {
             Ending::Error if server.dialect == Dialect::Newest => {

@@ -46,7 +46,7 @@ const HEAD: &str = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
 const LAST_CHUNK: &str = "0\r\n\r\n";
 const HALF_A_CHUNK: &str = "40\r\ndata:{\"tok";
 const GARBAGE: &str = "SSH-2.0-OpenSSH_9.2\r\n";
-const PAGE: &str = "<!doctype html><html><head><title>Internal Error</title></head><body><h1>500</h1></body></html>";
+const PAGE: &str = "<!doctype html><title>Internal Error</title><h1>500</h1>";
 
 impl Fault {
     /// What comes in the place of an answer. None if no answer can do it.
@@ -74,7 +74,8 @@ impl Fault {
         })
     }
 
-    /// What comes in the middle of a reply, or after its last event. None if there is no such thing.
+    /// What comes in the middle of a reply, or after its last event. None if there is no such
+    /// thing.
     pub fn within(self, is_complete: bool) -> Option<Reaction> {
         let closing = |text: &str| Reaction::AnswerAndClose(text.into());
         Some(match self {
@@ -83,7 +84,8 @@ impl Fault {
             // Of what may follow the last chunk.
             Fault::EndlessHead => flood("0\r\nx: ", &"y".repeat(1024)),
             Fault::EndlessLine => flood("", &long_chunk()),
-            // Not in the place of the last chunk: together with that ureq forgets the event before it.
+            // Not in the place of the last chunk: together with that ureq forgets the event before
+            // it.
             Fault::Garbage if is_complete => closing(&[LAST_CHUNK, GARBAGE].concat()),
             Fault::Silent | Fault::Closed | Fault::Reset | Fault::Garbage | Fault::Bytewise => {
                 return self.instead();

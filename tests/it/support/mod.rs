@@ -1,6 +1,8 @@
-//! What the tests have in common: clients, servers that react in some way, and what can be seen of both.
+//! What the tests have in common: clients, servers that react in some way, and what can be seen of
+//! both.
 
 pub mod faults;
+#[cfg(target_os = "linux")]
 pub mod process;
 mod table;
 

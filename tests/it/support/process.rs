@@ -6,7 +6,8 @@ use std::process::Command;
 /// In the environment of such a process.
 const ALONE: &str = "H2O_CHAT_ALONE";
 
-/// Runs a test, which is called `name` in this program, in a process of its own: it looks at what belongs to the whole process.
+/// Runs a test, which is called `name` in this program, in a process of its own: it looks at what
+/// belongs to the whole process.
 pub fn alone(name: &str, test: impl FnOnce()) {
     if env::var_os(ALONE).is_some() {
         return test();
