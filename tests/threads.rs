@@ -1,4 +1,5 @@
-//! The crate starts no thread. The server is another process, so that all threads here are the client's.
+//! The crate starts no thread. The server is another process, so that all threads here are the
+//! client's.
 #![cfg(target_os = "linux")]
 
 use std::fs;
@@ -15,7 +16,8 @@ fn threads() -> usize {
     fs::read_dir("/proc/self/task").unwrap().count()
 }
 
-/// The most threads that there are at any time while `work` is done, the one that watches not included.
+/// The most threads that there are at any time while `work` is done, the one that watches not
+/// included.
 fn most_threads_while(work: impl FnOnce()) -> usize {
     let (done, most) = (AtomicBool::new(false), AtomicUsize::new(0));
     thread::scope(|scope| {

@@ -1,0 +1,261 @@
+//! Every answer that a server can give instead of the one that is hoped for, at every step where it
+//! can, and what the server has counted afterwards.
+
+use std::time::Duration;
+
+use h2o_chat::{ErrorKind, Step};
+
+use ErrorKind::{Login, Protocol, Status, TooLarge, Truncated};
+
+use crate::stand_in::{Answer, Counts, Reaction, Request, StandIn};
+use crate::support::{always, assert_failed, builder, client, count, step_of};
+
+/// An answer, and what has to become of it.
+#[derive(Clone, Copy)]
+struct Row {
+    step: Step,
+    by: By,
+    status: &'static str,
+    content_type: &'static str,
+    header: Option<(&'static str, &'static str)>,
+    body: &'static str,
+    kind: ErrorKind,
+    /// In the server's words, or what the error says besides.
+    words: &'static str,
+    /// How often the step was tried, all requests, and the stops among them.
+    counted: [usize; 3],
+}
+
+/// Who answers, which shows in how the answer is framed.
+#[derive(Clone, Copy)]
+enum By {
+    /// What stands before the routes of the server: no cookie, in chunks.
+    Hook,
+    /// A route of the server.
+    Route,
+    /// The server of the model, whose answer is relayed.
+    Model,
+    /// Something else.
+    Stranger,
+}
+
+use By::{Hook, Model, Route, Stranger};
+
+const JSON: &str = "application/json";
+const HTML: &str = "text/html; charset=utf-8";
+const TEXT: &str = "text/plain";
+
+/// What is said, and by whom.
+type Said = (By, &'static str, &'static str, &'static str);
+
+const fn row(
+    step: Step,
+    (by, status, content_type, body): Said,
+    kind: ErrorKind,
+    words: &'static str,
+    counted: [usize; 3],
+) -> Row {
+    Row {
+        step,
+        by,
+        status,
+        content_type,
+        header: None,
+        body,
+        kind,
+        words,
+        counted,
+    }
+}
+
+const fn with(name: &'static str, value: &'static str, row: Row) -> Row {
+    Row {
+        header: Some((name, value)),
+        ..row
+    }
+}
+
+const fn location(url: &'static str, row: Row) -> Row {
+    with("location", url, row)
+}
+
+const MODAL: &str = "You need to accept the welcome modal first";
+const MODAL_JSON: &str = r#"{"error":"You need to accept the welcome modal first"}"#;
+const NO_REFERER: &str = r#"{"error":"Non-JSON form requests need to have a referer"}"#;
+const INVALID_REFERER: &str = r#"{"error":"Invalid referer for POST request"}"#;
+const ACTION_ERROR: &str = r#"{"type":"error","error":{"message":"Internal Error"}}"#;
+const TO_LOGIN: &str = r#"{"type":"redirect","status":303,"location":"/login"}"#;
+const ELSEWHERE: &str = r#"{"type":"redirect","status":303,"location":"/chat/settings"}"#;
+const INTERNAL_ERROR: &str = r#"{"message":"Internal Error"}"#;
+const NOT_FOUND: &str = r#"{"message":"Conversation not found"}"#;
+const RATE_LIMIT: &str = r#"{"message":"You are sending too many messages. Try again later."}"#;
+const OVERLOADED: &str = r#"{"error":"Model is overloaded","error_type":"overloaded"}"#;
+const LOADING: &str =
+    r#"{"error":"Model h2oai/h2ogpt is currently loading","estimated_time":20.0}"#;
+const TOO_LONG: &str = concat!(
+    r#"{"error":"Input validation error: `inputs` tokens + `max_new_tokens` must be <= 2048. "#,
+    r#"Given: 3000 `inputs` tokens and 1024 `max_new_tokens`","error_type":"validation"}"#
+);
+const ERROR_PAGE: &str = "<!doctype html>\n<title>500</title><h1>Internal Error</h1>";
+const BAD_GATEWAY: &str = "<html><body>bad gateway</body></html>";
+const OTHER_PAGE: &str = "<html><title>Welcome to nginx!</title><a href=/login>Login</a></html>";
+
+/// Tried once more are 429 and 503 that ask for no long wait, the settings after a 403 with the
+/// other Referer, and what a 405 answers after the settings.
+#[rustfmt::skip]
+const ROWS: &[Row] = &[
+    row(Step::Settings, (Hook, "403 Forbidden", JSON, NO_REFERER), Status, "need to have a referer", [2, 2, 0]),
+    row(Step::Settings, (Hook, "403 Forbidden", JSON, INVALID_REFERER), Status, "Invalid referer", [2, 2, 0]),
+    row(Step::Settings, (Route, "500 Internal Server Error", JSON, ACTION_ERROR), Status, "Internal Error", [1, 2, 0]),
+    row(Step::Settings, (Stranger, "404 Not Found", HTML, "<html><title>404</title></html>"), Status, "404", [1, 1, 0]),
+    row(Step::Settings, (Hook, "405 Method Not Allowed", JSON, MODAL_JSON), Status, "welcome modal", [1, 1, 0]),
+    row(Step::Settings, (Stranger, "405 Method Not Allowed", TEXT, "POST method not allowed"), Status, "not allowed", [1, 1, 0]),
+    row(Step::Settings, (Stranger, "401 Unauthorized", TEXT, "who are you?"), Login, "who are you?", [1, 1, 0]),
+    row(Step::Settings, (Stranger, "413 Payload Too Large", TEXT, "Invalid request body"), Status, "Invalid request body", [1, 1, 0]),
+    row(Step::Settings, (Stranger, "429 Too Many Requests", JSON, r#"{"message":"Slow down"}"#), Status, "Slow down", [2, 2, 0]),
+    row(Step::Settings, (Stranger, "502 Bad Gateway", HTML, "<html><body><h1>bad\n gateway</h1></body></html>"), Status, "bad gateway", [1, 1, 0]),
+    row(Step::Settings, (Stranger, "200 OK", HTML, OTHER_PAGE), Protocol, "Welcome to nginx!", [1, 1, 0]),
+    row(Step::Settings, (Stranger, "200 OK", TEXT, "It works!"), Protocol, "It works!", [1, 1, 0]),
+    row(Step::Settings, (Stranger, "200 OK", JSON, ""), Protocol, "not JSON", [1, 1, 0]),
+    row(Step::Settings, (Route, "200 OK", JSON, r#"{"type":"failure","status":400}"#), Protocol, "failure", [1, 1, 0]),
+    row(Step::Settings, (Route, "200 OK", JSON, TO_LOGIN), Login, "log in", [1, 1, 0]),
+    row(Step::Settings, (Route, "200 OK", JSON, ELSEWHERE), Status, "/chat; redirects", [1, 1, 0]),
+    row(Step::Settings, (Stranger, "204 No Content", "", ""), Protocol, "not JSON", [1, 1, 0]),
+    location("/settings/", row(Step::Settings, (Route, "308 Permanent Redirect", "", ""), Status, "/settings/; redirects", [1, 1, 0])),
+    location("/chat/settings?x=1", row(Step::Settings, (Stranger, "308 Permanent Redirect", "", ""), Status, "/chat; redirects", [1, 1, 0])),
+    location("https://chat.example.org/settings", row(Step::Settings, (Stranger, "301 Moved Permanently", "", ""), Status, "pointing to https://chat.example.org;", [1, 1, 0])),
+    location("https://chat.example.org/login?next=%2F", row(Step::Settings, (Stranger, "302 Found", "", ""), Login, "log in", [1, 1, 0])),
+    location("/login", row(Step::Settings, (Route, "303 See Other", "", ""), Login, "log in", [1, 1, 0])),
+
+    row(Step::Conversation, (Route, "500 Internal Server Error", JSON, INTERNAL_ERROR), Status, "Internal Error", [1, 2, 0]),
+    row(Step::Conversation, (Route, "500 Internal Server Error", HTML, ERROR_PAGE), Status, "500", [1, 2, 0]),
+    row(Step::Conversation, (Hook, "405 Method Not Allowed", JSON, MODAL_JSON), Status, "welcome modal", [2, 4, 0]),
+    row(Step::Conversation, (Route, "200 OK", JSON, r#"{"conversationId":7}"#), Protocol, "conversationId", [1, 2, 0]),
+    row(Step::Conversation, (Stranger, "200 OK", JSON, "[]"), Protocol, "[]", [1, 2, 0]),
+    row(Step::Conversation, (Stranger, "503 Service Unavailable", TEXT, "busy"), Status, "busy", [2, 3, 0]),
+    location("http://127.0.0.1/login", row(Step::Conversation, (Route, "302 Found", "", ""), Login, "log in", [1, 2, 0])),
+    with("retry-after", "7", row(Step::Conversation, (Stranger, "503 Service Unavailable", TEXT, "busy"), Status, "busy", [1, 2, 0])),
+
+    row(Step::Message, (Route, "404 Not Found", JSON, NOT_FOUND), Status, "Conversation not found", [1, 4, 0]),
+    row(Step::Message, (Hook, "405 Method Not Allowed", JSON, MODAL_JSON), Status, "welcome modal", [2, 6, 0]),
+    row(Step::Message, (Stranger, "413 Payload Too Large", TEXT, "Invalid request body"), Status, "Invalid request body", [1, 4, 0]),
+    row(Step::Message, (Model, "422 Unprocessable Entity", JSON, TOO_LONG), Status, "Input validation error: `inputs` tokens", [1, 4, 0]),
+    row(Step::Message, (Route, "429 Too Many Requests", JSON, RATE_LIMIT), Status, "too many messages", [2, 5, 0]),
+    with("retry-after", "7", row(Step::Message, (Model, "429 Too Many Requests", JSON, OVERLOADED), Status, "Model is overloaded", [1, 4, 0])),
+    row(Step::Message, (Route, "500 Internal Server Error", JSON, INTERNAL_ERROR), Status, "Internal Error", [1, 4, 0]),
+    row(Step::Message, (Route, "500 Internal Server Error", HTML, ERROR_PAGE), Status, "500", [1, 4, 0]),
+    // A gateway does not know whether anything is being generated behind it.
+    row(Step::Message, (Model, "502 Bad Gateway", "text/html", BAD_GATEWAY), Status, "bad gateway", [1, 5, 1]),
+    row(Step::Message, (Model, "503 Service Unavailable", JSON, LOADING), Status, "currently loading", [2, 6, 1]),
+    row(Step::Message, (Stranger, "504 Gateway Timeout", "", ""), Status, "Gateway Timeout", [1, 5, 1]),
+    row(Step::Message, (Stranger, "200 OK", HTML, OTHER_PAGE), Protocol, "Welcome to nginx!", [1, 4, 0]),
+    row(Step::Message, (Stranger, "200 OK", JSON, r#"{"type":"stream","token":"x"}"#), Protocol, "application/json", [1, 4, 0]),
+
+    row(Step::Delete, (Hook, "405 Method Not Allowed", TEXT, MODAL), Status, "welcome modal", [2, 6, 0]),
+    row(Step::Delete, (Route, "500 Internal Server Error", JSON, INTERNAL_ERROR), Status, "Internal Error", [1, 4, 0]),
+    row(Step::Delete, (Stranger, "403 Forbidden", TEXT, "no"), Status, "no", [1, 4, 0]),
+    location("/login", row(Step::Delete, (Route, "302 Found", "", ""), Login, "log in", [1, 4, 0])),
+];
+
+impl Row {
+    /// In the framing of whoever gives it.
+    fn answer(&self, request: &Request) -> Vec<u8> {
+        let (code, reason) = self.status.split_once(' ').unwrap();
+        let mut answer = Answer::with_reason(code.parse().unwrap(), reason);
+        for (name, value) in [("content-type", self.content_type)]
+            .into_iter()
+            .chain(self.header)
+        {
+            if !value.is_empty() {
+                answer = answer.header(name, value);
+            }
+        }
+        if let Route | Model = self.by {
+            let session = request.header("cookie").unwrap_or_default();
+            let attributes =
+                "Path=/; Expires=Fri, 01 Jan 2100 00:00:00 GMT; HttpOnly; Secure; SameSite=None";
+            answer = answer.header("set-cookie", format!("{session}; {attributes}"));
+        }
+        let answer = match self.by {
+            Hook => answer.body(self.body),
+            Model => answer.relayed(Vec::new(), self.body.into()),
+            Route | Stranger => answer.sized(self.body),
+        };
+        answer.render(false)
+    }
+
+    fn server(&'static self) -> StandIn {
+        let react = |request: &Request| {
+            (step_of(request) == Some(self.step)).then(|| Reaction::Answer(self.answer(request)))
+        };
+        StandIn::builder().intercept(react).start()
+    }
+
+    fn code(&self) -> u16 {
+        self.status.split(' ').next().unwrap().parse().unwrap()
+    }
+
+    /// Whether the same call may succeed later.
+    fn is_passing(&self) -> bool {
+        matches!(self.code(), 429 | 502..=504) && self.step != Step::Delete
+    }
+}
+
+/// Of a server on which nothing is left but what is meant to be.
+fn counted(server: &StandIn, step: Step, conversations: usize) -> [usize; 3] {
+    let is_quiet = |counts: &Counts| counts.running == 0 && counts.conversations == conversations;
+    server.wait_for("nothing to be left", is_quiet);
+    [
+        count(server, step),
+        server.counts().requests,
+        count(server, Step::Stop),
+    ]
+}
+
+#[test]
+fn every_answer_is_told_for_what_it_is_and_leaves_nothing_behind() {
+    for row in ROWS {
+        let server = row.server();
+        let wait = Duration::from_millis(1);
+        let client = builder(&server).retries(1).longest_retry_wait(wait);
+        let client = client.build().unwrap();
+        let error = match client.generate("/count 1") {
+            Err(error) => error,
+            Ok(tokens) => tokens.last().unwrap().unwrap_err(),
+        };
+        let context = format!("{:?} {} {:?}: {error}", row.step, row.status, row.body);
+        let told = (error.kind(), error.step(), error.status());
+        assert_eq!(told, (row.kind, row.step, Some(row.code())), "{context}");
+        assert!(error.to_string().contains(row.words), "{context}");
+        assert!(!error.to_string().contains('\n'), "{context}");
+        assert_eq!(error.is_retryable(), row.is_passing(), "{context}");
+
+        let left = usize::from(row.step == Step::Delete);
+        assert_eq!(counted(&server, row.step, left), row.counted, "{context}");
+        assert_eq!(error.undeleted().is_some(), left == 1, "{context}");
+    }
+}
+
+#[test]
+fn an_answer_that_breaks_off_or_never_ends_is_an_error_at_every_step() {
+    let cut = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{";
+    let endless = [
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\r\n",
+        &" ".repeat(2 << 20),
+    ]
+    .concat();
+    for step in [Step::Settings, Step::Conversation] {
+        for (answer, kind) in [
+            (cut, Truncated),
+            (&endless, TooLarge),
+            ("HTTP/1.1 200 OK\r\n", Truncated),
+        ] {
+            let answer = answer.as_bytes().to_vec();
+            let reaction = move || Reaction::AnswerAndClose(answer.clone());
+            let server = always(step, reaction);
+            let client = client(&server);
+            let error = client.ask("hello").unwrap_err();
+            assert_failed(&error, kind, step);
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! Whatever ends a reply, its generation is stopped and its conversation deleted.
+
+use std::io;
+use std::mem;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Mutex, mpsc};
+use std::thread;
+use std::time::Duration;
+
+use h2o_chat::{ErrorKind, Limit, Request, Step, Stop, Tokens};
+
+use crate::stand_in::{self, Reaction, StandIn};
+use crate::support::{
+    ALL, ENDLESS, GREETING, always, answer, assert_failed, assert_nothing_left,
+    assert_stopped_then_deleted, builder, client, count, each, step_of, timed,
+};
+
+#[test]
+fn an_early_end_stops_then_deletes() {
+    let ends: [fn(Tokens<'static>); 4] = [
+        drop,
+        |tokens| tokens.delete().unwrap(),
+        |mut tokens| {
+            let _ = tokens.by_ref().nth(2);
+        },
+        |tokens| {
+            let panicking = move || {
+                let _tokens = tokens;
+                panic!("on purpose");
+            };
+            catch_unwind(AssertUnwindSafe(panicking)).unwrap_err();
+        },
+    ];
+    each(ALL, |kind| {
+        for end in ends {
+            let server = kind.start();
+            let mut tokens = client(&server).generate(ENDLESS).unwrap();
+            tokens.next().unwrap().unwrap();
+            end(tokens);
+            assert_stopped_then_deleted(&server);
+            if kind.stops {
+                assert_nothing_left(&server);
+                assert_eq!(server.counts().stopped, 1, "{kind:?}");
+            }
+        }
+    });
+}
+
+#[test]
+fn a_panic_with_the_server_gone_does_not_abort() {
+    let server = StandIn::start();
+    let client = client(&server);
+    let tokens = client.generate(ENDLESS).unwrap();
+    drop(server);
+    let panicking = move || {
+        let _tokens = tokens;
+        panic!("on purpose");
+    };
+    catch_unwind(AssertUnwindSafe(panicking)).unwrap_err();
+}
+
+#[test]
+fn a_thread_local_that_holds_a_reply_tidies_up_when_its_thread_ends() {
+    use std::cell::RefCell;
+    thread_local!(static HELD: RefCell<Option<Tokens<'static>>> = const { RefCell::new(None) });
+    let server = StandIn::start();
+    let client = client(&server);
+    let thread = thread::spawn(move || {
+        let tokens = client.generate(ENDLESS).unwrap();
+        HELD.with(|held| *held.borrow_mut() = Some(tokens));
+    });
+    thread.join().unwrap();
+    assert_stopped_then_deleted(&server);
+}
+
+#[test]
+fn deleting_by_id_stops_what_a_killed_process_left_running() {
+    let server = StandIn::start();
+    let killed = client(&server);
+    let tokens = killed.generate(ENDLESS).unwrap();
+    let id = tokens.conversation_id().to_owned();
+    // As little of it runs as after a signal.
+    mem::forget(tokens);
+
+    let later = builder(&server).session(killed.session());
+    later.build().unwrap().delete(&id).unwrap();
+    assert_stopped_then_deleted(&server);
+}
+
+#[test]
+fn a_conversation_that_is_gone_already_is_as_good_as_deleted() {
+    let server = StandIn::start();
+    let mut tokens = client(&server).generate(ENDLESS).unwrap();
+    tokens.next().unwrap().unwrap();
+    server.forget(tokens.conversation_id());
+    tokens.delete().unwrap();
+
+    let mut tokens = client(&server).generate("hello").unwrap();
+    server.forget(tokens.conversation_id());
+    assert!(tokens.all(|token| token.is_ok()));
+}
+
+#[test]
+fn a_deletion_that_fails_at_the_end_is_the_last_item() {
+    let server = always(Step::Delete, || answer("500 Oh", "", ""));
+    let client = client(&server);
+    let mut tokens = client.generate("/count 3").unwrap();
+    let items: Vec<_> = tokens.by_ref().collect();
+    assert_eq!(items.iter().filter(|item| item.is_ok()).count(), 3);
+    let error = items.into_iter().next_back().unwrap().unwrap_err();
+    assert_failed(&error, ErrorKind::Status, Step::Delete);
+    assert_eq!(error.undeleted(), Some(server.conversations()[0].as_str()));
+    // The reply itself is complete.
+    assert!(tokens.end().is_some());
+    assert!(tokens.next().is_none());
+    drop(tokens);
+    assert_eq!(count(&server, Step::Delete), 1);
+}
+
+#[test]
+fn a_conversation_is_deleted_under_the_session_that_made_it() {
+    let other_session = |request: &stand_in::Request| {
+        let is_other = request.path == "/settings" && request.form()[3].1 == "other/model";
+        is_other.then(|| answer("303 See Other", "set-cookie: hf-chat=other\r\n", ""))
+    };
+    let server = StandIn::builder().intercept(other_session).start();
+    let client = client(&server);
+    let tokens = client.generate(ENDLESS).unwrap();
+    let session = client.session();
+    client
+        .ask(Request::new("hello").model("other/model"))
+        .unwrap_err();
+    assert_eq!(client.session().as_str(), "other");
+    drop(tokens);
+    assert_nothing_left(&server);
+    let delete = server.requests().pop().unwrap();
+    assert_eq!(
+        delete.header("cookie"),
+        Some(format!("hf-chat={}", session.as_str()).as_str())
+    );
+    // The answers to that one name its session, which is not the client's any more.
+    assert_eq!(client.session().as_str(), "other");
+}
+
+#[test]
+fn a_conversation_that_is_being_opened_when_the_call_ends_is_deleted() {
+    const DEADLINE: Duration = Duration::from_secs(1);
+    for by_stop in [true, false] {
+        let (asked, opening) = mpsc::channel();
+        let (proceed, gate) = mpsc::channel::<()>();
+        let gate = Mutex::new(gate);
+        let slow = move |request: &stand_in::Request| {
+            if step_of(request) == Some(Step::Conversation) {
+                asked.send(()).unwrap();
+                gate.lock().unwrap().recv().unwrap();
+            }
+            None
+        };
+        let server = StandIn::builder().intercept(slow).start();
+        let (client, stop) = (client(&server), Stop::default());
+        let (request, expected) = if by_stop {
+            (Request::new("hello").stop(&stop), ErrorKind::Stopped)
+        } else {
+            let limited = Request::new("hello").deadline(DEADLINE);
+            (limited, ErrorKind::Timeout(Limit::Deadline))
+        };
+        let error = thread::scope(|scope| {
+            let call = scope.spawn(|| client.ask(request).unwrap_err());
+            opening.recv().unwrap();
+            if by_stop {
+                stop.stop();
+            } else {
+                // The deadline has to pass, which nothing shows.
+                thread::sleep(DEADLINE);
+            }
+            proceed.send(()).unwrap();
+            call.join().unwrap()
+        });
+        assert_eq!((error.kind(), error.undeleted()), (expected, None));
+        let counts = server.counts();
+        assert_eq!((counts.created, counts.conversations), (1, 0));
+    }
+}
+
+#[test]
+fn a_server_that_never_opens_the_conversation_is_waited_for_no_longer_than_the_cleanup() {
+    const DEADLINE: Duration = Duration::from_secs(1);
+    const BUDGET: Duration = Duration::from_millis(300);
+    let server = always(Step::Conversation, || Reaction::Silence);
+    let limited = builder(&server).deadline(DEADLINE).cleanup_budget(BUDGET);
+    let client = limited.build().unwrap();
+    let (error, took) = timed(|| client.ask("hello").unwrap_err());
+    assert_failed(
+        &error,
+        ErrorKind::Timeout(Limit::Deadline),
+        Step::Conversation,
+    );
+    assert!(took >= DEADLINE + BUDGET, "{took:?}");
+}
+
+#[test]
+fn a_stop_of_the_caller_does_not_keep_the_conversation_from_being_deleted() {
+    let server = StandIn::start();
+    let stop = Stop::default();
+    let mut tokens = client(&server)
+        .generate(Request::new(ENDLESS).stop(&stop))
+        .unwrap();
+    tokens.next().unwrap().unwrap();
+    stop.stop();
+    let error = tokens.next().unwrap().unwrap_err();
+    let seen = (error.kind(), error.undeleted());
+    assert_eq!(seen, (ErrorKind::Stopped, None));
+    assert_stopped_then_deleted(&server);
+    assert!(tokens.next().is_none());
+}
+
+#[test]
+fn a_writer_that_fails_ends_the_reply() {
+    struct Full(usize);
+    impl io::Write for Full {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            match self.0.checked_sub(1) {
+                Some(left) => self.0 = left,
+                None => return Err(io::ErrorKind::StorageFull.into()),
+            }
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let server = StandIn::start();
+    let mut tokens = client(&server).generate(ENDLESS).unwrap();
+    let error = tokens.write_to(Full(2)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Output);
+    let source = std::error::Error::source(&error)
+        .unwrap()
+        .downcast_ref::<io::Error>()
+        .unwrap();
+    assert_eq!(source.kind(), io::ErrorKind::StorageFull);
+    assert_stopped_then_deleted(&server);
+    assert!(tokens.next().is_none());
+}
+
+#[test]
+fn write_to_writes_the_whole_reply() {
+    let server = StandIn::start();
+    let mut text = Vec::new();
+    let mut tokens = client(&server).generate("hello").unwrap();
+    tokens.write_to(&mut text).unwrap();
+    assert_eq!(text, GREETING.as_bytes());
+    assert!(tokens.end().is_some());
+}

@@ -1,0 +1,281 @@
+//! Several turns in one conversation, whose history the server keeps.
+
+use std::thread;
+use std::time::Duration;
+
+use h2o_chat::{ErrorKind, Event, Limit, Message, Request, Step, Stop};
+
+use crate::stand_in::{Plan, StandIn};
+use crate::support::{
+    ALL, ENDLESS, GREETING, always, answer, assert_failed, assert_nothing_left, at_first, builder,
+    client, count, each, inputs, other_client,
+};
+
+#[test]
+fn the_model_is_given_the_history_and_each_turn_takes_so_many_requests() {
+    each(ALL, |kind| {
+        let server = kind.start();
+        let mut chat = client(&server).conversation().unwrap();
+        let mut before = server.counts().requests;
+        for (turn, cost) in [("first", kind.turns.0), ("second", kind.turns.1)] {
+            assert_eq!(chat.ask(turn).unwrap(), GREETING, "{kind:?}");
+            before += cost;
+            assert_eq!(server.counts().requests, before, "{kind:?} {turn}");
+        }
+        // A message that answered to another than the last one would not have this before it.
+        let first = format!("<|prompt|>first<|endoftext|><|answer|>{GREETING}<|endoftext|>");
+        let second = format!("{first}<|prompt|>second<|endoftext|><|answer|>");
+        assert_eq!(server.model_prompts()[1], second, "{kind:?}");
+        let history = [
+            Message::user("first"),
+            Message::assistant(GREETING),
+            Message::user("second"),
+            Message::assistant(GREETING),
+        ];
+        assert_eq!(chat.messages().unwrap(), history, "{kind:?}");
+        assert_eq!(server.counts().connections, 1, "{kind:?}");
+        assert_eq!(count(&server, Step::Stop), 0, "{kind:?}");
+        drop(chat);
+        assert_nothing_left(&server);
+    });
+}
+
+#[test]
+fn dropping_a_conversation_deletes_it_and_delete_returns_the_error() {
+    let server = always(Step::Delete, || answer("503 Busy", "", ""));
+    let troubled = client(&server);
+    let chat = troubled.conversation().unwrap();
+    let id = chat.id().to_owned();
+    let error = chat.delete().unwrap_err();
+    assert_failed(&error, ErrorKind::Status, Step::Delete);
+    assert_eq!((error.status(), error.undeleted()), (Some(503), Some(&*id)));
+    // The call that failed cannot be repeated.
+    assert!(!error.is_retryable());
+    assert_eq!(troubled.leftovers(), [id]);
+
+    let server = StandIn::start();
+    drop(client(&server).conversation().unwrap());
+    assert_nothing_left(&server);
+}
+
+#[test]
+fn a_stop_or_a_limit_in_a_turn_does_not_spoil_the_next() {
+    let server = StandIn::start();
+    let limited = builder(&server).silence_timeout(Duration::from_secs(1));
+    let client = limited.build().unwrap();
+    let stopped = || {
+        let mut chat = client.conversation().unwrap();
+        let stop = Stop::default();
+        let mut tokens = chat.send(Request::new(ENDLESS).stop(&stop)).unwrap();
+        tokens.next().unwrap().unwrap();
+        stop.stop();
+        let error = tokens.next().unwrap().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Stopped);
+        assert!(tokens.next().is_none());
+        drop(tokens);
+        assert_eq!(chat.ask("hello").unwrap(), GREETING);
+    };
+    let silent = |prompt| {
+        let mut chat = client.conversation().unwrap();
+        let error = chat.ask(prompt).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Timeout(Limit::Silence));
+        assert_eq!(error.undeleted(), None);
+        assert_eq!(chat.ask("hello").unwrap(), GREETING, "after {prompt}");
+    };
+    thread::scope(|scope| {
+        scope.spawn(stopped);
+        // In the wait for the head there is no stream yet by which to see the end.
+        scope.spawn(|| silent("/silent"));
+        silent("/hang");
+    });
+    assert_eq!(server.counts().stopped, 3);
+}
+
+#[test]
+fn an_error_in_a_turn_does_not_spoil_the_next_and_stops_only_what_may_go_on() {
+    let prompts = [
+        "/error-event-first",
+        "/error-event",
+        "/no-final",
+        "/422",
+        "/429",
+        "/dead",
+        "/rate-limit",
+    ];
+    each(ALL, |kind| {
+        let server = kind.start();
+        let mut chat = client(&server).conversation().unwrap();
+        for prompt in prompts {
+            let error = chat.ask(prompt).unwrap_err();
+            assert_eq!(error.undeleted(), None, "{kind:?} {prompt}");
+            let next = chat.ask("hello").unwrap();
+            assert_eq!(next, GREETING, "{kind:?} after {prompt}");
+        }
+        assert_eq!(count(&server, Step::Stop), 0, "{kind:?}");
+        // Where the generation may go on, it is stopped.
+        for prompt in ["/502", "/dropped"]
+            .into_iter()
+            .filter(|_| kind.is_classic())
+        {
+            chat.ask(prompt).unwrap_err();
+            assert_eq!(chat.ask("hello").unwrap(), GREETING, "after {prompt}");
+        }
+        assert_eq!(server.counts().created, 1, "{kind:?}");
+    });
+}
+
+#[test]
+fn a_kept_conversation_is_taken_up_in_its_session_and_in_no_other() {
+    each(ALL, |kind| {
+        let server = kind.start();
+        let first = client(&server);
+        let mut chat = first.conversation().unwrap();
+        chat.ask("first").unwrap();
+        let id = chat.keep();
+
+        let mut chat = other_client(&server, &first).resume(&id).unwrap();
+        assert_eq!(chat.ask("second").unwrap(), GREETING, "{kind:?}");
+        assert_eq!(chat.messages().unwrap().len(), 4, "{kind:?}");
+        drop(chat);
+        assert_eq!(server.conversations(), std::slice::from_ref(&id));
+
+        let mut stolen = client(&server).resume(&id).unwrap();
+        let error = stolen.ask("hello").unwrap_err();
+        assert!(
+            matches!(error.status(), Some(404 | 405)),
+            "{kind:?} {error}"
+        );
+        let second = other_client(&server, &first);
+        second.resume(&id).unwrap().delete().unwrap();
+        assert_nothing_left(&server);
+    });
+}
+
+#[test]
+fn a_conversation_that_is_gone_is_never_silently_a_new_one() {
+    each(ALL, |kind| {
+        for api_disabled in [false, true] {
+            let builder = kind.builder();
+            let server = if api_disabled {
+                builder.api_disabled().start()
+            } else {
+                builder.start()
+            };
+            let mut chat = client(&server).conversation().unwrap();
+            chat.ask("hello").unwrap();
+            server.forget(chat.id());
+            let step = if kind.is_classic() {
+                Step::Message
+            } else {
+                Step::History
+            };
+            for _ in 0..2 {
+                let error = chat.ask("hello").unwrap_err();
+                assert_eq!(error.status(), Some(404), "{kind:?} {error}");
+                assert_eq!(error.step(), step, "{kind:?} {error}");
+            }
+            let error = chat.messages().unwrap_err();
+            assert_eq!(error.status(), Some(404), "{kind:?} {error}");
+            assert_eq!(error.step(), Step::History, "{kind:?} {error}");
+            assert_eq!(server.counts().created, 1, "{kind:?}");
+        }
+    });
+}
+
+#[test]
+fn a_message_that_was_refused_did_not_carry_the_system_prompt() {
+    let refusal = || Plan::Refusal {
+        status: 500,
+        message: "Internal Error",
+    };
+    let plan = move |prompt: &str| match prompt {
+        "Be brief.\n\nrefused" => refusal(),
+        prompt => Plan::for_prompt(prompt),
+    };
+    let server = StandIn::builder().plan(plan).start();
+    let mut chat = client(&server)
+        .conversation_builder()
+        .system("Be brief.")
+        .open()
+        .unwrap();
+    // Nothing was stored of the first, so that the second has to say it again.
+    chat.ask("refused").unwrap_err();
+    chat.ask("first").unwrap();
+    chat.ask("second").unwrap();
+    assert_eq!(
+        inputs(&server),
+        ["Be brief.\n\nrefused", "Be brief.\n\nfirst", "second"]
+    );
+}
+
+#[test]
+fn a_request_in_a_conversation_may_name_its_model_and_no_other() {
+    let server = StandIn::start();
+    let opening = client(&server).conversation_builder().model("other/model");
+    let mut chat = opening.open().unwrap();
+    chat.ask(Request::new("hello").model("other/model"))
+        .unwrap();
+    let requests = server.counts().requests;
+    let error = chat.ask(Request::new("hello").model("yet/another"));
+    assert_eq!(error.unwrap_err().kind(), ErrorKind::Input);
+    assert_eq!(server.counts().requests, requests);
+}
+
+#[test]
+fn the_events_say_more_than_the_text() {
+    let server = StandIn::builder()
+        .plan(|_| Plan::tokens(["a", "", "b"]))
+        .start();
+    let mut chat = client(&server).conversation().unwrap();
+    let mut tokens = chat.send(Request::new("hello").details(true)).unwrap();
+    let mut seen = Vec::new();
+    while let Some(event) = tokens.next_event() {
+        let Event::Token(token) = event.unwrap() else {
+            continue;
+        };
+        assert_eq!(token.logprob, Some(-0.1));
+        assert!(token.id.is_some());
+        seen.push((token.text, token.special));
+    }
+    let texts: Vec<(&str, bool)> = seen
+        .iter()
+        .map(|(text, special)| (&**text, *special))
+        .collect();
+    assert_eq!(
+        texts,
+        [
+            ("a", false),
+            ("", false),
+            ("b", false),
+            ("<|endoftext|>", true)
+        ]
+    );
+    let end = tokens.end().unwrap();
+    assert_eq!(end.text, "ab");
+    assert!(end.details.is_some());
+    assert!(tokens.next_event().is_none());
+}
+
+#[test]
+fn a_conversation_dropped_in_mid_turn_is_stopped_and_deleted() {
+    let server = StandIn::start();
+    let mut chat = client(&server).conversation().unwrap();
+    let mut tokens = chat.send(ENDLESS).unwrap();
+    tokens.next().unwrap().unwrap();
+    // A turn that is forgotten cannot be stopped by its own drop.
+    std::mem::forget(tokens);
+    drop(chat);
+    assert_nothing_left(&server);
+    assert_eq!(server.counts().stopped, 1);
+}
+
+#[test]
+fn a_stop_that_failed_is_made_good_when_the_conversation_is_deleted() {
+    let server = at_first(1, Step::Stop, || answer("500 Oh", "", ""));
+    let mut tokens = client(&server).generate(ENDLESS).unwrap();
+    tokens.next().unwrap().unwrap();
+    let kept = tokens.keep();
+    assert_eq!(server.counts().running, 1);
+    kept.delete().unwrap();
+    assert_nothing_left(&server);
+}

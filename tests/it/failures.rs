@@ -1,0 +1,162 @@
+//! What goes wrong is an error with what had come, and nothing is left.
+
+use std::error::Error as _;
+use std::io;
+use std::net::TcpListener;
+
+use h2o_chat::{Client, Error, ErrorKind, Step};
+
+use crate::stand_in::{Act, Plan, StandIn, frame};
+use crate::support::{NEWEST, always, answer, assert_failed, assert_nothing_left, client};
+
+/// The error of asking this, on a server where nothing may stay behind.
+fn error(server: &StandIn, prompt: &str) -> Error {
+    let error = client(server).ask(prompt).unwrap_err();
+    assert_nothing_left(server);
+    assert_eq!(error.undeleted(), None);
+    error
+}
+
+fn of_plan(plan: impl Fn() -> Plan + Send + Sync + 'static) -> Error {
+    error(&StandIn::builder().plan(move |_| plan()).start(), "hello")
+}
+
+#[test]
+fn every_truncation_of_a_reply_is_one() {
+    let whole: Vec<u8> = [frame::token(1, "é"), frame::last(0, "</s>", "é", None)].concat();
+    // Without its last byte, the last event has no blank line after it.
+    for end in (0..whole.len()).step_by(7).chain([whole.len() - 1]) {
+        let bytes = whole[..end].to_vec();
+        let error = of_plan(move || Plan::bytes(vec![bytes.clone()]));
+        assert_eq!(
+            error.kind(),
+            ErrorKind::Truncated,
+            "{end} of {}: {error}",
+            whole.len()
+        );
+        assert!(["", "é"].contains(&error.received()));
+    }
+    let server = StandIn::builder()
+        .plan(move |_| Plan::bytes(vec![whole.clone()]))
+        .start();
+    assert_eq!(client(&server).ask("hello").unwrap(), "é");
+}
+
+#[test]
+fn after_an_error_the_iterator_is_at_its_end_and_the_tokens_have_been_handed_out() {
+    let server = StandIn::start();
+    let mut tokens = client(&server).generate("/error-event").unwrap();
+    let items: Vec<_> = tokens.by_ref().collect();
+    assert_eq!(items.iter().filter(|item| item.is_ok()).count(), 5);
+    assert!(items[5].is_err() && items.len() == 6);
+    assert!(tokens.next().is_none() && tokens.next().is_none());
+    assert!(tokens.end().is_none());
+    tokens.reply().unwrap_err();
+}
+
+#[test]
+fn events_that_are_no_events_of_a_reply_are_an_error() {
+    for event in [
+        "nonsense",
+        "{}",
+        "[]",
+        "{\"token\":{\"id\":1}}",
+        "\"text\"",
+        "{\"token\":{\"text\":\"\u{fffd}",
+    ] {
+        let bytes = format!("data: {event}\n\n").into_bytes();
+        let error = of_plan(move || Plan::bytes(vec![frame::token(0, "a"), bytes.clone()]));
+        assert_failed(&error, ErrorKind::Protocol, Step::Reply);
+        assert_eq!(error.received(), "a");
+    }
+    let invalid_utf8 =
+        of_plan(|| Plan::bytes(vec![b"data: {\"token\":{\"text\":\"\xff\"}}\n\n".to_vec()]));
+    assert_eq!(invalid_utf8.kind(), ErrorKind::Protocol);
+}
+
+#[test]
+fn what_goes_wrong_on_this_side_stops_the_generation() {
+    let nonsense = of_plan(|| Plan::bytes(vec![b"data: nonsense\n\n".to_vec()]).then([Act::Hang]));
+    assert_eq!(nonsense.kind(), ErrorKind::Protocol);
+    let endless_line =
+        of_plan(|| Plan::acts((0..2048).map(|_| Act::Send(vec![b'x'; 1024]))).then([Act::Hang]));
+    assert_eq!(endless_line.kind(), ErrorKind::TooLarge);
+}
+
+#[test]
+fn what_is_no_line_of_a_reply_is_an_error_and_stops_the_generation() {
+    for line in ["nonsense", "{}", "[]", "{\"type\":7}", "{\"token\":\"x\"}"] {
+        let plan = move |_: &str| {
+            let lines = [
+                Act::token(0, "a"),
+                Act::Send(format!("{line}\n").into_bytes()),
+            ];
+            Plan::acts(lines).then([Act::Hang])
+        };
+        let server = NEWEST.builder().plan(plan).start();
+        let error = client(&server).ask("hello").unwrap_err();
+        assert_failed(&error, ErrorKind::Protocol, Step::Reply);
+        assert_eq!(error.received(), "a", "{line} {error}");
+        assert_nothing_left(&server);
+        assert_eq!(server.counts().stopped, 1, "{line}");
+    }
+    let endless = |_: &str| {
+        let pieces = (0..2048).map(|_| Act::Send(vec![b'x'; 1024]));
+        Plan::acts(pieces).then([Act::Hang])
+    };
+    let server = NEWEST.builder().plan(endless).start();
+    let error = client(&server).ask("hello").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::TooLarge, "{error}");
+    assert_nothing_left(&server);
+}
+
+#[test]
+fn an_id_that_would_change_the_path_is_not_used() {
+    let long = "x".repeat(65);
+    let ids = "../../admin|..|.|a.b|/|a/b|a\\/b|a\\\\b|?|a?b|a#b|a%2fb|%2e%2e| |a b|\
+               a\\nb|a\\u0000b|a;b|a:b|é|";
+    for id in ids.split('|').chain([long.as_str()]) {
+        let body = format!("{{\"conversationId\":\"{id}\"}}");
+        let server = always(Step::Conversation, move || answer("200 OK", "", &body));
+        let error = error(&server, "hello");
+        assert_failed(&error, ErrorKind::Protocol, Step::Conversation);
+        assert_eq!(server.counts().requests, 2);
+    }
+}
+
+#[test]
+fn a_redirect_names_the_right_url_without_its_password_and_is_not_followed() {
+    let location = "location: https://me:secret@chat.example.org/ui/settings\r\n";
+    let moved = move || answer("308 Permanent Redirect", location, "");
+    let server = always(Step::Settings, moved);
+    let error = error(&server, "hello");
+    let told = error.to_string();
+    assert!(
+        told.contains("pointing to https://chat.example.org/ui;"),
+        "{told}"
+    );
+    assert_eq!(server.counts().requests, 1);
+}
+
+#[test]
+fn the_source_of_a_failed_connection_is_the_systems_error() {
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr();
+    let client = Client::builder(&format!("http://{}", nobody.unwrap())).retries(0);
+    let error = client.build().unwrap().ask("hello").unwrap_err();
+    assert_failed(&error, ErrorKind::Connect, Step::Settings);
+    assert!(error.is_retryable());
+    let source = error.source().unwrap().downcast_ref::<io::Error>().unwrap();
+    assert_eq!(source.kind(), io::ErrorKind::ConnectionRefused);
+}
+
+#[cfg(feature = "rustls")]
+#[test]
+fn a_server_without_tls_is_not_spoken_to_over_https() {
+    let server = StandIn::start();
+    let url = server.url().replace("http://", "https://");
+    let error = Client::new(&url).unwrap().ask("hello").unwrap_err();
+    assert!(
+        matches!(error.kind(), ErrorKind::Tls | ErrorKind::Truncated),
+        "{error}"
+    );
+}

@@ -1,0 +1,167 @@
+//! What can go wrong at which stage, and what has to become of it.
+
+use h2o_chat::{ErrorKind, Limit, Step};
+
+use crate::stand_in::Dialect;
+use crate::support::faults::Fault;
+use crate::support::{Kind, step_of_line};
+
+use Cell::{Fails, Left, Lost, Never, Runs, Whole};
+use ErrorKind::{Connect, Generation, Protocol, Status, TooLarge, Truncated};
+use Fault::{
+    Busy, Bytewise, Closed, Ended, EndlessHead, EndlessLine, Garbage, HalfAChunk, HalfAHead, Idle,
+    Moved, Mute, Page, Refused, Reset, Silent, Trickling,
+};
+use Times::{Always, Once};
+
+/// Where a fault strikes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// The first step, by which a current server is told from a classic one.
+    Settings,
+    /// The list of which a current server's first is asked.
+    Models,
+    Conversation,
+    /// Where a current server is asked what the message answers to.
+    History,
+    MessageHead,
+    MidStream,
+    /// After the last event, before the last chunk.
+    EndOfStream,
+    Stop,
+    Delete,
+}
+
+/// What has to become of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cell {
+    /// It succeeds, and nothing is left.
+    Whole,
+    /// It fails, and nothing is left.
+    Fails(ErrorKind),
+    /// It fails, and leaves a conversation whose id never came. The error says that there may be
+    /// one.
+    Lost(ErrorKind),
+    /// It leaves a conversation, which is named.
+    Left(ErrorKind),
+    /// It succeeds, but a generation goes on that could not be stopped.
+    Runs,
+    /// There is no such thing, and why.
+    Never(&'static str),
+}
+
+/// How often a fault strikes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Times {
+    Always,
+    Once,
+}
+
+pub const SILENCE: ErrorKind = ErrorKind::Timeout(Limit::Silence);
+pub const STALL: ErrorKind = ErrorKind::Timeout(Limit::Stall);
+pub const CLEANUP: ErrorKind = ErrorKind::Timeout(Limit::Cleanup);
+
+const CONNECTED: Cell = Never("the connection has been made");
+const BEGUN: Cell = Never("the head has come");
+const ANSWERED: Cell = Never("the status has come");
+const USUAL: Cell = Never("so every reply ends");
+const IN_USE: Cell = Never("the connection is in use");
+const JUST_USED: Cell = Never("the connection brought the answer before a moment ago");
+const NO_MODEL: Cell = Never("no model has a part in it");
+const ALL_SAID: Cell = Never("the model has said all");
+const UNASKED: Cell = Never("this server is not asked for it");
+const FOUND_OUT: Cell = Never("a current server is found out once");
+
+pub const STAGES: [Stage; 9] = [
+    Stage::Settings,
+    Stage::Models,
+    Stage::Conversation,
+    Stage::History,
+    Stage::MessageHead,
+    Stage::MidStream,
+    Stage::EndOfStream,
+    Stage::Stop,
+    Stage::Delete,
+];
+
+/// A fault, how often it strikes, and what becomes of it at each of the stages.
+type Row = (Fault, Times, [Cell; STAGES.len()]);
+
+#[rustfmt::skip]
+pub const MATRIX: &[Row] = &[
+    //                            settings          models            conversation     history           message head      mid-stream        end of stream stop           delete
+    (Refused,            Always, [Fails(Connect),   Fails(Connect),   Fails(Connect),  Left(Connect),    Left(Connect),    CONNECTED,        CONNECTED,    Left(Connect), Left(Connect)]),
+    (Silent,             Always, [Fails(SILENCE),   Fails(SILENCE),   Lost(SILENCE),   Fails(SILENCE),   Fails(SILENCE),   Fails(SILENCE),   Whole,        Runs,          Left(CLEANUP)]),
+    (Mute,               Always, [NO_MODEL,         NO_MODEL,         NO_MODEL,        NO_MODEL,         Fails(SILENCE),   Fails(SILENCE),   ALL_SAID,     NO_MODEL,      NO_MODEL]),
+    (Trickling,          Always, [Fails(STALL),     Fails(STALL),     Lost(STALL),     Fails(STALL),     Fails(STALL),     Fails(STALL),     Whole,        Runs,          Left(CLEANUP)]),
+    (Closed,             Always, [Fails(Truncated), Fails(Truncated), Lost(Truncated), Fails(Truncated), Fails(Truncated), Fails(Truncated), Whole,        Runs,          Left(Truncated)]),
+    (Closed,             Once,   [Whole,            Whole,            Lost(Truncated), Whole,            Fails(Truncated), Fails(Truncated), Whole,        Whole,         Whole]),
+    (Reset,              Always, [Fails(Truncated), Fails(Truncated), Lost(Truncated), Fails(Truncated), Fails(Truncated), Fails(Truncated), Whole,        Runs,          Left(Truncated)]),
+    (Reset,              Once,   [Whole,            Whole,            Lost(Truncated), Whole,            Fails(Truncated), Fails(Truncated), Whole,        Whole,         Whole]),
+    (HalfAHead,          Always, [Fails(Truncated), Fails(Truncated), Lost(Truncated), Fails(Truncated), Fails(Truncated), BEGUN,            BEGUN,        Runs,          Left(Truncated)]),
+    (HalfAHead,          Once,   [Whole,            Whole,            Lost(Truncated), Whole,            Fails(Truncated), BEGUN,            BEGUN,        Whole,         Whole]),
+    (HalfAChunk,         Always, [Fails(Truncated), Fails(Truncated), Lost(Truncated), Fails(Truncated), Fails(Truncated), Fails(Truncated), Whole,        Whole,         Whole]),
+    (Ended,              Always, [Fails(Protocol),  Fails(Protocol),  Lost(Protocol),  Fails(Protocol),  Fails(Truncated), Fails(Truncated), USUAL,        Whole,         Whole]),
+    (Garbage,            Always, [Fails(Protocol),  Fails(Protocol),  Lost(Protocol),  Fails(Protocol),  Fails(Protocol),  Fails(Protocol),  Whole,        Runs,          Left(Protocol)]),
+    (EndlessHead,        Always, [Fails(TooLarge),  Fails(TooLarge),  Lost(TooLarge),  Fails(TooLarge),  Fails(TooLarge),  BEGUN,            Whole,        Runs,          Left(TooLarge)]),
+    (EndlessLine,        Always, [Fails(TooLarge),  Fails(TooLarge),  Lost(TooLarge),  Fails(TooLarge),  Fails(TooLarge),  Fails(TooLarge),  Whole,        Whole,         Whole]),
+    (Page,               Always, [Fails(Status),    Fails(Status),    Fails(Status),   Fails(Status),    Fails(Status),    ANSWERED,         ANSWERED,     Runs,          Left(Status)]),
+    (Busy(429, None),    Always, [Fails(Status),    Fails(Status),    Fails(Status),   Fails(Status),    Fails(Status),    ANSWERED,         ANSWERED,     Runs,          Left(Status)]),
+    (Busy(429, None),    Once,   [Whole,            Whole,            Whole,           Whole,            Whole,            ANSWERED,         ANSWERED,     Runs,          Left(Status)]),
+    (Busy(429, Some(1)), Always, [Fails(Status),    Fails(Status),    Fails(Status),   Fails(Status),    Fails(Status),    ANSWERED,         ANSWERED,     Runs,          Left(Status)]),
+    (Busy(429, Some(1)), Once,   [Whole,            Whole,            Whole,           Whole,            Whole,            ANSWERED,         ANSWERED,     Runs,          Left(Status)]),
+    (Busy(503, None),    Always, [Fails(Status),    Fails(Status),    Fails(Status),   Fails(Status),    Fails(Status),    ANSWERED,         ANSWERED,     Runs,          Left(Status)]),
+    (Busy(503, None),    Once,   [Whole,            Whole,            Whole,           Whole,            Whole,            ANSWERED,         ANSWERED,     Runs,          Left(Status)]),
+    (Busy(503, Some(1)), Always, [Fails(Status),    Fails(Status),    Fails(Status),   Fails(Status),    Fails(Status),    ANSWERED,         ANSWERED,     Runs,          Left(Status)]),
+    (Busy(503, Some(1)), Once,   [Whole,            Whole,            Whole,           Whole,            Whole,            ANSWERED,         ANSWERED,     Runs,          Left(Status)]),
+    (Moved,              Always, [Fails(Status),    Fails(Status),    Fails(Status),   Fails(Status),    Fails(Status),    ANSWERED,         ANSWERED,     Runs,          Left(Status)]),
+    (Idle,               Always, [Whole,            JUST_USED,        Whole,           JUST_USED,        JUST_USED,        IN_USE,           IN_USE,       Whole,         Whole]),
+    (Bytewise,           Always, [Whole,            Whole,            Whole,           Whole,            Whole,            Whole,            Whole,        Whole,         Whole]),
+];
+
+const CURRENT: &[Dialect] = &[Dialect::Json, Dialect::Form, Dialect::Newest];
+
+/// Those that say in between that they are there, and that nothing is not a reply.
+const WATCHFUL: &[Dialect] = &[Dialect::Form, Dialect::Newest];
+
+/// Where a server does otherwise than the table above says.
+type Exception = (&'static [Dialect], Fault, Stage, Cell);
+
+#[rustfmt::skip]
+const EXCEPTIONS: &[Exception] = &[
+    (CURRENT,  Idle,  Stage::Settings,    FOUND_OUT),
+    (WATCHFUL, Mute,  Stage::MessageHead, Fails(STALL)),
+    (WATCHFUL, Mute,  Stage::MidStream,   Fails(STALL)),
+    (WATCHFUL, Ended, Stage::MessageHead, Fails(Generation)),
+];
+
+/// What becomes of a fault on this server, given what the table says.
+pub fn cell_on(server: Kind, fault: Fault, stage: Stage, usual: Cell) -> Cell {
+    let is_asked = !matches!(stage, Stage::Models | Stage::History)
+        || server
+            .cold
+            .iter()
+            .any(|line| step_of_line(line) == Some(stage.step()));
+    if !is_asked {
+        return UNASKED;
+    }
+    let exception = EXCEPTIONS.iter().find(|exception| {
+        exception.0.contains(&server.dialect) && (exception.1, exception.2) == (fault, stage)
+    });
+    exception.map_or(usual, |exception| exception.3)
+}
+
+impl Stage {
+    /// The step whose answer has the fault.
+    pub fn step(self) -> Step {
+        match self {
+            Stage::Settings => Step::Settings,
+            Stage::Models => Step::Models,
+            Stage::Conversation => Step::Conversation,
+            Stage::History => Step::History,
+            Stage::MessageHead | Stage::MidStream | Stage::EndOfStream => Step::Message,
+            Stage::Stop => Step::Stop,
+            Stage::Delete => Step::Delete,
+        }
+    }
+}

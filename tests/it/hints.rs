@@ -1,0 +1,81 @@
+//! What is wrong with a server is told with what can be done about it.
+
+use std::net::TcpListener;
+
+use h2o_chat::{Client, Error, ErrorKind};
+
+use crate::stand_in::StandIn;
+use crate::support::{answer, builder, client};
+
+/// What checking a server that answers everything like this says.
+fn check(status: &str, headers: &str, body: &str) -> Error {
+    let (status, headers, body) = (status.to_owned(), headers.to_owned(), body.to_owned());
+    let react = move |_: &_| Some(answer(&status, &headers, &body));
+    let server = StandIn::builder().intercept(react).start();
+    client(&server).check().unwrap_err()
+}
+
+const HTML: &str = "content-type: text/html\r\n";
+const ERROR: &str = r#"{"type":"error","error":{"message":"Internal Error"}}"#;
+const TO_LOGIN: &str = r#"{"type":"redirect","status":303,"location":"/login"}"#;
+const BLOG: &str = "<html><title>My blog</title><a href=/x>Login</a></html>";
+const MOVED: &str = "location: https://chat.example.org/settings\r\n";
+
+#[rustfmt::skip]
+const WRONG: &[(&str, &str, &str, ErrorKind, &str)] = &[
+    ("200 OK", HTML, "<p>It works!", ErrorKind::Protocol, "does not look like"),
+    ("200 OK", HTML, BLOG, ErrorKind::Protocol, "does not look like"),
+    ("200 OK", "", TO_LOGIN, ErrorKind::Login, "Log in with a browser"),
+    ("301 Moved", MOVED, "", ErrorKind::Status, "under another URL"),
+    ("403 Forbidden", "", "Invalid referer for POST request", ErrorKind::Status, "under another address"),
+    ("403 Forbidden", HTML, "<title>Denied</title>", ErrorKind::Status, "before the server refuses"),
+    ("405 Method Not Allowed", "", "", ErrorKind::Status, "does not look like"),
+    ("429 Too Many Requests", "", "slow down", ErrorKind::Status, "try again later"),
+    ("500 Internal Server Error", "", ERROR, ErrorKind::Status, "name one of them"),
+    ("500 Internal Server Error", "", "boom", ErrorKind::Status, ""),
+    ("502 Bad Gateway", HTML, "<h1>bad gateway</h1>", ErrorKind::Status, "try again later"),
+    ("503 Service Unavailable", "", "busy", ErrorKind::Status, "try again later"),
+];
+
+#[test]
+fn what_is_wrong_with_a_server_is_told_with_a_remedy() {
+    for &(status, headers, body, kind, hint) in WRONG {
+        let error = check(status, headers, body);
+        assert_eq!(error.kind(), kind, "{error}");
+        let hinted = error.hint().unwrap_or_default();
+        assert!(hinted.contains(hint), "{error}: {hinted}");
+        assert_eq!(hinted.is_empty(), hint.is_empty(), "{error}: {hinted}");
+    }
+}
+
+#[test]
+fn a_server_that_is_elsewhere_or_not_there_or_has_a_door_is_told_as_such() {
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr();
+    let nobody = format!("http://{}", nobody.unwrap());
+    let login = StandIn::builder().requires_login().start();
+    let base_path = StandIn::builder().base_path("/chat").start();
+    let no_path = base_path.url().replace("/chat", "");
+    let too_much = format!("{}/ui", base_path.url());
+    // Too long for a name, so that nobody has to be asked.
+    let no_host = format!("http://{}.invalid", "x".repeat(64));
+    let cases = [
+        (nobody, ErrorKind::Connect, "Nobody answers there"),
+        (login.url(), ErrorKind::Login, "Log in with a browser"),
+        (no_host, ErrorKind::Connect, "There is no host of this name"),
+        (no_path, ErrorKind::Status, "There is no chat at this path"),
+        (too_much, ErrorKind::Status, "There is no chat at this path"),
+    ];
+    for (url, kind, hint) in cases {
+        let client = Client::builder(&url).retries(0).build().unwrap();
+        let error = client.check().unwrap_err();
+        assert_eq!(error.kind(), kind, "{error}");
+        assert!(error.hint().unwrap().contains(hint), "{error}");
+    }
+    let server = StandIn::start();
+    let named = builder(&server).model("no/model").build().unwrap();
+    let error = named.check().unwrap_err();
+    assert!(
+        error.hint().unwrap().contains("Name one of these"),
+        "{error}"
+    );
+}

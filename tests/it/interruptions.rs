@@ -1,0 +1,150 @@
+//! Turns that are ended early, and what the next one has to wait for.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use h2o_chat::{Conversation, ErrorKind, Step};
+
+use crate::stand_in::{Act, Plan, Reaction, Request, StandIn};
+use crate::support::{
+    ALL, CLASSIC, CURRENT, ENDLESS, FORM, GREETING, JSON, Kind, NEWER, NEWEST, builder, client,
+    count, each, step_of,
+};
+
+/// For how long the newest servers apply a stop to the next message when nothing was running.
+const AFTERMATH: Duration = Duration::from_secs(5);
+
+/// A cleanup budget that has to run out.
+const BUDGET: Duration = Duration::from_secs(1);
+
+fn interrupt(chat: &mut Conversation, prompt: &str) {
+    let mut tokens = chat.send(prompt).unwrap();
+    tokens.next().unwrap().unwrap();
+    tokens.cancel().unwrap();
+}
+
+#[test]
+fn two_interruptions_within_five_seconds_leave_the_conversation_usable() {
+    each([CLASSIC, JSON, NEWER, NEWEST], |kind| {
+        let server = kind.start();
+        let mut chat = client(&server).conversation().unwrap();
+        let start = Instant::now();
+        for _ in 0..2 {
+            interrupt(&mut chat, ENDLESS);
+        }
+        assert_eq!(chat.ask("hello").unwrap(), GREETING, "{kind:?}");
+        assert!(start.elapsed() < AFTERMATH, "{kind:?}");
+        assert_eq!(server.counts().stopped, 2, "{kind:?}");
+        assert_eq!(chat.messages().unwrap().len(), 6, "{kind:?}");
+        let prompt = server.model_prompts().pop().unwrap();
+        assert!(prompt.contains(" s0"), "{kind:?} {prompt}");
+    });
+}
+
+#[test]
+fn where_a_stop_does_nothing_the_generation_is_waited_for_within_the_budget_only() {
+    let server = FORM.start();
+    let limited = builder(&server).cleanup_budget(BUDGET);
+    let mut chat = limited.build().unwrap().conversation().unwrap();
+    interrupt(&mut chat, ENDLESS);
+    let start = Instant::now();
+    assert_eq!(chat.ask("hello").unwrap(), GREETING);
+    assert!((BUDGET..AFTERMATH).contains(&start.elapsed()));
+    assert_eq!(server.counts().stopped, 0);
+}
+
+#[test]
+fn a_server_that_ignores_a_second_stop_is_waited_for_within_the_budget_only() {
+    let server = StandIn::builder().ignores_second_stop().start();
+    let limited = builder(&server).cleanup_budget(BUDGET);
+    let mut chat = limited.build().unwrap().conversation().unwrap();
+    interrupt(&mut chat, ENDLESS);
+    drop(chat.send(ENDLESS).unwrap());
+    let start = Instant::now();
+    assert_eq!(chat.ask("hello").unwrap(), GREETING);
+    assert!(start.elapsed() >= BUDGET);
+    assert_eq!(server.counts().stopped, 1);
+}
+
+/// Ends a turn when its generation has come to its end already.
+fn stop_too_late(server: &StandIn, chat: &mut Conversation) -> Instant {
+    let mut tokens = chat.send("/count 3").unwrap();
+    tokens.next().unwrap().unwrap();
+    server.wait_for("the end of the generation", |counts| counts.running == 0);
+    tokens.cancel().unwrap();
+    Instant::now()
+}
+
+#[test]
+fn a_stop_that_came_too_late_is_waited_out_where_it_would_cut_the_next_reply() {
+    let too_late = |kind: Kind| {
+        let server = kind.start();
+        let mut chat = client(&server).conversation().unwrap();
+        let stopped = stop_too_late(&server, &mut chat);
+        assert_eq!(chat.ask("hello").unwrap(), GREETING, "{kind:?}");
+        let has_waited = stopped.elapsed() >= Duration::from_millis(4800);
+        assert_eq!(has_waited, kind.dialect == NEWEST.dialect, "{kind:?}");
+        assert_eq!(count(&server, Step::Stop), 1, "{kind:?}");
+    };
+    // Nor is it known of a reply that broke off whether its generation had come to its end.
+    let broken_off = || {
+        let server = NEWEST.start();
+        let mut chat = client(&server).conversation().unwrap();
+        let error = chat.ask("/dropped").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Truncated);
+        assert_eq!(count(&server, Step::Stop), 1);
+        assert_eq!(chat.ask("hello").unwrap(), GREETING);
+    };
+    thread::scope(|scope| {
+        scope.spawn(broken_off);
+        each(ALL, too_late);
+    });
+}
+
+/// The generation is stopped by somebody else.
+fn stopped_from_elsewhere(kind: Kind) -> StandIn {
+    let plan = |prompt: &str| match prompt {
+        "interrupted" => Plan::acts([
+            Act::token(0, "a"),
+            Act::Send(b"{\"type\":\"finalAnswer\",\"text\":\"a\",\"interrupted\":true}\n".to_vec()),
+        ]),
+        prompt => Plan::for_prompt(prompt),
+    };
+    kind.builder().plan(plan).start()
+}
+
+#[test]
+fn a_reply_that_somebody_else_has_stopped_is_truncated_and_is_not_stopped_again() {
+    each(CURRENT, |kind| {
+        let server = stopped_from_elsewhere(kind);
+        let mut chat = client(&server).conversation().unwrap();
+        let error = chat.ask("interrupted").unwrap_err();
+        assert_eq!(
+            (error.kind(), error.step(), error.received()),
+            (ErrorKind::Truncated, Step::Reply, "a"),
+            "{kind:?} {error}"
+        );
+        assert!(error.to_string().contains("interrupted"), "{error}");
+        assert_eq!(count(&server, Step::Stop), 0, "{kind:?}");
+        assert_eq!(chat.ask("hello").unwrap(), GREETING, "{kind:?}");
+    });
+}
+
+#[test]
+fn a_message_that_was_never_sent_is_not_stopped() {
+    each(CURRENT, |kind| {
+        let silent = |request: &Request| {
+            (step_of(request) == Some(Step::History)).then_some(Reaction::Silence)
+        };
+        let server = kind.builder().intercept(silent).start();
+        let limited = builder(&server).silence_timeout(Duration::from_secs(1));
+        let mut chat = limited.build().unwrap().conversation().unwrap();
+        let error = match kind.turns.0 {
+            1 => chat.ask("hello").and_then(|_| chat.ask("again")),
+            _ => chat.ask("hello"),
+        };
+        let error = error.unwrap_err();
+        assert_eq!(error.step(), Step::History, "{kind:?} {error}");
+        assert_eq!(count(&server, Step::Stop), 0, "{kind:?}");
+    });
+}

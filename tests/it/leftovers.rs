@@ -1,0 +1,124 @@
+//! A conversation that could not be deleted is not forgotten; one whose creation was not answered
+//! is spoken of.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use h2o_chat::{Client, ErrorKind, Step};
+
+use crate::stand_in::{self, Reaction, StandIn};
+use crate::support::{
+    always, answer, assert_failed, assert_nothing_left, builder, client, step_of,
+};
+
+fn unavailable() -> Reaction {
+    answer("503 Busy", "", "")
+}
+
+/// A server that reacts like this to deletions and stops, until it is told not to.
+fn troubled(reaction: fn() -> Reaction) -> (StandIn, Client, Arc<AtomicBool>) {
+    let trouble = Arc::new(AtomicBool::new(true));
+    let is_troubled = Arc::clone(&trouble);
+    let intercept = move |request: &stand_in::Request| {
+        let is_cleanup = matches!(step_of(request), Some(Step::Delete | Step::Stop));
+        (is_cleanup && is_troubled.load(Ordering::Relaxed)).then(reaction)
+    };
+    let server = StandIn::builder().intercept(intercept).start();
+    let limited = builder(&server).cleanup_budget(Duration::from_millis(500));
+    let client = limited.build().unwrap();
+    (server, client, trouble)
+}
+
+#[test]
+fn what_could_not_be_deleted_is_named_and_swept_later() {
+    let reactions: [fn() -> Reaction; 3] = [unavailable, || Reaction::Silence, || Reaction::Close];
+    let walk = |reaction| {
+        let (server, client, trouble) = troubled(reaction);
+        assert_eq!(client.leftovers(), [""; 0]);
+        // Dropped early, asked whole, and ended by an error.
+        drop(client.generate("/slow").unwrap());
+        client.ask("hello").unwrap();
+        let error = client.ask("/error-event").unwrap_err();
+        let left = client.clone().leftovers();
+        assert_eq!(left, server.conversations());
+        assert_eq!(error.undeleted(), Some(left[2].as_str()));
+        assert!(error.to_string().contains(&left[2]), "{error}");
+
+        let error = client.sweep().unwrap_err();
+        assert_eq!(error.step(), Step::Delete);
+        let mut still_left = client.leftovers();
+        still_left.sort();
+        assert_eq!(still_left, left);
+
+        trouble.store(false, Ordering::Relaxed);
+        assert_eq!(client.sweep().unwrap(), 3);
+        assert_eq!(client.leftovers(), [""; 0]);
+        // The generation could not be stopped at first either.
+        assert_nothing_left(&server);
+        assert_eq!(client.sweep().unwrap(), 0);
+    };
+    thread::scope(|scope| {
+        for reaction in reactions {
+            scope.spawn(move || walk(reaction));
+        }
+    });
+}
+
+#[test]
+fn a_refused_deletion_does_not_keep_the_others_from_being_swept() {
+    let allowed = Arc::new(Mutex::new(Vec::new()));
+    let allows = Arc::clone(&allowed);
+    let intercept = move |request: &stand_in::Request| {
+        let refuse = request.method == "DELETE" && !allows.lock().unwrap().contains(&request.path);
+        refuse.then(unavailable)
+    };
+    let server = StandIn::builder().intercept(intercept).start();
+    let client = client(&server);
+    for _ in 0..3 {
+        client.ask("hello").unwrap();
+    }
+    let left = client.leftovers();
+    // The second can be deleted now, and the third is gone without us.
+    let paths = left[1..].iter().map(|id| format!("/conversation/{id}"));
+    allowed.lock().unwrap().extend(paths);
+    server.forget(&left[2]);
+    let error = client.sweep().unwrap_err();
+    assert_eq!(error.undeleted(), Some(left[0].as_str()));
+    assert_eq!(client.leftovers(), left[..1]);
+    assert_eq!(server.conversations(), left[..1]);
+}
+
+#[test]
+fn a_creation_whose_answer_is_lost_says_that_a_conversation_may_be_left() {
+    const CUT: &str = "HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n{\"co";
+    let cases: [(fn() -> Reaction, bool); 5] = [
+        (|| Reaction::Close, true),
+        (|| Reaction::Silence, true),
+        (|| Reaction::AnswerAndClose(CUT.into()), true),
+        (|| answer("504 Gateway Timeout", "", ""), true),
+        (|| answer("500 Oh", "", ""), false),
+    ];
+    let walk = |(reaction, may_be_left): (fn() -> Reaction, bool)| {
+        let server = always(Step::Conversation, reaction);
+        let limited = builder(&server).silence_timeout(Duration::from_secs(1));
+        let limited = limited.cleanup_budget(Duration::from_millis(100));
+        let error = limited.build().unwrap().ask("hello").unwrap_err();
+        assert_eq!(error.step(), Step::Conversation);
+        assert_eq!(error.maybe_undeleted(), may_be_left, "{error}");
+        let is_said = error.to_string().contains("may be left in the session");
+        assert_eq!(is_said, may_be_left, "{error}");
+        assert_eq!(error.undeleted(), None);
+    };
+    thread::scope(|scope| {
+        for case in cases {
+            scope.spawn(move || walk(case));
+        }
+    });
+
+    let error = Client::new("http://127.0.0.1:1").unwrap();
+    let error = error.ask("hello").unwrap_err();
+    assert_failed(&error, ErrorKind::Connect, Step::Settings);
+    assert!(!error.maybe_undeleted(), "{error}");
+}

@@ -1,0 +1,365 @@
+//! What a server offers, what it keeps, and what is wrong with it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use h2o_chat::{DEFAULT_MODEL, Error, ErrorKind, Limit, Message, Request, Step, Stop};
+
+use crate::stand_in::{Reaction, StandIn};
+use crate::support::{
+    ALL, CURRENT, GREETING, NEWEST, answer, assert_failed, assert_nothing_left, builder, client,
+    count, each, opened_models, paths,
+};
+
+#[test]
+fn models_and_conversations_are_listed() {
+    each(ALL, |kind| {
+        let server = kind.start();
+        let client = client(&server);
+        let models = client.models().unwrap();
+        let ids: Vec<&str> = models.iter().map(|model| &*model.id).collect();
+        assert_eq!(ids, [DEFAULT_MODEL, "other/model"], "{kind:?}");
+        assert_eq!(models[0].name, DEFAULT_MODEL, "{kind:?}");
+        assert!(models[0].description.is_some(), "{kind:?}");
+
+        let first = client.conversation().unwrap().keep();
+        let other = client.conversation_builder().model("other/model");
+        let second = other.open().unwrap().keep();
+        client.resume(&second).unwrap().ask("hello").unwrap();
+        let listed = client.conversations().unwrap();
+        let mut seen: Vec<_> = listed
+            .iter()
+            .map(|known| (&*known.id, &*known.title, known.model.as_deref()))
+            .collect();
+        // A classic server numbers its titles, and has no order.
+        let (first_title, second_title) = match kind.title {
+            Some(title) => ("New Chat", title),
+            None => ("Untitled 1", "Untitled 2"),
+        };
+        let expected = [
+            (&*second, second_title, Some("other/model")),
+            (&*first, first_title, Some(DEFAULT_MODEL)),
+        ];
+        if kind.is_classic() {
+            seen.sort_by_key(|known| known.0 != second);
+        }
+        assert_eq!(seen, expected, "{kind:?}");
+        let stranger = crate::support::client(&server);
+        assert_eq!(stranger.conversations().unwrap(), [], "{kind:?}");
+        assert_eq!(server.counts().pages, 0, "{kind:?}");
+    });
+}
+
+#[test]
+fn a_server_is_told_in_plain_sentences() {
+    each(ALL, |kind| {
+        let server = kind.start();
+        let info = client(&server).check().unwrap();
+        assert_eq!(info.protocol, kind.protocol);
+        let expected = format!(
+            "{} is a {} chat-ui server. It offers 2 models: {DEFAULT_MODEL}, other/model. \
+             This client asks {DEFAULT_MODEL}.",
+            server.url(),
+            kind.protocol
+        );
+        assert_eq!(info.to_string(), expected);
+        assert_eq!(server.counts().created, 0, "{kind:?}");
+    });
+}
+
+#[test]
+fn without_a_named_model_the_servers_first_is_asked() {
+    each(ALL, |kind| {
+        let server = kind.builder().models(&["first/model", "second/model"]);
+        let server = server.start();
+        let client = client(&server);
+        for _ in 0..2 {
+            client.ask("/count 1").unwrap();
+        }
+        let models = opened_models(&server);
+        assert_eq!(models, ["first/model", "first/model"], "{kind:?}");
+        if kind.is_classic() {
+            // Tried with the default, listed, and tried again, once.
+            let begin = [
+                "POST /settings",
+                "GET /__data.json",
+                "POST /settings",
+                "POST /conversation",
+            ];
+            assert_eq!(paths(&server)[..4], begin);
+            assert_eq!(count(&server, Step::Models), 1);
+        }
+        assert_eq!(client.check().unwrap().model, "first/model", "{kind:?}");
+    });
+}
+
+#[test]
+fn a_named_model_is_never_replaced_and_the_error_has_the_list() {
+    each(ALL, |kind| {
+        let server = kind.builder().models(&["first/model", "second/model"]);
+        let server = server.start();
+        let named = builder(&server).model("no/model").build().unwrap();
+        let request = Request::new("hello").model("no/model");
+        let errors: [Error; 4] = [
+            named.ask("hello").unwrap_err(),
+            named.conversation().unwrap_err(),
+            named.check().unwrap_err(),
+            client(&server).ask(request).unwrap_err(),
+        ];
+        for error in errors {
+            assert_eq!(error.kind(), ErrorKind::UnknownModel, "{kind:?} {error}");
+            let list = "does not have the model \"no/model\"; it has first/model, second/model";
+            assert!(error.to_string().contains(list), "{kind:?} {error}");
+            assert_eq!(error.undeleted(), None);
+            assert!(!error.maybe_undeleted(), "{kind:?} {error}");
+        }
+        // The default is no default once it is named.
+        let named = builder(&server).model(DEFAULT_MODEL).build().unwrap();
+        let error = named.ask("hello").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::UnknownModel, "{kind:?} {error}");
+        assert_eq!(server.counts().created, 0, "{kind:?}");
+        let known = Request::new("/count 1").model("second/model");
+        client(&server).ask(known).unwrap();
+    });
+}
+
+#[test]
+fn where_the_api_is_switched_off_the_pages_tell_the_same() {
+    each(CURRENT, |kind| {
+        let server = kind.builder().api_disabled().start();
+        let client = client(&server);
+        assert_eq!(client.models().unwrap().len(), 2, "{kind:?}");
+        let mut chat = client.conversation().unwrap();
+        for turn in ["first", "second"] {
+            assert_eq!(chat.ask(turn).unwrap(), GREETING, "{kind:?}");
+        }
+        assert_eq!(chat.retry().unwrap().text().unwrap(), GREETING, "{kind:?}");
+        assert!(server.model_prompts()[1].contains("first"), "{kind:?}");
+        let messages = chat.messages().unwrap();
+        assert_eq!(messages.len(), 4, "{kind:?}");
+        assert_eq!(messages[2], Message::user("second"), "{kind:?}");
+        let listed = client.conversations().unwrap();
+        assert_eq!(listed[0].id, chat.id(), "{kind:?}");
+        drop(chat);
+        assert_eq!(client.ask("hello").unwrap(), GREETING, "{kind:?}");
+        assert_nothing_left(&server);
+        assert_eq!(server.counts().pages, 0, "{kind:?}");
+    });
+}
+
+/// The body of a success that is not what was asked for.
+fn answering(path: &'static str, body: &'static str) -> StandIn {
+    let builder = NEWEST.builder();
+    let builder = builder.intercept(move |request| (request.path == path).then(|| success(body)));
+    builder.start()
+}
+
+fn success(body: &str) -> Reaction {
+    answer("200 OK", "content-type: application/json\r\n", body)
+}
+
+/// On every page others, so many of them, each with a title of this length.
+fn pages_of(conversations: usize, length: usize) -> (Error, usize) {
+    let pages = Arc::new(AtomicUsize::new(0));
+    let asked = Arc::clone(&pages);
+    let page = move || {
+        let title = "x".repeat(length);
+        let page = asked.fetch_add(1, Ordering::Relaxed);
+        let all = (0..conversations).map(|n| format!(r#"{{"id":"{page}-{n}","title":"{title}"}}"#));
+        success(&format!("[{}]", all.collect::<Vec<_>>().join(",")))
+    };
+    let is_list = |path: &str| path.starts_with("/api/conversations");
+    let builder = NEWEST.builder();
+    let builder = builder.intercept(move |request| is_list(&request.path).then(&page));
+    let error = client(&builder.start()).conversations().unwrap_err();
+    (error, pages.load(Ordering::Relaxed))
+}
+
+#[test]
+fn pages_without_end_are_not_held() {
+    for (conversations, length, pages) in [(1, 3 << 20, 6), (20_000, 0, 4), (60_000, 0, 1)] {
+        let (error, asked) = pages_of(conversations, length);
+        assert_failed(&error, ErrorKind::TooLarge, Step::Conversations);
+        assert_eq!(asked, pages, "{conversations} of {length}");
+    }
+}
+
+#[test]
+fn a_list_that_cannot_be_read_is_an_error() {
+    for body in ["", "{}", "<html>", "{\"json\":[]}", "null"] {
+        let server = answering("/api/models", body);
+        let error = client(&server).models().unwrap_err();
+        assert_failed(&error, ErrorKind::Protocol, Step::Models);
+        let server = answering("/api/conversations", body);
+        let error = client(&server).conversations().unwrap_err();
+        assert_failed(&error, ErrorKind::Protocol, Step::Conversations);
+    }
+    let no_list = r#"{"nodes":[{"data":[{"models":-1}]}]}"#;
+    for body in ["", "{}", "<html>", no_list, r#"{"nodes":[null]}"#] {
+        let server = listing(&["a/model"], || success(body));
+        let error = client(&server).models().unwrap_err();
+        assert_failed(&error, ErrorKind::Protocol, Step::Models);
+    }
+    let server = answering("/api/models", "[]");
+    let error = client(&server).ask("hello").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::UnknownModel, "{error}");
+    let unfit = r#"[{"id":"../../admin","title":"x"},{"title":"x"},7]"#;
+    let server = answering("/api/conversations", unfit);
+    assert_eq!(client(&server).conversations().unwrap(), []);
+}
+
+#[test]
+fn conversations_are_listed_page_by_page_to_the_last() {
+    const MANY: usize = 65;
+    each(ALL, |kind| {
+        let server = kind.start();
+        let client = client(&server);
+        let kept = (0..MANY).map(|_| client.conversation().unwrap().keep());
+        let mut kept: Vec<String> = kept.collect();
+        let listed = client.conversations().unwrap();
+        let mut listed: Vec<String> = listed.into_iter().map(|summary| summary.id).collect();
+        kept.sort();
+        listed.sort();
+        assert_eq!(listed, kept, "{kind:?}");
+    });
+}
+
+/// A classic server that reacts like this when its models are listed.
+fn listing(models: &[&str], reaction: impl Fn() -> Reaction + Send + Sync + 'static) -> StandIn {
+    let builder = StandIn::builder().models(models);
+    let is_list = |path: &str| path == "/__data.json";
+    builder
+        .intercept(move |request| is_list(&request.path).then(&reaction))
+        .start()
+}
+
+#[test]
+fn a_list_that_is_one_long_text_a_thousand_times_is_not_held() {
+    let text = "x".repeat(500_000);
+    let places = vec!["2"; 1000].join(",");
+    let body =
+        format!(r#"{{"nodes":[{{"data":[{{"models":1}},[{places}],{{"id":3}},"{text}"]}}]}}"#);
+    let server = listing(&["a/model"], move || success(&body));
+    let error = client(&server).models().unwrap_err();
+    assert_failed(&error, ErrorKind::TooLarge, Step::Models);
+}
+
+#[test]
+fn a_list_may_be_long_and_what_it_says_is_no_part_of_an_error() {
+    let model = |text: &str| format!(r#"[{{"models":1}},[2],{{"id":3}},"m","{text}"]"#);
+    let page = format!(
+        r#"{{"nodes":[{{"data":{}}}]}}"#,
+        model(&"x".repeat(2 << 20))
+    );
+    let server = listing(&["m"], move || success(&page));
+    assert_eq!(client(&server).models().unwrap()[0].id, "m");
+
+    for body in [
+        r#"{"nodes":[{"data":[{"titles":1},["secret"]]}]}"#,
+        r#"["secret""#,
+    ] {
+        let server = listing(&["m"], move || success(body));
+        let error = client(&server).conversations().unwrap_err();
+        assert!(!format!("{error} {error:?}").contains("secret"), "{error}");
+        assert_eq!(error.server_message(), None);
+    }
+}
+
+#[test]
+fn an_id_that_no_server_gives_is_refused_before_anything_is_sent() {
+    let server = StandIn::start();
+    for id in ["", "a/b", "..", "a b", "a?b", &"x".repeat(65)] {
+        let deleted = client(&server).delete(id).unwrap_err();
+        let resumed = client(&server).resume(id).unwrap_err();
+        assert_eq!(
+            (deleted.kind(), resumed.kind()),
+            (ErrorKind::Input, ErrorKind::Input)
+        );
+    }
+    assert_eq!(server.counts().requests, 0);
+}
+
+#[test]
+fn a_server_that_takes_itself_for_an_https_one_is_told_as_such_and_no_password_is() {
+    let server = StandIn::builder()
+        .models(&["only/model"])
+        .https_referer()
+        .start();
+    let url = server.url().replace("http://", "http://user:secret@");
+    let info = h2o_chat::Client::new(&url).unwrap().check().unwrap();
+    assert_eq!(
+        info.to_string(),
+        format!(
+            "{} is a classic chat-ui server. It offers one model, only/model. \
+             This client asks only/model. \
+             It takes itself for an https server; requests say so.",
+            server.url()
+        )
+    );
+}
+
+#[test]
+fn a_check_relies_on_nothing_that_was_so_before() {
+    let server = StandIn::start();
+    let client = client(&server);
+    client.ask("/count 1").unwrap();
+    client.check().unwrap();
+    assert_eq!(count(&server, Step::Settings), 2);
+    drop(server);
+    assert_eq!(client.check().unwrap_err().kind(), ErrorKind::Connect);
+}
+
+#[test]
+fn a_server_that_only_does_not_list_its_models_is_a_good_one() {
+    for (status, body) in [
+        ("404 Not Found", ""),
+        ("200 OK", "{}"),
+        ("200 OK", "no JSON"),
+    ] {
+        let server = listing(&[DEFAULT_MODEL], move || answer(status, "", body));
+        let info = client(&server).check().unwrap();
+        assert!(
+            info.to_string().contains("It does not list its models."),
+            "{info}"
+        );
+    }
+}
+
+#[test]
+fn a_list_that_fails_otherwise_is_what_is_wrong_with_the_server() {
+    let cases: [(fn() -> Reaction, ErrorKind); 5] = [
+        (|| answer("500 Oh", "", ""), ErrorKind::Status),
+        (|| answer("401 Oh", "", ""), ErrorKind::Login),
+        (
+            || success(r#"{"type":"redirect","location":"/login"}"#),
+            ErrorKind::Login,
+        ),
+        (|| Reaction::Close, ErrorKind::Truncated),
+        (|| Reaction::Silence, ErrorKind::Timeout(Limit::Silence)),
+    ];
+    for (reaction, kind) in cases {
+        let server = listing(&[DEFAULT_MODEL], reaction);
+        let limited = builder(&server).silence_timeout(Duration::from_secs(1));
+        let error = limited.build().unwrap().check().unwrap_err();
+        assert_failed(&error, kind, Step::Models);
+    }
+}
+
+#[test]
+fn a_call_that_ends_while_the_models_are_listed_says_so() {
+    let server = listing(&["first/model"], || Reaction::Silence);
+    let stop = Stop::default();
+    let error = thread::scope(|scope| {
+        let request = Request::new("hello").stop(&stop);
+        let call = scope.spawn(|| client(&server).ask(request).unwrap_err());
+        server.wait_for("the listing", |counts| counts.requests == 2);
+        stop.stop();
+        call.join().unwrap()
+    });
+    assert_failed(&error, ErrorKind::Stopped, Step::Models);
+    let request = Request::new("hello").deadline(Duration::from_secs(1));
+    let error = client(&server).ask(request).unwrap_err();
+    assert_failed(&error, ErrorKind::Timeout(Limit::Deadline), Step::Models);
+}

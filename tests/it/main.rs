@@ -1,0 +1,38 @@
+//! What the client promises, over real sockets: one module for each topic.
+
+mod answers;
+mod cleanup;
+mod conversation;
+mod detection;
+mod failures;
+mod fault_matrix;
+mod hints;
+#[cfg(all(target_os = "linux", feature = "rustls"))]
+mod https;
+mod input;
+mod interruptions;
+mod leftovers;
+mod lifecycle;
+mod limits;
+mod lists;
+mod packaging;
+mod prompts;
+mod proxy;
+mod regenerate;
+mod retries;
+mod retry_waits;
+#[cfg(target_os = "linux")]
+mod soak;
+mod stops;
+mod support;
+mod system_prompt;
+mod types;
+
+#[cfg(all(target_os = "linux", feature = "rustls"))]
+#[path = "../example/mod.rs"]
+mod example;
+#[cfg(target_os = "linux")]
+#[path = "../../src/random.rs"]
+mod random;
+#[path = "../stand_in/mod.rs"]
+mod stand_in;

@@ -1,0 +1,107 @@
+//! What is published is what a stranger needs, on the compiler that is promised.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+
+/// What cargo prints, told to touch nothing.
+fn cargo(arguments: &[&str]) -> Vec<u8> {
+    let output = Command::new(env!("CARGO"))
+        .args(arguments)
+        .args(["--locked", "--offline"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{stderr}");
+    output.stdout
+}
+
+/// This system, as the compiler calls it.
+fn host() -> String {
+    let output = Command::new("rustc").arg("-vV").output().unwrap();
+    let told = String::from_utf8(output.stdout).unwrap();
+    let host = told.lines().find_map(|line| line.strip_prefix("host: "));
+    host.unwrap().to_owned()
+}
+
+/// `1.89` and `1.89.0` are the same.
+fn version(text: &str) -> [u32; 3] {
+    let mut parts = text.split('.').map(|part| part.parse().unwrap());
+    std::array::from_fn(|_| parts.next().unwrap_or(0))
+}
+
+#[test]
+fn no_crate_that_is_built_needs_a_newer_compiler_than_is_promised() {
+    let promised = version(env!("CARGO_PKG_RUST_VERSION"));
+    // Of this system's crates only: those of others need not be here.
+    let metadata = cargo(&[
+        "metadata",
+        "--format-version",
+        "1",
+        "--filter-platform",
+        &host(),
+    ]);
+    let metadata: Value = serde_json::from_slice(&metadata).unwrap();
+    let tree = cargo(&[
+        "tree",
+        "-e",
+        "normal,build",
+        "--prefix",
+        "none",
+        "-f",
+        "{p}",
+    ]);
+    let tree = String::from_utf8(tree).unwrap();
+    let is_built = |package: &Value| {
+        let (name, version) = (&package["name"], &package["version"]);
+        let line = format!("{} v{}", name.as_str().unwrap(), version.as_str().unwrap());
+        let is_it = |built: &str| built == line || built.starts_with(&format!("{line} "));
+        tree.lines().any(is_it)
+    };
+    let packages = metadata["packages"].as_array().unwrap();
+    let built: Vec<&Value> = packages
+        .iter()
+        .filter(|package| is_built(package))
+        .collect();
+    assert!(built.len() > 10);
+    for package in built {
+        let needed = package["rust_version"].as_str().map_or([0; 3], version);
+        assert!(needed <= promised, "{} needs {needed:?}", package["name"]);
+    }
+}
+
+#[test]
+fn the_package_has_what_a_stranger_needs_and_no_large_data() {
+    const LARGEST: u64 = 100_000;
+    let listed = cargo(&["package", "--list", "--allow-dirty"]);
+    let listed = String::from_utf8(listed).unwrap();
+    let files: Vec<&str> = listed.lines().collect();
+    for needed in [
+        "README.md",
+        "CHANGELOG.md",
+        "CONTRIBUTING.md",
+        "SECURITY.md",
+        "LICENSE-APACHE",
+        "LICENSE-MIT",
+        "src/lib.rs",
+        "examples/ask.rs",
+        "tests/it/main.rs",
+        "tests/stand_in/mod.rs",
+    ] {
+        assert!(files.contains(&needed), "{needed}");
+    }
+    for file in files {
+        // Cargo makes some that are not here.
+        let Ok(metadata) = fs::metadata(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)) else {
+            continue;
+        };
+        assert!(
+            metadata.len() <= LARGEST,
+            "{file}: {} bytes",
+            metadata.len()
+        );
+    }
+}

@@ -1,0 +1,161 @@
+//! A message that is answered once more.
+
+use std::sync::atomic::AtomicUsize;
+
+use h2o_chat::{ErrorKind, Message, Request, Stop};
+
+use crate::stand_in::{Plan, StandIn};
+use crate::support::{
+    ALL, ENDLESS, GREETING, assert_nothing_left, client, each, messages, take_one,
+};
+
+#[test]
+fn a_regenerated_reply_takes_the_place_of_the_last_reply() {
+    each(ALL, |kind| {
+        let server = kind.start();
+        let mut chat = client(&server).conversation().unwrap();
+        chat.ask("first").unwrap();
+        chat.ask("second").unwrap();
+        assert_eq!(chat.retry().unwrap().text().unwrap(), GREETING, "{kind:?}");
+        assert_eq!(chat.retry().unwrap().text().unwrap(), GREETING, "{kind:?}");
+        let prompts = server.model_prompts();
+        assert_eq!(prompts[1], prompts[2], "{kind:?}");
+        assert_eq!(prompts[1], prompts[3], "{kind:?}");
+        assert_eq!(chat.messages().unwrap().len(), 4, "{kind:?}");
+        // What comes next answers to the last of them.
+        chat.ask("third").unwrap();
+        let third = server.model_prompts().pop().unwrap();
+        assert_eq!(third.matches(GREETING).count(), 2, "{kind:?} {third}");
+        assert_eq!(chat.messages().unwrap().len(), 6, "{kind:?}");
+    });
+}
+
+#[test]
+fn the_last_reply_can_be_had_again_in_another_client_and_after_an_early_end() {
+    each(ALL, |kind| {
+        let server = kind.start();
+        let client = client(&server);
+        let mut chat = client.conversation().unwrap();
+        let mut tokens = chat.send("hello").unwrap();
+        tokens.next().unwrap().unwrap();
+        drop(tokens);
+        assert_eq!(chat.retry().unwrap().text().unwrap(), GREETING, "{kind:?}");
+        let id = chat.keep();
+        let mut chat = client.resume(&id).unwrap();
+        assert_eq!(chat.retry().unwrap().text().unwrap(), GREETING, "{kind:?}");
+        assert_eq!(chat.messages().unwrap().len(), 2, "{kind:?}");
+        chat.delete().unwrap();
+        assert_nothing_left(&server);
+    });
+}
+
+#[test]
+fn another_prompt_in_the_place_of_the_last_is_for_classic_servers_only() {
+    each(ALL, |kind| {
+        let server = kind.start();
+        let mut chat = client(&server).conversation().unwrap();
+        chat.ask("first").unwrap();
+        let other = chat.retry_with(|_| Request::new("other"));
+        let other = other.and_then(h2o_chat::Tokens::text);
+        if kind.is_classic() {
+            assert_eq!(other.unwrap(), GREETING);
+            assert_eq!(chat.messages().unwrap()[0], Message::user("other"));
+            return;
+        }
+        let error = other.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Input, "{kind:?} {error}");
+        assert_eq!(messages(&server).len(), 1, "{kind:?}");
+        // Nothing has become of it: the last message is the one before.
+        assert_eq!(chat.retry().unwrap().text().unwrap(), GREETING, "{kind:?}");
+        let empty = chat.retry_with(|_| Request::new(" ")).map(drop);
+        assert_eq!(empty.unwrap_err().kind(), ErrorKind::Input, "{kind:?}");
+        assert_eq!(chat.retry().unwrap().text().unwrap(), GREETING, "{kind:?}");
+        assert_eq!(chat.messages().unwrap().len(), 2, "{kind:?}");
+    });
+}
+
+#[test]
+fn a_message_that_was_refused_is_sent_anew() {
+    each(ALL, |kind| {
+        let refusals = AtomicUsize::new(1);
+        let plan = move |prompt: &str| match prompt {
+            "second" if take_one(&refusals) => Plan::Refusal {
+                status: 429,
+                message: "Slow down",
+            },
+            prompt => Plan::for_prompt(prompt),
+        };
+        let server = kind.builder().plan(plan).start();
+        let mut chat = client(&server).conversation().unwrap();
+        chat.ask("first").unwrap();
+        assert_eq!(chat.ask("second").unwrap_err().status(), Some(429));
+        assert_eq!(chat.retry().unwrap().text().unwrap(), GREETING, "{kind:?}");
+        let history = chat.messages().unwrap();
+        assert_eq!(history.len(), 4, "{kind:?}");
+        assert_eq!(history[2], Message::user("second"), "{kind:?}");
+        assert_eq!(chat.retry().unwrap().text().unwrap(), GREETING, "{kind:?}");
+        assert_eq!(chat.messages().unwrap().len(), 4, "{kind:?}");
+    });
+}
+
+#[test]
+fn there_is_nothing_to_regenerate_before_the_first_message() {
+    each(ALL, |kind| {
+        let server = kind.start();
+        let mut chat = client(&server).conversation().unwrap();
+        let error = chat.retry().map(drop).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Input, "{kind:?}");
+    });
+}
+
+#[test]
+fn on_a_classic_server_only_the_response_has_a_new_id() {
+    let server = StandIn::start();
+    let mut chat = client(&server).conversation().unwrap();
+    chat.ask("first").unwrap();
+    chat.ask(Request::new("second").temperature(0.9)).unwrap();
+    assert_eq!(chat.retry().unwrap().text().unwrap(), GREETING);
+    let [_, second, retry] = &messages(&server)[..] else {
+        panic!()
+    };
+    assert_eq!(retry["options"]["is_retry"], true);
+    assert_eq!(retry["options"]["id"], second["options"]["id"]);
+    assert_ne!(
+        retry["options"]["response_id"],
+        second["options"]["response_id"]
+    );
+    assert_eq!(retry["parameters"], second["parameters"]);
+
+    // With another temperature, and then with another prompt, the same message once more.
+    let change = |request: Request| request.temperature(0.2);
+    chat.retry_with(change).unwrap().text().unwrap();
+    assert_eq!(messages(&server)[3]["parameters"]["temperature"], 0.2);
+    let change = |_| Request::new("a better question");
+    chat.retry_with(change).unwrap().text().unwrap();
+    let said = chat.messages().unwrap();
+    assert_eq!(said.len(), 4);
+    assert_eq!(said[2], Message::user("a better question"));
+}
+
+#[test]
+fn a_stop_ends_one_try_only() {
+    let server = StandIn::start();
+    let mut chat = client(&server).conversation().unwrap();
+    let stop = Stop::default();
+    let mut tokens = chat.send(Request::new(ENDLESS).stop(&stop)).unwrap();
+    tokens.next().unwrap().unwrap();
+    stop.stop();
+    tokens.next().unwrap().unwrap_err();
+    drop(tokens);
+    let mut again = chat.retry().unwrap();
+    assert_eq!(again.next().unwrap().unwrap(), " s0");
+    drop(again);
+
+    let error = chat
+        .retry_with(|request| request.stop(&stop))
+        .map(drop)
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Stopped);
+    // Not even a request that failed at once is forgotten.
+    assert!(chat.retry().is_ok());
+}

@@ -1,0 +1,225 @@
+//! A call is tried again only where nothing can be lost or done twice.
+
+use std::net::TcpListener;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use h2o_chat::{Client, ClientBuilder, ErrorKind, Step};
+
+use crate::stand_in::{Reaction, StandIn};
+use crate::support::{
+    ENDLESS, always, answer, assert_failed, assert_nothing_left, at_first, busy, count,
+    requests_of, step_of,
+};
+
+/// With the usual number of retries.
+fn builder(server: &StandIn) -> ClientBuilder {
+    Client::builder(&server.url())
+}
+
+/// The steps before the first token that can be tried again.
+const STEPS: [Step; 3] = [Step::Settings, Step::Conversation, Step::Message];
+
+#[test]
+fn a_busy_server_is_asked_again_at_every_step_before_the_reply() {
+    for step in STEPS {
+        for status in [429, 503] {
+            let server = at_first(2, step, move || busy(status, "retry-after: 0\r\n"));
+            assert_eq!(
+                builder(&server).build().unwrap().ask("/count 1").unwrap(),
+                "0 "
+            );
+            let counts = server.counts();
+            assert_eq!(
+                (counts.requests, counts.created, counts.conversations),
+                (6, 1, 0)
+            );
+            assert_eq!(counts.connections, 1);
+        }
+    }
+}
+
+#[test]
+fn the_number_of_retries_is_the_users() {
+    for times in [0, 1, 3] {
+        let refused = || busy(503, "retry-after: 0\r\n");
+        let server = always(Step::Conversation, refused);
+        let error = builder(&server)
+            .retries(times)
+            .build()
+            .unwrap()
+            .ask("hello")
+            .unwrap_err();
+        assert_failed(&error, ErrorKind::Status, Step::Conversation);
+        assert_eq!(error.retry_after(), Some(Duration::ZERO));
+        assert_eq!(server.counts().requests, 2 + times as usize);
+    }
+}
+
+#[test]
+fn what_does_no_harm_twice_is_repeated_once_when_its_connection_ends() {
+    let all = [
+        (Step::Settings, "/count 1"),
+        (Step::Delete, "/count 1"),
+        (Step::Stop, ENDLESS),
+    ];
+    for (step, prompt) in all {
+        let server = at_first(1, step, || Reaction::Close);
+        let client = builder(&server).build().unwrap();
+        let mut tokens = client.generate(prompt).unwrap();
+        tokens.next().unwrap().unwrap();
+        tokens.delete().unwrap();
+        assert_nothing_left(&server);
+        assert_eq!(server.counts().created, 1);
+    }
+    let server = always(Step::Settings, || Reaction::Close);
+    let error = builder(&server).build().unwrap().ask("hello").unwrap_err();
+    assert_failed(&error, ErrorKind::Truncated, Step::Settings);
+    assert_eq!(server.counts().requests, 2);
+}
+
+#[test]
+fn a_request_that_could_make_a_second_conversation_or_generation_is_never_repeated() {
+    for step in [Step::Conversation, Step::Message] {
+        // The connection is pooled: the settings went over it. The server reads the request and
+        // closes.
+        let server = at_first(1, step, || Reaction::Close);
+        let error = builder(&server)
+            .retries(5)
+            .build()
+            .unwrap()
+            .ask("hello")
+            .unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Truncated);
+        assert_eq!(count(&server, step), 1);
+        assert_eq!(server.counts().conversations, 0);
+    }
+}
+
+#[test]
+fn nothing_is_tried_again_after_a_token() {
+    let server = StandIn::start();
+    for prompt in ["/dropped", "/error-event", "/no-final"] {
+        builder(&server)
+            .retries(5)
+            .build()
+            .unwrap()
+            .ask(prompt)
+            .unwrap_err();
+    }
+    assert_eq!(count(&server, Step::Message), 3);
+}
+
+#[test]
+fn tidying_up_does_not_wait_for_a_busy_server() {
+    let server = at_first(1, Step::Delete, || busy(503, "retry-after: 1\r\n"));
+    let error = builder(&server)
+        .build()
+        .unwrap()
+        .generate(ENDLESS)
+        .unwrap()
+        .delete()
+        .unwrap_err();
+    assert_eq!((error.step(), error.status()), (Step::Delete, Some(503)));
+}
+
+#[test]
+fn a_lost_acceptance_of_the_terms_is_made_good_once() {
+    let server = StandIn::start();
+    let client = builder(&server).build().unwrap();
+    client.ask("/count 1").unwrap();
+    server.forget_sessions();
+    client.ask("/count 1").unwrap();
+    assert_eq!(count(&server, Step::Settings), 2);
+
+    // While a conversation is open, too.
+    let mut tokens = client.generate(ENDLESS).unwrap();
+    tokens.next().unwrap().unwrap();
+    server.forget_sessions();
+    tokens.delete().unwrap();
+    assert_nothing_left(&server);
+    assert_eq!(count(&server, Step::Settings), 3);
+}
+
+#[test]
+fn terms_that_cannot_be_accepted_again_leave_the_conversation_named() {
+    let posted = AtomicUsize::new(0);
+    let server = StandIn::builder()
+        .intercept(move |request| {
+            let is_settings = step_of(request) == Some(Step::Settings);
+            let again = is_settings && posted.fetch_add(1, Ordering::Relaxed) > 0;
+            again.then(|| busy(502, ""))
+        })
+        .start();
+    let client = builder(&server).build().unwrap();
+    let mut tokens = client.generate(ENDLESS).unwrap();
+    tokens.next().unwrap().unwrap();
+    server.forget_sessions();
+    let error = tokens.delete().unwrap_err();
+    assert_eq!((error.step(), error.status()), (Step::Delete, Some(502)));
+    assert_eq!(error.undeleted(), Some(server.conversations()[0].as_str()));
+}
+
+#[test]
+fn a_session_in_the_users_own_cookies_is_the_session() {
+    let server = StandIn::start();
+    for (cookies, sent) in [
+        ("hf-chat=mine", "hf-chat=mine"),
+        ("a=1; hf-chat=mine;b=2", "hf-chat=mine; a=1; b=2"),
+    ] {
+        let client = builder(&server).header("Cookie", cookies).build().unwrap();
+        assert_eq!(client.session().as_str(), "mine");
+        client.ask("/count 1").unwrap();
+        let last = server.requests().pop().unwrap();
+        assert_eq!(last.header("cookie"), Some(sent));
+    }
+}
+
+#[test]
+fn a_connection_that_the_server_may_be_closing_is_not_used_again() {
+    let server = StandIn::builder().idle(Duration::from_secs(60)).start();
+    let client = builder(&server).build().unwrap();
+    client.ask("/count 1").unwrap();
+    client.ask("/count 1").unwrap();
+    assert_eq!(server.counts().connections, 1);
+    // Real servers close what was idle for 5 s; a prompt on its way then would be lost.
+    thread::sleep(Duration::from_millis(4100));
+    client.ask("/count 1").unwrap();
+    assert_eq!(server.counts().connections, 2);
+}
+
+#[test]
+fn other_cookies_are_kept_and_sent_back_to_this_server_only() {
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    let location = format!("http://{}/conversation", other.local_addr().unwrap());
+    let redirect = Mutex::new(Some(location));
+    let server = StandIn::builder()
+        .intercept(move |request| match request.path.as_str() {
+            "/settings" => {
+                let cookie = "set-cookie: lb=node-3; Path=/\r\n";
+                Some(answer("200 OK", cookie, "{\"type\":\"redirect\"}\n"))
+            }
+            _ => redirect.lock().unwrap().take().map(|location| {
+                let location = format!("location: {location}\r\n");
+                answer("307 Temporary Redirect", &location, "")
+            }),
+        })
+        .start();
+    let client = builder(&server).header("Cookie", "mine=1").build().unwrap();
+    client.ask("hello").unwrap_err();
+    client.ask("hello").unwrap_err();
+    let session = client.session();
+    let expected = format!("hf-chat={}; lb=node-3; mine=1", session.as_str());
+    let others = requests_of(&server, Step::Conversation);
+    assert!(others.len() >= 2);
+    for request in others {
+        assert_eq!(request.header("cookie"), Some(expected.as_str()));
+    }
+    other.set_nonblocking(true).unwrap();
+    assert!(
+        other.accept().is_err(),
+        "a redirect was followed to another server"
+    );
+}

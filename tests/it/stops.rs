@@ -1,0 +1,182 @@
+//! A stop ends a call wherever it waits.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use h2o_chat::{Client, Error, ErrorKind, Request, Step, Stop};
+
+use crate::stand_in::{Act, Plan, Reaction, StandIn, frame};
+use crate::support::{
+    ALL, ENDLESS, GREETING, PROMPT, always, assert_nothing_left, builder, client, each, step_of,
+};
+
+/// The error of a call that is stopped after `wait`, and has to end soon after.
+fn stopped(stop: &Stop, wait: impl FnOnce(), call: impl FnOnce() -> Error + Send) -> Error {
+    let (error, took) = thread::scope(|scope| {
+        let call = scope.spawn(|| (call(), Instant::now()));
+        wait();
+        let stopped = Instant::now();
+        stop.stop();
+        let (error, ended) = call.join().unwrap();
+        (error, ended - stopped)
+    });
+    assert!(took < PROMPT, "{took:?}");
+    assert_eq!(error.kind(), ErrorKind::Stopped);
+    error
+}
+
+#[test]
+fn a_stop_ends_the_wait_for_the_head_for_a_token_and_between_tokens() {
+    each(ALL, |kind| {
+        for prompt in ["/silent", "/hang", ENDLESS] {
+            let server = kind.start();
+            let client = client(&server);
+            let stop = Stop::default();
+            let request = Request::new(prompt).stop(&stop);
+            let (begin, opening) = mpsc::channel();
+            let wait = || match prompt {
+                "/silent" => server.wait_for("the generation", |counts| counts.running == 1),
+                _ => opening.recv().unwrap(),
+            };
+            let call = || {
+                let tokens = client.generate(request)?;
+                begin.send(()).unwrap();
+                tokens.text()
+            };
+            let error = stopped(&stop, wait, || call().unwrap_err());
+            // A current server begins its reply before its model does.
+            if prompt != "/silent" {
+                assert_eq!(error.step(), Step::Reply, "{kind:?} {prompt}");
+            } else if kind.is_classic() {
+                assert_eq!(error.step(), Step::Message, "{kind:?} {prompt}");
+            }
+            assert_eq!(error.undeleted(), None, "{kind:?} {prompt}");
+            if kind.stops {
+                assert_nothing_left(&server);
+                assert_eq!(server.counts().stopped, 1, "{kind:?} {prompt}");
+            }
+            // The connections that are kept still work.
+            assert_eq!(client.ask("hello").unwrap(), GREETING, "{kind:?}");
+        }
+    });
+}
+
+#[test]
+fn a_stop_ends_the_wait_for_a_head_that_never_comes() {
+    let server = always(Step::Message, || Reaction::Silence);
+    let (client, stop) = (client(&server), Stop::default());
+    let request = Request::new("hello").stop(&stop);
+    let wait = || server.wait_for("the message", |counts| counts.requests == 3);
+    let error = stopped(&stop, wait, || client.ask(request).unwrap_err());
+    assert_eq!(error.step(), Step::Message);
+    assert_nothing_left(&server);
+}
+
+#[test]
+fn a_clients_stop_ends_whatever_it_waits_for() {
+    type Call = fn(&Client) -> Result<(), Error>;
+    let is_list = |request: &crate::stand_in::Request| request.method == "GET";
+    let calls: [(Step, Call); 4] = [
+        (Step::Models, |client| client.models().map(drop)),
+        (Step::Conversations, |client| {
+            client.conversations().map(drop)
+        }),
+        (Step::History, |client| {
+            client.resume("a-conversation")?.messages().map(drop)
+        }),
+        (Step::Message, |client| client.ask("/silent").map(drop)),
+    ];
+    for (step, call) in calls {
+        let (asked, silence) = mpsc::channel();
+        let server = StandIn::builder().intercept(move |request| {
+            if is_list(request) || step_of(request) == Some(Step::Message) {
+                // Of what comes later nobody wants to know.
+                let _ = asked.send(());
+            }
+            is_list(request).then_some(Reaction::Silence)
+        });
+        let server = server.start();
+        let stop = Stop::default();
+        let client = builder(&server).stop(&stop).build().unwrap();
+        let wait = || silence.recv().unwrap();
+        let error = stopped(&stop, wait, || call(&client).unwrap_err());
+        assert_eq!(error.step(), step, "{error}");
+        assert_nothing_left(&server);
+        // What comes later is not begun.
+        let requests = server.counts().requests;
+        let error = call(&client).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Stopped, "{error}");
+        assert_eq!(server.counts().requests, requests);
+    }
+}
+
+#[test]
+fn a_flag_that_something_else_sets_is_a_stop() {
+    let server = StandIn::start();
+    let client = client(&server);
+    let flag = Arc::new(AtomicBool::new(false));
+    let request = Request::new(ENDLESS).stop(&Stop::from(Arc::clone(&flag)));
+    let mut tokens = client.generate(request).unwrap();
+    tokens.next().unwrap().unwrap();
+    flag.store(true, Ordering::SeqCst);
+    let error = tokens.find_map(Result::err).unwrap();
+    assert_eq!(error.kind(), ErrorKind::Stopped);
+    assert_nothing_left(&server);
+}
+
+#[test]
+fn a_stop_acts_in_mid_line() {
+    let half = b"data:{\"token\":{\"id\":1,\"te".to_vec();
+    let plan = move |prompt: &str| match prompt {
+        "cut" => Plan::bytes(vec![frame::token(0, "a"), half.clone()]).then([Act::Hang]),
+        other => Plan::for_prompt(other),
+    };
+    let server = StandIn::builder().plan(plan).start();
+    let client = client(&server);
+    let stop = Stop::default();
+    let mut tokens = client.generate(Request::new("cut").stop(&stop)).unwrap();
+    assert_eq!(tokens.next().unwrap().unwrap(), "a");
+    // Nothing shows that the call waits, and a stop acts whenever it comes.
+    let wait = || thread::sleep(Duration::from_millis(100));
+    let error = stopped(&stop, wait, || tokens.next().unwrap().unwrap_err());
+    assert_eq!(error.step(), Step::Reply);
+    assert_nothing_left(&server);
+    let connections = server.counts().connections;
+    assert_eq!(client.ask("hello").unwrap(), GREETING);
+    // The connection of the stop and the deletion is used again.
+    assert_eq!(server.counts().connections, connections);
+}
+
+#[test]
+fn a_stop_is_seen_before_a_token_that_is_here_already() {
+    let server = StandIn::start();
+    let client = client(&server);
+    let stop = Stop::default();
+    let mut tokens = client
+        .generate(Request::new("/count 1000").stop(&stop))
+        .unwrap();
+    tokens.next().unwrap().unwrap();
+    stop.stop();
+    assert_eq!(
+        tokens.next().unwrap().unwrap_err().kind(),
+        ErrorKind::Stopped
+    );
+}
+
+#[test]
+fn nothing_is_sent_once_stopped() {
+    let server = StandIn::start();
+    let client = client(&server);
+    let stop = Stop::default();
+    stop.stop();
+    assert_eq!(
+        client
+            .ask(Request::new("hello").stop(&stop))
+            .unwrap_err()
+            .kind(),
+        ErrorKind::Stopped
+    );
+    assert_eq!(server.counts().requests, 0);
+}

@@ -1,0 +1,136 @@
+//! The servers that a client can speak to, and how they differ for a client.
+
+use std::fmt;
+use std::thread;
+
+use h2o_chat::Protocol;
+
+use crate::stand_in::{Builder, Dialect, StandIn};
+
+/// One of the servers.
+#[derive(Clone, Copy)]
+pub struct Kind {
+    pub dialect: Dialect,
+    /// A client has to ask which message the first one answers to.
+    pub hides_root: bool,
+    pub protocol: Protocol,
+    /// The requests of a client's first reply, with the conversation's id as `ID`.
+    pub cold: &'static [&'static str],
+    /// How many of these the next reply does without.
+    pub known: usize,
+    /// How many requests the first and every later turn of an open conversation take.
+    pub turns: (usize, usize),
+    /// Whether a stop ends a generation.
+    pub stops: bool,
+    pub title: Option<&'static str>,
+}
+
+pub const CLASSIC: Kind = Kind {
+    dialect: Dialect::Classic,
+    hides_root: false,
+    protocol: Protocol::Classic,
+    cold: &[
+        "POST /settings",
+        "POST /conversation",
+        "POST /conversation/ID",
+        "DELETE /conversation/ID",
+    ],
+    known: 1,
+    turns: (1, 1),
+    stops: true,
+    title: None,
+};
+
+pub const JSON: Kind = Kind {
+    dialect: Dialect::Json,
+    hides_root: false,
+    protocol: Protocol::Current,
+    cold: &[
+        "POST /settings",
+        "GET /api/models",
+        "POST /conversation",
+        "GET /api/conversation/ID",
+        "POST /conversation/ID",
+        "DELETE /conversation/ID",
+    ],
+    known: 2,
+    turns: (2, 2),
+    stops: true,
+    title: Some("💬 Fake title"),
+};
+
+pub const FORM: Kind = Kind {
+    dialect: Dialect::Form,
+    stops: false,
+    ..JSON
+};
+
+pub const NEWEST: Kind = Kind {
+    dialect: Dialect::Newest,
+    cold: &[
+        "POST /settings",
+        "GET /api/models",
+        "POST /conversation",
+        "POST /conversation/ID",
+        "DELETE /conversation/ID",
+    ],
+    turns: (1, 2),
+    stops: true,
+    title: Some("Fake title"),
+    ..JSON
+};
+
+/// The first of the newest.
+pub const NEWER: Kind = Kind {
+    hides_root: true,
+    cold: JSON.cold,
+    turns: JSON.turns,
+    ..NEWEST
+};
+
+pub const ALL: [Kind; 5] = [CLASSIC, JSON, FORM, NEWER, NEWEST];
+pub const CURRENT: [Kind; 4] = [JSON, FORM, NEWER, NEWEST];
+
+/// Runs a test on each of these servers, at the same time: most of it is waiting.
+pub fn each<const N: usize>(kinds: [Kind; N], test: impl Fn(Kind) + Sync) {
+    let test = &test;
+    thread::scope(|scope| {
+        for kind in kinds {
+            scope.spawn(move || test(kind));
+        }
+    });
+}
+
+impl Kind {
+    pub fn name(self) -> &'static str {
+        if self.hides_root {
+            "newest with a hidden root"
+        } else {
+            self.dialect.name()
+        }
+    }
+
+    pub fn builder(self) -> Builder {
+        let builder = StandIn::builder().dialect(self.dialect);
+        if self.hides_root {
+            builder.hides_root()
+        } else {
+            builder
+        }
+    }
+
+    pub fn start(self) -> StandIn {
+        self.builder().start()
+    }
+
+    pub fn is_classic(self) -> bool {
+        self.protocol == Protocol::Classic
+    }
+}
+
+/// The name says it all in the messages of tests.
+impl fmt::Debug for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}

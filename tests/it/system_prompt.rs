@@ -1,0 +1,74 @@
+//! The system prompt: stored by servers that can store one, and put before the first message
+//! elsewhere.
+
+use h2o_chat::{Message, Request, Step};
+
+use crate::stand_in::StandIn;
+use crate::support::{ALL, GREETING, Kind, client, each, opened_models, requests_of};
+
+/// The system prompt that the server stores with the conversation.
+fn preprompt(server: &StandIn) -> Option<String> {
+    let opening = &requests_of(server, Step::Conversation)[0];
+    opening.json()["preprompt"].as_str().map(str::to_owned)
+}
+
+/// Checks what the server stores, and what the model was given last.
+fn assert_told(kind: Kind, server: &StandIn, classic: &str, current: &str) {
+    let told = (!kind.is_classic()).then_some("Be brief.");
+    assert_eq!(preprompt(server).as_deref(), told, "{kind:?}");
+    let prompt = server.model_prompts().pop().unwrap();
+    let text = if kind.is_classic() { classic } else { current };
+    let system = told.map_or(String::new(), |told| {
+        format!("<|system|>{told}<|endoftext|>")
+    });
+    let expected = format!("{system}<|prompt|>{text}<|endoftext|><|answer|>");
+    assert_eq!(prompt, expected, "{kind:?}");
+}
+
+#[test]
+fn a_request_that_begins_with_a_system_message_has_one() {
+    let (system, hi) = (Message::system("Be brief."), Message::user("Hi"));
+    each(ALL, |kind| {
+        let server = kind.start();
+        client(&server).ask([system.clone(), hi.clone()]).unwrap();
+        let classic = "System: Be brief.\nUser: Hi\nAssistant:";
+        assert_told(kind, &server, classic, "Hi");
+
+        let server = kind.start();
+        let rest = [Message::assistant("Hey"), Message::user("Bye")];
+        let request = [system.clone(), hi.clone()].into_iter().chain(rest);
+        client(&server).ask(Request::messages(request)).unwrap();
+        let rest = "User: Hi\nAssistant: Hey\nUser: Bye\nAssistant:";
+        let classic = format!("System: Be brief.\n{rest}");
+        assert_told(kind, &server, &classic, rest);
+    });
+}
+
+#[test]
+fn a_conversation_has_one_of_its_own() {
+    each(ALL, |kind| {
+        let server = kind.start();
+        let builder = client(&server).conversation_builder().model("other/model");
+        let mut chat = builder.system("Be brief.").open().unwrap();
+        chat.ask("Hi").unwrap();
+        assert_told(kind, &server, "Be brief.\n\nHi", "Hi");
+        chat.retry().unwrap().text().unwrap();
+        assert_told(kind, &server, "Be brief.\n\nHi", "Hi");
+        assert_eq!(opened_models(&server), ["other/model"], "{kind:?}");
+    });
+}
+
+#[test]
+fn a_reply_that_is_kept_can_be_had_again_with_it() {
+    each(ALL, |kind| {
+        let server = kind.start();
+        let request = [Message::system("Be brief."), Message::user("Hi")];
+        let mut tokens = client(&server).generate(request).unwrap();
+        tokens.next().unwrap().unwrap();
+        let mut chat = tokens.keep();
+        assert_eq!(chat.retry().unwrap().text().unwrap(), GREETING, "{kind:?}");
+        let classic = "System: Be brief.\nUser: Hi\nAssistant:";
+        assert_told(kind, &server, classic, "Hi");
+        assert_eq!(chat.messages().unwrap().len(), 2, "{kind:?}");
+    });
+}

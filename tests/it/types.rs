@@ -1,0 +1,32 @@
+//! What every program relies on of the types that it holds.
+
+use h2o_chat::{
+    Client, ClientBuilder, Conversation, ConversationBuilder, Error, Event, Proxy, Reply, Request,
+    Result, ServerInfo, Session, Stop, Tokens,
+};
+
+#[test]
+fn what_a_program_holds_can_go_to_other_threads() {
+    fn can<T: Send + Sync + Unpin + 'static>() {}
+    can::<Client>();
+    can::<ClientBuilder>();
+    can::<Conversation>();
+    can::<ConversationBuilder>();
+    can::<Error>();
+    can::<Event>();
+    can::<Proxy>();
+    can::<Reply>();
+    can::<Request>();
+    can::<ServerInfo>();
+    can::<Session>();
+    can::<Stop>();
+    can::<Tokens<'static>>();
+}
+
+/// A result is as large as its value.
+#[test]
+fn an_error_is_one_pointer_wide() {
+    assert_eq!(size_of::<Error>(), size_of::<usize>());
+    assert_eq!(size_of::<Result<()>>(), size_of::<usize>());
+    assert_eq!(size_of::<Result<String>>(), size_of::<String>());
+}
