@@ -19,7 +19,7 @@ fn a_token_costs_one_allocation() {
     let mut received = 0;
     // Of this thread alone, which is not the server's.
     let counted = allocation_counter::measure(|| {
-        for token in client.generate("hello").unwrap() {
+        for token in client.stream("hello").unwrap() {
             token.unwrap();
             received += 1;
         }

@@ -250,7 +250,10 @@ fn run(&Case(what, server, ends, _): &Case) -> u64 {
 /// Asks the server, and tells how that ended.
 fn be_a_client(url: &str) {
     let builder = Client::builder(url).proxy(Proxy::none()).retries(0);
-    let client = builder.deadline(Duration::from_secs(300)).build().unwrap();
+    let client = builder
+        .total_timeout(Duration::from_secs(300))
+        .build()
+        .unwrap();
     let (ends, message) = match client.ask("hello") {
         Ok(_) => ("Reply".to_owned(), String::new()),
         Err(error) => (ending(&error), error.to_string()),

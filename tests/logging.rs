@@ -136,9 +136,9 @@ fn what_is_logged_says_what_happened_and_nothing_secret() {
     // One that is gone already is not to be worried about.
     let gone = client.conversation().unwrap().keep();
     server.forget(&gone);
-    client.delete(&gone).unwrap();
+    client.delete_conversation(&gone).unwrap();
     assert_eq!(logged(), []);
-    let tokens = client.generate("/slow").unwrap();
+    let tokens = client.stream("/slow").unwrap();
     let id = tokens.conversation_id().to_owned();
     drop(server);
     drop(tokens);

@@ -42,9 +42,9 @@ fn a_reply_starts_no_thread() {
         for _ in 0..20 {
             client.ask("/count 100").unwrap();
         }
-        let mut tokens = client.generate("hello").unwrap();
+        let mut tokens = client.stream("hello").unwrap();
         assert!(tokens.all(|token| token.is_ok()));
-        client.generate("/slow").unwrap().delete().unwrap();
+        client.stream("/slow").unwrap().cancel().unwrap();
     };
     assert_eq!(most_threads_while(work), before);
     // The watcher has ended, but the system may show it for a moment more.

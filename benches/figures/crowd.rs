@@ -179,7 +179,7 @@ fn serve(tokens: usize) -> Outcome<()> {
 }
 
 fn read_tokens(client: &Client, found: &mut dyn FnMut(f64)) -> Outcome<()> {
-    for token in client.generate("hello")? {
+    for token in client.stream("hello")? {
         age(&token?).into_iter().for_each(&mut *found);
     }
     Ok(())

@@ -52,7 +52,7 @@ fn per_second(rates: &[f64]) -> String {
 
 /// The time that each takes for a reply, from its head on.
 fn iterator(client: &Client, count: usize) -> Outcome<Duration> {
-    let tokens = client.generate("hello")?;
+    let tokens = client.stream("hello")?;
     let start = Instant::now();
     let mut received = 0;
     for token in tokens {

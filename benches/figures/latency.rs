@@ -65,7 +65,7 @@ fn now() -> u64 {
 
 fn of_tokens(client: &Client) -> Outcome<Vec<f64>> {
     let mut ages = Vec::new();
-    for token in client.generate("hello")? {
+    for token in client.stream("hello")? {
         ages.extend(age(&token?));
     }
     Ok(ages)

@@ -31,9 +31,9 @@ pub fn rows(quick: bool) -> Outcome<Vec<Row>> {
         if quick { 2 } else { 9 },
         [
             &mut || counted(requests, || exchange(server.port())),
-            &mut || counted(requests, || first(client(&server)?.generate("hello")?)),
-            &mut || counted(requests, || first(warm.generate("hello")?)),
-            &mut || counted(requests, || first(conversation.send("hello")?)),
+            &mut || counted(requests, || first(client(&server)?.stream("hello")?)),
+            &mut || counted(requests, || first(warm.stream("hello")?)),
+            &mut || counted(requests, || first(conversation.stream("hello")?)),
         ],
     )?;
     let row = |what, trips: &[Trips], wanted: usize| {

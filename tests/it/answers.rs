@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use h2o_chat::{ErrorKind, Step};
 
-use ErrorKind::{Login, Protocol, Status, TooLarge, Truncated};
+use ErrorKind::{LoginRequired, Protocol, Status, TooLarge, Truncated};
 
 use crate::stand_in::{Answer, Counts, Reaction, Request, StandIn};
 use crate::support::{always, assert_failed, builder, client, count, step_of};
@@ -104,57 +104,57 @@ const OTHER_PAGE: &str = "<html><title>Welcome to nginx!</title><a href=/login>L
 /// other Referer, and what a 405 answers after the settings.
 #[rustfmt::skip]
 const ROWS: &[Row] = &[
-    row(Step::Settings, (Hook, "403 Forbidden", JSON, NO_REFERER), Status, "need to have a referer", [2, 2, 0]),
-    row(Step::Settings, (Hook, "403 Forbidden", JSON, INVALID_REFERER), Status, "Invalid referer", [2, 2, 0]),
-    row(Step::Settings, (Route, "500 Internal Server Error", JSON, ACTION_ERROR), Status, "Internal Error", [1, 2, 0]),
-    row(Step::Settings, (Stranger, "404 Not Found", HTML, "<html><title>404</title></html>"), Status, "404", [1, 1, 0]),
-    row(Step::Settings, (Hook, "405 Method Not Allowed", JSON, MODAL_JSON), Status, "welcome modal", [1, 1, 0]),
-    row(Step::Settings, (Stranger, "405 Method Not Allowed", TEXT, "POST method not allowed"), Status, "not allowed", [1, 1, 0]),
-    row(Step::Settings, (Stranger, "401 Unauthorized", TEXT, "who are you?"), Login, "who are you?", [1, 1, 0]),
-    row(Step::Settings, (Stranger, "413 Payload Too Large", TEXT, "Invalid request body"), Status, "Invalid request body", [1, 1, 0]),
-    row(Step::Settings, (Stranger, "429 Too Many Requests", JSON, r#"{"message":"Slow down"}"#), Status, "Slow down", [2, 2, 0]),
-    row(Step::Settings, (Stranger, "502 Bad Gateway", HTML, "<html><body><h1>bad\n gateway</h1></body></html>"), Status, "bad gateway", [1, 1, 0]),
-    row(Step::Settings, (Stranger, "200 OK", HTML, OTHER_PAGE), Protocol, "Welcome to nginx!", [1, 1, 0]),
-    row(Step::Settings, (Stranger, "200 OK", TEXT, "It works!"), Protocol, "It works!", [1, 1, 0]),
-    row(Step::Settings, (Stranger, "200 OK", JSON, ""), Protocol, "not JSON", [1, 1, 0]),
-    row(Step::Settings, (Route, "200 OK", JSON, r#"{"type":"failure","status":400}"#), Protocol, "failure", [1, 1, 0]),
-    row(Step::Settings, (Route, "200 OK", JSON, TO_LOGIN), Login, "log in", [1, 1, 0]),
-    row(Step::Settings, (Route, "200 OK", JSON, ELSEWHERE), Status, "/chat; redirects", [1, 1, 0]),
-    row(Step::Settings, (Stranger, "204 No Content", "", ""), Protocol, "not JSON", [1, 1, 0]),
-    location("/settings/", row(Step::Settings, (Route, "308 Permanent Redirect", "", ""), Status, "/settings/; redirects", [1, 1, 0])),
-    location("/chat/settings?x=1", row(Step::Settings, (Stranger, "308 Permanent Redirect", "", ""), Status, "/chat; redirects", [1, 1, 0])),
-    location("https://chat.example.org/settings", row(Step::Settings, (Stranger, "301 Moved Permanently", "", ""), Status, "pointing to https://chat.example.org;", [1, 1, 0])),
-    location("https://chat.example.org/login?next=%2F", row(Step::Settings, (Stranger, "302 Found", "", ""), Login, "log in", [1, 1, 0])),
-    location("/login", row(Step::Settings, (Route, "303 See Other", "", ""), Login, "log in", [1, 1, 0])),
+    row(Step::PostSettings, (Hook, "403 Forbidden", JSON, NO_REFERER), Status, "need to have a referer", [2, 2, 0]),
+    row(Step::PostSettings, (Hook, "403 Forbidden", JSON, INVALID_REFERER), Status, "Invalid referer", [2, 2, 0]),
+    row(Step::PostSettings, (Route, "500 Internal Server Error", JSON, ACTION_ERROR), Status, "Internal Error", [1, 2, 0]),
+    row(Step::PostSettings, (Stranger, "404 Not Found", HTML, "<html><title>404</title></html>"), Status, "404", [1, 1, 0]),
+    row(Step::PostSettings, (Hook, "405 Method Not Allowed", JSON, MODAL_JSON), Status, "welcome modal", [1, 1, 0]),
+    row(Step::PostSettings, (Stranger, "405 Method Not Allowed", TEXT, "POST method not allowed"), Status, "not allowed", [1, 1, 0]),
+    row(Step::PostSettings, (Stranger, "401 Unauthorized", TEXT, "who are you?"), LoginRequired, "who are you?", [1, 1, 0]),
+    row(Step::PostSettings, (Stranger, "413 Payload Too Large", TEXT, "Invalid request body"), Status, "Invalid request body", [1, 1, 0]),
+    row(Step::PostSettings, (Stranger, "429 Too Many Requests", JSON, r#"{"message":"Slow down"}"#), Status, "Slow down", [2, 2, 0]),
+    row(Step::PostSettings, (Stranger, "502 Bad Gateway", HTML, "<html><body><h1>bad\n gateway</h1></body></html>"), Status, "bad gateway", [1, 1, 0]),
+    row(Step::PostSettings, (Stranger, "200 OK", HTML, OTHER_PAGE), Protocol, "Welcome to nginx!", [1, 1, 0]),
+    row(Step::PostSettings, (Stranger, "200 OK", TEXT, "It works!"), Protocol, "It works!", [1, 1, 0]),
+    row(Step::PostSettings, (Stranger, "200 OK", JSON, ""), Protocol, "not JSON", [1, 1, 0]),
+    row(Step::PostSettings, (Route, "200 OK", JSON, r#"{"type":"failure","status":400}"#), Protocol, "failure", [1, 1, 0]),
+    row(Step::PostSettings, (Route, "200 OK", JSON, TO_LOGIN), LoginRequired, "log in", [1, 1, 0]),
+    row(Step::PostSettings, (Route, "200 OK", JSON, ELSEWHERE), Status, "/chat; redirects", [1, 1, 0]),
+    row(Step::PostSettings, (Stranger, "204 No Content", "", ""), Protocol, "not JSON", [1, 1, 0]),
+    location("/settings/", row(Step::PostSettings, (Route, "308 Permanent Redirect", "", ""), Status, "/settings/; redirects", [1, 1, 0])),
+    location("/chat/settings?x=1", row(Step::PostSettings, (Stranger, "308 Permanent Redirect", "", ""), Status, "/chat; redirects", [1, 1, 0])),
+    location("https://chat.example.org/settings", row(Step::PostSettings, (Stranger, "301 Moved Permanently", "", ""), Status, "pointing to https://chat.example.org;", [1, 1, 0])),
+    location("https://chat.example.org/login?next=%2F", row(Step::PostSettings, (Stranger, "302 Found", "", ""), LoginRequired, "log in", [1, 1, 0])),
+    location("/login", row(Step::PostSettings, (Route, "303 See Other", "", ""), LoginRequired, "log in", [1, 1, 0])),
 
-    row(Step::Conversation, (Route, "500 Internal Server Error", JSON, INTERNAL_ERROR), Status, "Internal Error", [1, 2, 0]),
-    row(Step::Conversation, (Route, "500 Internal Server Error", HTML, ERROR_PAGE), Status, "500", [1, 2, 0]),
-    row(Step::Conversation, (Hook, "405 Method Not Allowed", JSON, MODAL_JSON), Status, "welcome modal", [2, 4, 0]),
-    row(Step::Conversation, (Route, "200 OK", JSON, r#"{"conversationId":7}"#), Protocol, "conversationId", [1, 2, 0]),
-    row(Step::Conversation, (Stranger, "200 OK", JSON, "[]"), Protocol, "[]", [1, 2, 0]),
-    row(Step::Conversation, (Stranger, "503 Service Unavailable", TEXT, "busy"), Status, "busy", [2, 3, 0]),
-    location("http://127.0.0.1/login", row(Step::Conversation, (Route, "302 Found", "", ""), Login, "log in", [1, 2, 0])),
-    with("retry-after", "7", row(Step::Conversation, (Stranger, "503 Service Unavailable", TEXT, "busy"), Status, "busy", [1, 2, 0])),
+    row(Step::CreateConversation, (Route, "500 Internal Server Error", JSON, INTERNAL_ERROR), Status, "Internal Error", [1, 2, 0]),
+    row(Step::CreateConversation, (Route, "500 Internal Server Error", HTML, ERROR_PAGE), Status, "500", [1, 2, 0]),
+    row(Step::CreateConversation, (Hook, "405 Method Not Allowed", JSON, MODAL_JSON), Status, "welcome modal", [2, 4, 0]),
+    row(Step::CreateConversation, (Route, "200 OK", JSON, r#"{"conversationId":7}"#), Protocol, "conversationId", [1, 2, 0]),
+    row(Step::CreateConversation, (Stranger, "200 OK", JSON, "[]"), Protocol, "[]", [1, 2, 0]),
+    row(Step::CreateConversation, (Stranger, "503 Service Unavailable", TEXT, "busy"), Status, "busy", [2, 3, 0]),
+    location("http://127.0.0.1/login", row(Step::CreateConversation, (Route, "302 Found", "", ""), LoginRequired, "log in", [1, 2, 0])),
+    with("retry-after", "7", row(Step::CreateConversation, (Stranger, "503 Service Unavailable", TEXT, "busy"), Status, "busy", [1, 2, 0])),
 
-    row(Step::Message, (Route, "404 Not Found", JSON, NOT_FOUND), Status, "Conversation not found", [1, 4, 0]),
-    row(Step::Message, (Hook, "405 Method Not Allowed", JSON, MODAL_JSON), Status, "welcome modal", [2, 6, 0]),
-    row(Step::Message, (Stranger, "413 Payload Too Large", TEXT, "Invalid request body"), Status, "Invalid request body", [1, 4, 0]),
-    row(Step::Message, (Model, "422 Unprocessable Entity", JSON, TOO_LONG), Status, "Input validation error: `inputs` tokens", [1, 4, 0]),
-    row(Step::Message, (Route, "429 Too Many Requests", JSON, RATE_LIMIT), Status, "too many messages", [2, 5, 0]),
-    with("retry-after", "7", row(Step::Message, (Model, "429 Too Many Requests", JSON, OVERLOADED), Status, "Model is overloaded", [1, 4, 0])),
-    row(Step::Message, (Route, "500 Internal Server Error", JSON, INTERNAL_ERROR), Status, "Internal Error", [1, 4, 0]),
-    row(Step::Message, (Route, "500 Internal Server Error", HTML, ERROR_PAGE), Status, "500", [1, 4, 0]),
+    row(Step::SendMessage, (Route, "404 Not Found", JSON, NOT_FOUND), Status, "Conversation not found", [1, 4, 0]),
+    row(Step::SendMessage, (Hook, "405 Method Not Allowed", JSON, MODAL_JSON), Status, "welcome modal", [2, 6, 0]),
+    row(Step::SendMessage, (Stranger, "413 Payload Too Large", TEXT, "Invalid request body"), Status, "Invalid request body", [1, 4, 0]),
+    row(Step::SendMessage, (Model, "422 Unprocessable Entity", JSON, TOO_LONG), Status, "Input validation error: `inputs` tokens", [1, 4, 0]),
+    row(Step::SendMessage, (Route, "429 Too Many Requests", JSON, RATE_LIMIT), Status, "too many messages", [2, 5, 0]),
+    with("retry-after", "7", row(Step::SendMessage, (Model, "429 Too Many Requests", JSON, OVERLOADED), Status, "Model is overloaded", [1, 4, 0])),
+    row(Step::SendMessage, (Route, "500 Internal Server Error", JSON, INTERNAL_ERROR), Status, "Internal Error", [1, 4, 0]),
+    row(Step::SendMessage, (Route, "500 Internal Server Error", HTML, ERROR_PAGE), Status, "500", [1, 4, 0]),
     // A gateway does not know whether anything is being generated behind it.
-    row(Step::Message, (Model, "502 Bad Gateway", "text/html", BAD_GATEWAY), Status, "bad gateway", [1, 5, 1]),
-    row(Step::Message, (Model, "503 Service Unavailable", JSON, LOADING), Status, "currently loading", [2, 6, 1]),
-    row(Step::Message, (Stranger, "504 Gateway Timeout", "", ""), Status, "Gateway Timeout", [1, 5, 1]),
-    row(Step::Message, (Stranger, "200 OK", HTML, OTHER_PAGE), Protocol, "Welcome to nginx!", [1, 4, 0]),
-    row(Step::Message, (Stranger, "200 OK", JSON, r#"{"type":"stream","token":"x"}"#), Protocol, "application/json", [1, 4, 0]),
+    row(Step::SendMessage, (Model, "502 Bad Gateway", "text/html", BAD_GATEWAY), Status, "bad gateway", [1, 5, 1]),
+    row(Step::SendMessage, (Model, "503 Service Unavailable", JSON, LOADING), Status, "currently loading", [2, 6, 1]),
+    row(Step::SendMessage, (Stranger, "504 Gateway Timeout", "", ""), Status, "Gateway Timeout", [1, 5, 1]),
+    row(Step::SendMessage, (Stranger, "200 OK", HTML, OTHER_PAGE), Protocol, "Welcome to nginx!", [1, 4, 0]),
+    row(Step::SendMessage, (Stranger, "200 OK", JSON, r#"{"type":"stream","token":"x"}"#), Protocol, "application/json", [1, 4, 0]),
 
-    row(Step::Delete, (Hook, "405 Method Not Allowed", TEXT, MODAL), Status, "welcome modal", [2, 6, 0]),
-    row(Step::Delete, (Route, "500 Internal Server Error", JSON, INTERNAL_ERROR), Status, "Internal Error", [1, 4, 0]),
-    row(Step::Delete, (Stranger, "403 Forbidden", TEXT, "no"), Status, "no", [1, 4, 0]),
-    location("/login", row(Step::Delete, (Route, "302 Found", "", ""), Login, "log in", [1, 4, 0])),
+    row(Step::DeleteConversation, (Hook, "405 Method Not Allowed", TEXT, MODAL), Status, "welcome modal", [2, 6, 0]),
+    row(Step::DeleteConversation, (Route, "500 Internal Server Error", JSON, INTERNAL_ERROR), Status, "Internal Error", [1, 4, 0]),
+    row(Step::DeleteConversation, (Stranger, "403 Forbidden", TEXT, "no"), Status, "no", [1, 4, 0]),
+    location("/login", row(Step::DeleteConversation, (Route, "302 Found", "", ""), LoginRequired, "log in", [1, 4, 0])),
 ];
 
 impl Row {
@@ -197,7 +197,7 @@ impl Row {
 
     /// Whether the same call may succeed later.
     fn is_passing(&self) -> bool {
-        matches!(self.code(), 429 | 502..=504) && self.step != Step::Delete
+        matches!(self.code(), 429 | 502..=504) && self.step != Step::DeleteConversation
     }
 }
 
@@ -208,7 +208,7 @@ fn counted(server: &StandIn, step: Step, conversations: usize) -> [usize; 3] {
     [
         count(server, step),
         server.counts().requests,
-        count(server, Step::Stop),
+        count(server, Step::StopGeneration),
     ]
 }
 
@@ -217,9 +217,9 @@ fn every_answer_is_told_for_what_it_is_and_leaves_nothing_behind() {
     for row in ROWS {
         let server = row.server();
         let wait = Duration::from_millis(1);
-        let client = builder(&server).retries(1).longest_retry_wait(wait);
+        let client = builder(&server).retries(1).max_retry_wait(wait);
         let client = client.build().unwrap();
-        let error = match client.generate("/count 1") {
+        let error = match client.stream("/count 1") {
             Err(error) => error,
             Ok(tokens) => tokens.last().unwrap().unwrap_err(),
         };
@@ -230,7 +230,7 @@ fn every_answer_is_told_for_what_it_is_and_leaves_nothing_behind() {
         assert!(!error.to_string().contains('\n'), "{context}");
         assert_eq!(error.is_retryable(), row.is_passing(), "{context}");
 
-        let left = usize::from(row.step == Step::Delete);
+        let left = usize::from(row.step == Step::DeleteConversation);
         assert_eq!(counted(&server, row.step, left), row.counted, "{context}");
         assert_eq!(error.undeleted().is_some(), left == 1, "{context}");
     }
@@ -244,7 +244,7 @@ fn an_answer_that_breaks_off_or_never_ends_is_an_error_at_every_step() {
         &" ".repeat(2 << 20),
     ]
     .concat();
-    for step in [Step::Settings, Step::Conversation] {
+    for step in [Step::PostSettings, Step::CreateConversation] {
         for (answer, kind) in [
             (cut, Truncated),
             (&endless, TooLarge),

@@ -7,7 +7,7 @@ use std::sync::{Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use h2o_chat::{ErrorKind, Limit, Request, Step, Stop, Tokens};
+use h2o_chat::{CancelHandle, ErrorKind, Request, Step, Timeout, Tokens};
 
 use crate::stand_in::{self, Reaction, StandIn};
 use crate::support::{
@@ -19,7 +19,7 @@ use crate::support::{
 fn an_early_end_stops_then_deletes() {
     let ends: [fn(Tokens<'static>); 4] = [
         drop,
-        |tokens| tokens.delete().unwrap(),
+        |tokens| tokens.cancel().unwrap(),
         |mut tokens| {
             let _ = tokens.by_ref().nth(2);
         },
@@ -34,7 +34,7 @@ fn an_early_end_stops_then_deletes() {
     each(ALL, |kind| {
         for end in ends {
             let server = kind.start();
-            let mut tokens = client(&server).generate(ENDLESS).unwrap();
+            let mut tokens = client(&server).stream(ENDLESS).unwrap();
             tokens.next().unwrap().unwrap();
             end(tokens);
             assert_stopped_then_deleted(&server);
@@ -50,7 +50,7 @@ fn an_early_end_stops_then_deletes() {
 fn a_panic_with_the_server_gone_does_not_abort() {
     let server = StandIn::start();
     let client = client(&server);
-    let tokens = client.generate(ENDLESS).unwrap();
+    let tokens = client.stream(ENDLESS).unwrap();
     drop(server);
     let panicking = move || {
         let _tokens = tokens;
@@ -66,7 +66,7 @@ fn a_thread_local_that_holds_a_reply_tidies_up_when_its_thread_ends() {
     let server = StandIn::start();
     let client = client(&server);
     let thread = thread::spawn(move || {
-        let tokens = client.generate(ENDLESS).unwrap();
+        let tokens = client.stream(ENDLESS).unwrap();
         HELD.with(|held| *held.borrow_mut() = Some(tokens));
     });
     thread.join().unwrap();
@@ -77,44 +77,44 @@ fn a_thread_local_that_holds_a_reply_tidies_up_when_its_thread_ends() {
 fn deleting_by_id_stops_what_a_killed_process_left_running() {
     let server = StandIn::start();
     let killed = client(&server);
-    let tokens = killed.generate(ENDLESS).unwrap();
+    let tokens = killed.stream(ENDLESS).unwrap();
     let id = tokens.conversation_id().to_owned();
     // As little of it runs as after a signal.
     mem::forget(tokens);
 
     let later = builder(&server).session(killed.session());
-    later.build().unwrap().delete(&id).unwrap();
+    later.build().unwrap().delete_conversation(&id).unwrap();
     assert_stopped_then_deleted(&server);
 }
 
 #[test]
 fn a_conversation_that_is_gone_already_is_as_good_as_deleted() {
     let server = StandIn::start();
-    let mut tokens = client(&server).generate(ENDLESS).unwrap();
+    let mut tokens = client(&server).stream(ENDLESS).unwrap();
     tokens.next().unwrap().unwrap();
     server.forget(tokens.conversation_id());
-    tokens.delete().unwrap();
+    tokens.cancel().unwrap();
 
-    let mut tokens = client(&server).generate("hello").unwrap();
+    let mut tokens = client(&server).stream("hello").unwrap();
     server.forget(tokens.conversation_id());
     assert!(tokens.all(|token| token.is_ok()));
 }
 
 #[test]
 fn a_deletion_that_fails_at_the_end_is_the_last_item() {
-    let server = always(Step::Delete, || answer("500 Oh", "", ""));
+    let server = always(Step::DeleteConversation, || answer("500 Oh", "", ""));
     let client = client(&server);
-    let mut tokens = client.generate("/count 3").unwrap();
+    let mut tokens = client.stream("/count 3").unwrap();
     let items: Vec<_> = tokens.by_ref().collect();
     assert_eq!(items.iter().filter(|item| item.is_ok()).count(), 3);
     let error = items.into_iter().next_back().unwrap().unwrap_err();
-    assert_failed(&error, ErrorKind::Status, Step::Delete);
+    assert_failed(&error, ErrorKind::Status, Step::DeleteConversation);
     assert_eq!(error.undeleted(), Some(server.conversations()[0].as_str()));
     // The reply itself is complete.
     assert!(tokens.end().is_some());
     assert!(tokens.next().is_none());
     drop(tokens);
-    assert_eq!(count(&server, Step::Delete), 1);
+    assert_eq!(count(&server, Step::DeleteConversation), 1);
 }
 
 #[test]
@@ -125,7 +125,7 @@ fn a_conversation_is_deleted_under_the_session_that_made_it() {
     };
     let server = StandIn::builder().intercept(other_session).start();
     let client = client(&server);
-    let tokens = client.generate(ENDLESS).unwrap();
+    let tokens = client.stream(ENDLESS).unwrap();
     let session = client.session();
     client
         .ask(Request::new("hello").model("other/model"))
@@ -150,25 +150,28 @@ fn a_conversation_that_is_being_opened_when_the_call_ends_is_deleted() {
         let (proceed, gate) = mpsc::channel::<()>();
         let gate = Mutex::new(gate);
         let slow = move |request: &stand_in::Request| {
-            if step_of(request) == Some(Step::Conversation) {
+            if step_of(request) == Some(Step::CreateConversation) {
                 asked.send(()).unwrap();
                 gate.lock().unwrap().recv().unwrap();
             }
             None
         };
         let server = StandIn::builder().intercept(slow).start();
-        let (client, stop) = (client(&server), Stop::default());
+        let (client, stop) = (client(&server), CancelHandle::default());
         let (request, expected) = if by_stop {
-            (Request::new("hello").stop(&stop), ErrorKind::Stopped)
+            (
+                Request::new("hello").cancel_handle(&stop),
+                ErrorKind::Cancelled,
+            )
         } else {
-            let limited = Request::new("hello").deadline(DEADLINE);
-            (limited, ErrorKind::Timeout(Limit::Deadline))
+            let limited = Request::new("hello").total_timeout(DEADLINE);
+            (limited, ErrorKind::Timeout(Timeout::Total))
         };
         let error = thread::scope(|scope| {
             let call = scope.spawn(|| client.ask(request).unwrap_err());
             opening.recv().unwrap();
             if by_stop {
-                stop.stop();
+                stop.cancel();
             } else {
                 // The deadline has to pass, which nothing shows.
                 thread::sleep(DEADLINE);
@@ -186,14 +189,16 @@ fn a_conversation_that_is_being_opened_when_the_call_ends_is_deleted() {
 fn a_server_that_never_opens_the_conversation_is_waited_for_no_longer_than_the_cleanup() {
     const DEADLINE: Duration = Duration::from_secs(1);
     const BUDGET: Duration = Duration::from_millis(300);
-    let server = always(Step::Conversation, || Reaction::Silence);
-    let limited = builder(&server).deadline(DEADLINE).cleanup_budget(BUDGET);
+    let server = always(Step::CreateConversation, || Reaction::Silence);
+    let limited = builder(&server)
+        .total_timeout(DEADLINE)
+        .cleanup_timeout(BUDGET);
     let client = limited.build().unwrap();
     let (error, took) = timed(|| client.ask("hello").unwrap_err());
     assert_failed(
         &error,
-        ErrorKind::Timeout(Limit::Deadline),
-        Step::Conversation,
+        ErrorKind::Timeout(Timeout::Total),
+        Step::CreateConversation,
     );
     assert!(took >= DEADLINE + BUDGET, "{took:?}");
 }
@@ -201,15 +206,15 @@ fn a_server_that_never_opens_the_conversation_is_waited_for_no_longer_than_the_c
 #[test]
 fn a_stop_of_the_caller_does_not_keep_the_conversation_from_being_deleted() {
     let server = StandIn::start();
-    let stop = Stop::default();
+    let stop = CancelHandle::default();
     let mut tokens = client(&server)
-        .generate(Request::new(ENDLESS).stop(&stop))
+        .stream(Request::new(ENDLESS).cancel_handle(&stop))
         .unwrap();
     tokens.next().unwrap().unwrap();
-    stop.stop();
+    stop.cancel();
     let error = tokens.next().unwrap().unwrap_err();
     let seen = (error.kind(), error.undeleted());
-    assert_eq!(seen, (ErrorKind::Stopped, None));
+    assert_eq!(seen, (ErrorKind::Cancelled, None));
     assert_stopped_then_deleted(&server);
     assert!(tokens.next().is_none());
 }
@@ -230,9 +235,9 @@ fn a_writer_that_fails_ends_the_reply() {
         }
     }
     let server = StandIn::start();
-    let mut tokens = client(&server).generate(ENDLESS).unwrap();
+    let mut tokens = client(&server).stream(ENDLESS).unwrap();
     let error = tokens.write_to(Full(2)).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Output);
+    assert_eq!(error.kind(), ErrorKind::Write);
     let source = std::error::Error::source(&error)
         .unwrap()
         .downcast_ref::<io::Error>()
@@ -246,7 +251,7 @@ fn a_writer_that_fails_ends_the_reply() {
 fn write_to_writes_the_whole_reply() {
     let server = StandIn::start();
     let mut text = Vec::new();
-    let mut tokens = client(&server).generate("hello").unwrap();
+    let mut tokens = client(&server).stream("hello").unwrap();
     tokens.write_to(&mut text).unwrap();
     assert_eq!(text, GREETING.as_bytes());
     assert!(tokens.end().is_some());

@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::Duration;
 
-use h2o_chat::{ErrorKind, Event, Limit, Message, Request, Step, Stop};
+use h2o_chat::{CancelHandle, ErrorKind, Event, Message, Request, Step, Timeout};
 
 use crate::stand_in::{Plan, StandIn};
 use crate::support::{
@@ -34,7 +34,7 @@ fn the_model_is_given_the_history_and_each_turn_takes_so_many_requests() {
         ];
         assert_eq!(chat.messages().unwrap(), history, "{kind:?}");
         assert_eq!(server.counts().connections, 1, "{kind:?}");
-        assert_eq!(count(&server, Step::Stop), 0, "{kind:?}");
+        assert_eq!(count(&server, Step::StopGeneration), 0, "{kind:?}");
         drop(chat);
         assert_nothing_left(&server);
     });
@@ -42,12 +42,12 @@ fn the_model_is_given_the_history_and_each_turn_takes_so_many_requests() {
 
 #[test]
 fn dropping_a_conversation_deletes_it_and_delete_returns_the_error() {
-    let server = always(Step::Delete, || answer("503 Busy", "", ""));
+    let server = always(Step::DeleteConversation, || answer("503 Busy", "", ""));
     let troubled = client(&server);
     let chat = troubled.conversation().unwrap();
     let id = chat.id().to_owned();
     let error = chat.delete().unwrap_err();
-    assert_failed(&error, ErrorKind::Status, Step::Delete);
+    assert_failed(&error, ErrorKind::Status, Step::DeleteConversation);
     assert_eq!((error.status(), error.undeleted()), (Some(503), Some(&*id)));
     // The call that failed cannot be repeated.
     assert!(!error.is_retryable());
@@ -61,16 +61,18 @@ fn dropping_a_conversation_deletes_it_and_delete_returns_the_error() {
 #[test]
 fn a_stop_or_a_limit_in_a_turn_does_not_spoil_the_next() {
     let server = StandIn::start();
-    let limited = builder(&server).silence_timeout(Duration::from_secs(1));
+    let limited = builder(&server).idle_timeout(Duration::from_secs(1));
     let client = limited.build().unwrap();
     let stopped = || {
         let mut chat = client.conversation().unwrap();
-        let stop = Stop::default();
-        let mut tokens = chat.send(Request::new(ENDLESS).stop(&stop)).unwrap();
+        let stop = CancelHandle::default();
+        let mut tokens = chat
+            .stream(Request::new(ENDLESS).cancel_handle(&stop))
+            .unwrap();
         tokens.next().unwrap().unwrap();
-        stop.stop();
+        stop.cancel();
         let error = tokens.next().unwrap().unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Stopped);
+        assert_eq!(error.kind(), ErrorKind::Cancelled);
         assert!(tokens.next().is_none());
         drop(tokens);
         assert_eq!(chat.ask("hello").unwrap(), GREETING);
@@ -78,7 +80,7 @@ fn a_stop_or_a_limit_in_a_turn_does_not_spoil_the_next() {
     let silent = |prompt| {
         let mut chat = client.conversation().unwrap();
         let error = chat.ask(prompt).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Timeout(Limit::Silence));
+        assert_eq!(error.kind(), ErrorKind::Timeout(Timeout::Idle));
         assert_eq!(error.undeleted(), None);
         assert_eq!(chat.ask("hello").unwrap(), GREETING, "after {prompt}");
     };
@@ -111,7 +113,7 @@ fn an_error_in_a_turn_does_not_spoil_the_next_and_stops_only_what_may_go_on() {
             let next = chat.ask("hello").unwrap();
             assert_eq!(next, GREETING, "{kind:?} after {prompt}");
         }
-        assert_eq!(count(&server, Step::Stop), 0, "{kind:?}");
+        assert_eq!(count(&server, Step::StopGeneration), 0, "{kind:?}");
         // Where the generation may go on, it is stopped.
         for prompt in ["/502", "/dropped"]
             .into_iter()
@@ -165,9 +167,9 @@ fn a_conversation_that_is_gone_is_never_silently_a_new_one() {
             chat.ask("hello").unwrap();
             server.forget(chat.id());
             let step = if kind.is_classic() {
-                Step::Message
+                Step::SendMessage
             } else {
-                Step::History
+                Step::ReadHistory
             };
             for _ in 0..2 {
                 let error = chat.ask("hello").unwrap_err();
@@ -176,7 +178,7 @@ fn a_conversation_that_is_gone_is_never_silently_a_new_one() {
             }
             let error = chat.messages().unwrap_err();
             assert_eq!(error.status(), Some(404), "{kind:?} {error}");
-            assert_eq!(error.step(), Step::History, "{kind:?} {error}");
+            assert_eq!(error.step(), Step::ReadHistory, "{kind:?} {error}");
             assert_eq!(server.counts().created, 1, "{kind:?}");
         }
     });
@@ -217,7 +219,7 @@ fn a_request_in_a_conversation_may_name_its_model_and_no_other() {
         .unwrap();
     let requests = server.counts().requests;
     let error = chat.ask(Request::new("hello").model("yet/another"));
-    assert_eq!(error.unwrap_err().kind(), ErrorKind::Input);
+    assert_eq!(error.unwrap_err().kind(), ErrorKind::InvalidInput);
     assert_eq!(server.counts().requests, requests);
 }
 
@@ -227,7 +229,7 @@ fn the_events_say_more_than_the_text() {
         .plan(|_| Plan::tokens(["a", "", "b"]))
         .start();
     let mut chat = client(&server).conversation().unwrap();
-    let mut tokens = chat.send(Request::new("hello").details(true)).unwrap();
+    let mut tokens = chat.stream(Request::new("hello").details(true)).unwrap();
     let mut seen = Vec::new();
     while let Some(event) = tokens.next_event() {
         let Event::Token(token) = event.unwrap() else {
@@ -260,7 +262,7 @@ fn the_events_say_more_than_the_text() {
 fn a_conversation_dropped_in_mid_turn_is_stopped_and_deleted() {
     let server = StandIn::start();
     let mut chat = client(&server).conversation().unwrap();
-    let mut tokens = chat.send(ENDLESS).unwrap();
+    let mut tokens = chat.stream(ENDLESS).unwrap();
     tokens.next().unwrap().unwrap();
     // A turn that is forgotten cannot be stopped by its own drop.
     std::mem::forget(tokens);
@@ -271,8 +273,8 @@ fn a_conversation_dropped_in_mid_turn_is_stopped_and_deleted() {
 
 #[test]
 fn a_stop_that_failed_is_made_good_when_the_conversation_is_deleted() {
-    let server = at_first(1, Step::Stop, || answer("500 Oh", "", ""));
-    let mut tokens = client(&server).generate(ENDLESS).unwrap();
+    let server = at_first(1, Step::StopGeneration, || answer("500 Oh", "", ""));
+    let mut tokens = client(&server).stream(ENDLESS).unwrap();
     tokens.next().unwrap().unwrap();
     let kept = tokens.keep();
     assert_eq!(server.counts().running, 1);

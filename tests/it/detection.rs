@@ -39,15 +39,15 @@ fn whatever_is_asked_first_finds_it_out() {
         let keeper = client(&server);
         let id = keeper.conversation().unwrap().keep();
         let fresh = || other_client(&server, &keeper);
-        fresh().models().unwrap();
-        assert_eq!(fresh().conversations().unwrap().len(), 1, "{kind:?}");
+        fresh().list_models().unwrap();
+        assert_eq!(fresh().list_conversations().unwrap().len(), 1, "{kind:?}");
         assert_eq!(fresh().resume(&id).unwrap().messages().unwrap(), []);
         let text = fresh().resume(&id).unwrap().ask("hello").unwrap();
         assert_eq!(text, GREETING, "{kind:?}");
-        let text = fresh().resume(&id).unwrap().retry().unwrap().text();
+        let text = fresh().resume(&id).unwrap().regenerate().unwrap().text();
         assert_eq!(text.unwrap(), GREETING, "{kind:?}");
-        assert_eq!(fresh().check().unwrap().protocol, kind.protocol);
-        fresh().delete(&id).unwrap();
+        assert_eq!(fresh().server_info().unwrap().protocol, kind.protocol);
+        fresh().delete_conversation(&id).unwrap();
         assert_nothing_left(&server);
     });
 }
@@ -63,7 +63,7 @@ fn an_origin_is_told_where_it_is_wanted_and_never_to_a_classic_server() {
             assert_eq!(chat.ask("hello").unwrap(), GREETING, "{kind:?}");
         }
         drop(chat);
-        client.models().unwrap();
+        client.list_models().unwrap();
         let origin = format!("http://127.0.0.1:{}", server.port());
         let wanted = [FORM.dialect, NEWEST.dialect].contains(&kind.dialect);
         for request in server.requests() {
@@ -92,14 +92,14 @@ fn a_server_that_nobody_speaks_to_is_refused_before_anything_is_begun() {
         let errors = [
             client(&server).ask("hello").unwrap_err(),
             client(&server).conversation().unwrap_err(),
-            client(&server).models().unwrap_err(),
-            client(&server).check().unwrap_err(),
+            client(&server).list_models().unwrap_err(),
+            client(&server).server_info().unwrap_err(),
             client(&server)
                 .ask(Request::new("hello").model("other/model"))
                 .unwrap_err(),
         ];
         for error in errors {
-            assert_failed(&error, ErrorKind::Protocol, Step::Settings);
+            assert_failed(&error, ErrorKind::Protocol, Step::PostSettings);
             assert!(error.to_string().contains("chat-ui 0.7"), "{error}");
             let hint = error.hint().unwrap_or_default();
             assert!(!hint.contains("does not look like"), "{hint}");
@@ -119,18 +119,18 @@ fn a_server_that_takes_itself_for_an_https_one_is_humoured() {
         }
         let tells = [CLASSIC.dialect, JSON.dialect].contains(&kind.dialect);
         assert_eq!(
-            count(&server, Step::Settings),
+            count(&server, Step::PostSettings),
             1 + usize::from(tells),
             "{kind:?}"
         );
-        let expects_https = client.check().unwrap().expects_https;
+        let expects_https = client.server_info().unwrap().expects_https;
         assert_eq!(expects_https, tells, "{kind:?}");
     });
 }
 
 /// The referers of all settings.
 fn referers(server: &StandIn) -> Vec<String> {
-    let settings = requests_of(server, Step::Settings).into_iter();
+    let settings = requests_of(server, Step::PostSettings).into_iter();
     settings
         .filter_map(|request| request.header("referer").map(str::to_owned))
         .collect()
@@ -147,7 +147,7 @@ fn the_referer_becomes_https_once_that_has_helped_and_stays_http_where_it_has_no
     let http = format!("{}/", server.url());
     let https = http.replace("http://", "https://");
     assert_eq!(referers(&server), [&*http, &*https, &*https]);
-    let server = always(Step::Settings, || answer("403 Forbidden", "", "no"));
+    let server = always(Step::PostSettings, || answer("403 Forbidden", "", "no"));
     let client = self::client(&server);
     client.ask("hello").unwrap_err();
     client.ask("hello").unwrap_err();
@@ -192,7 +192,7 @@ fn where_it_does_not_show_how_a_message_is_taken_both_ways_are_tried_once() {
         let client = client(&server);
         for tries in [2, 3] {
             assert_eq!(client.ask("hello").unwrap(), GREETING);
-            assert_eq!(count(&server, Step::Message), tries);
+            assert_eq!(count(&server, Step::SendMessage), tries);
         }
         assert_eq!(server.model_prompts().len(), 2);
         assert_nothing_left(&server);
@@ -204,7 +204,7 @@ fn a_message_that_is_refused_both_ways_has_the_first_refusal() {
     each(CURRENT, |kind| {
         let tries = AtomicUsize::new(0);
         let intercept = move |request: &Received| {
-            (step_of(request) == Some(Step::Message)).then(|| {
+            (step_of(request) == Some(Step::SendMessage)).then(|| {
                 let number = tries.fetch_add(1, Ordering::Relaxed);
                 answer("500 Internal Server Error", "", &format!("reason{number}"))
             })
@@ -213,7 +213,7 @@ fn a_message_that_is_refused_both_ways_has_the_first_refusal() {
         let error = client(&server).ask("hello").unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Status, "{kind:?} {error}");
         assert_eq!(error.server_message(), Some("reason0"), "{kind:?} {error}");
-        assert_eq!(count(&server, Step::Message), 2, "{kind:?}");
+        assert_eq!(count(&server, Step::SendMessage), 2, "{kind:?}");
         assert_nothing_left(&server);
     });
 }
@@ -233,7 +233,7 @@ fn a_server_that_took_a_message_is_not_asked_another_way_when_it_refuses_one() {
         chat.ask("hello").unwrap();
         let error = chat.ask("refused").unwrap_err();
         assert_eq!(error.status(), Some(500), "{kind:?} {error}");
-        assert_eq!(count(&server, Step::Message), 2, "{kind:?}");
+        assert_eq!(count(&server, Step::SendMessage), 2, "{kind:?}");
         assert_eq!(chat.ask("hello").unwrap(), GREETING, "{kind:?}");
     });
 }
@@ -246,7 +246,7 @@ fn the_welcome_modal_is_accepted_once_where_there_is_one() {
         for _ in 0..2 {
             assert_eq!(client.ask("hello").unwrap(), GREETING, "{kind:?}");
         }
-        let settings = requests_of(&server, Step::Settings).into_iter();
+        let settings = requests_of(&server, Step::PostSettings).into_iter();
         let bodies: Vec<_> = settings.map(|request| request.json()).collect();
         let model = h2o_chat::DEFAULT_MODEL;
         let accepted = json!({"ethicsModalAccepted": true, "activeModel": model});
@@ -258,7 +258,9 @@ fn the_welcome_modal_is_accepted_once_where_there_is_one() {
         let mut chat = other_client(&server, &client).resume(&id).unwrap();
         assert_eq!(chat.ask("hello").unwrap(), GREETING, "{kind:?}");
         server.forget_sessions();
-        other_client(&server, &client).delete(&id).unwrap();
+        other_client(&server, &client)
+            .delete_conversation(&id)
+            .unwrap();
         assert_nothing_left(&server);
     }
 }
@@ -269,14 +271,14 @@ fn where_users_have_to_log_in_that_is_what_the_error_says() {
         let server = kind.builder().requires_login().start();
         let errors = [
             client(&server).ask("hello").unwrap_err(),
-            client(&server).check().unwrap_err(),
-            client(&server).conversations().unwrap_err(),
+            client(&server).server_info().unwrap_err(),
+            client(&server).list_conversations().unwrap_err(),
             client(&server)
                 .ask(Request::new("hello").model("other/model"))
                 .unwrap_err(),
         ];
         for error in errors {
-            assert_eq!(error.kind(), ErrorKind::Login, "{kind:?} {error}");
+            assert_eq!(error.kind(), ErrorKind::LoginRequired, "{kind:?} {error}");
             let hint = error.hint().unwrap_or_default();
             assert!(hint.contains("Log in with a browser"), "{kind:?} {hint}");
             assert!(!error.maybe_undeleted(), "{kind:?} {error}");
@@ -296,7 +298,7 @@ fn who_does_not_want_to_share_says_so_once() {
         for _ in 0..2 {
             assert_eq!(client.ask("hello").unwrap(), GREETING, "{kind:?}");
         }
-        let settings = requests_of(&server, Step::Settings).into_iter();
+        let settings = requests_of(&server, Step::PostSettings).into_iter();
         let shared: Vec<_> = settings
             .map(|request| request.json()["shareConversationsWithModelAuthors"].clone())
             .collect();
@@ -309,10 +311,10 @@ fn who_does_not_want_to_share_says_so_once() {
 #[test]
 fn a_generation_that_is_named_wrongly_is_an_error() {
     for (kind, wrong) in [
-        (CLASSIC, Protocol::Current),
-        (JSON, Protocol::Classic),
-        (FORM, Protocol::Classic),
-        (NEWEST, Protocol::Classic),
+        (CLASSIC, Protocol::ChatUi),
+        (JSON, Protocol::ChatUiClassic),
+        (FORM, Protocol::ChatUiClassic),
+        (NEWEST, Protocol::ChatUiClassic),
     ] {
         let server = kind.start();
         let builder = builder(&server).protocol(wrong);

@@ -45,7 +45,7 @@ fn every_truncation_of_a_reply_is_one() {
 #[test]
 fn after_an_error_the_iterator_is_at_its_end_and_the_tokens_have_been_handed_out() {
     let server = StandIn::start();
-    let mut tokens = client(&server).generate("/error-event").unwrap();
+    let mut tokens = client(&server).stream("/error-event").unwrap();
     let items: Vec<_> = tokens.by_ref().collect();
     assert_eq!(items.iter().filter(|item| item.is_ok()).count(), 5);
     assert!(items[5].is_err() && items.len() == 6);
@@ -66,7 +66,7 @@ fn events_that_are_no_events_of_a_reply_are_an_error() {
     ] {
         let bytes = format!("data: {event}\n\n").into_bytes();
         let error = of_plan(move || Plan::bytes(vec![frame::token(0, "a"), bytes.clone()]));
-        assert_failed(&error, ErrorKind::Protocol, Step::Reply);
+        assert_failed(&error, ErrorKind::Protocol, Step::ReadReply);
         assert_eq!(error.received(), "a");
     }
     let invalid_utf8 =
@@ -95,7 +95,7 @@ fn what_is_no_line_of_a_reply_is_an_error_and_stops_the_generation() {
         };
         let server = NEWEST.builder().plan(plan).start();
         let error = client(&server).ask("hello").unwrap_err();
-        assert_failed(&error, ErrorKind::Protocol, Step::Reply);
+        assert_failed(&error, ErrorKind::Protocol, Step::ReadReply);
         assert_eq!(error.received(), "a", "{line} {error}");
         assert_nothing_left(&server);
         assert_eq!(server.counts().stopped, 1, "{line}");
@@ -117,9 +117,11 @@ fn an_id_that_would_change_the_path_is_not_used() {
                a\\nb|a\\u0000b|a;b|a:b|é|";
     for id in ids.split('|').chain([long.as_str()]) {
         let body = format!("{{\"conversationId\":\"{id}\"}}");
-        let server = always(Step::Conversation, move || answer("200 OK", "", &body));
+        let server = always(Step::CreateConversation, move || {
+            answer("200 OK", "", &body)
+        });
         let error = error(&server, "hello");
-        assert_failed(&error, ErrorKind::Protocol, Step::Conversation);
+        assert_failed(&error, ErrorKind::Protocol, Step::CreateConversation);
         assert_eq!(server.counts().requests, 2);
     }
 }
@@ -128,7 +130,7 @@ fn an_id_that_would_change_the_path_is_not_used() {
 fn a_redirect_names_the_right_url_without_its_password_and_is_not_followed() {
     let location = "location: https://me:secret@chat.example.org/ui/settings\r\n";
     let moved = move || answer("308 Permanent Redirect", location, "");
-    let server = always(Step::Settings, moved);
+    let server = always(Step::PostSettings, moved);
     let error = error(&server, "hello");
     let told = error.to_string();
     assert!(
@@ -143,7 +145,7 @@ fn the_source_of_a_failed_connection_is_the_systems_error() {
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr();
     let client = Client::builder(&format!("http://{}", nobody.unwrap())).retries(0);
     let error = client.build().unwrap().ask("hello").unwrap_err();
-    assert_failed(&error, ErrorKind::Connect, Step::Settings);
+    assert_failed(&error, ErrorKind::Connect, Step::PostSettings);
     assert!(error.is_retryable());
     let source = error.source().unwrap().downcast_ref::<io::Error>().unwrap();
     assert_eq!(source.kind(), io::ErrorKind::ConnectionRefused);

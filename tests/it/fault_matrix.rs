@@ -131,13 +131,13 @@ impl Case {
         // A current server begins its reply before its model does.
         let is_begun = self.fault.has_good_head() || self.is_planned() && !self.server.is_classic();
         match self.stage {
-            Stage::Settings => Step::Settings,
-            Stage::Models => Step::Models,
-            Stage::Conversation => Step::Conversation,
-            Stage::History => Step::History,
-            Stage::MessageHead if !is_begun => Step::Message,
-            Stage::MessageHead | Stage::MidStream | Stage::EndOfStream => Step::Reply,
-            Stage::Stop | Stage::Delete => Step::Delete,
+            Stage::Settings => Step::PostSettings,
+            Stage::Models => Step::ListModels,
+            Stage::Conversation => Step::CreateConversation,
+            Stage::History => Step::ReadHistory,
+            Stage::MessageHead if !is_begun => Step::SendMessage,
+            Stage::MessageHead | Stage::MidStream | Stage::EndOfStream => Step::ReadReply,
+            Stage::Stop | Stage::Delete => Step::DeleteConversation,
         }
     }
 
@@ -217,8 +217,8 @@ impl Case {
         let instead = self.fault.instead().filter(|_| take_one(left))?;
         // The worst moment to lose an answer is when what was asked has been done; and who says
         // that it has been done has done it.
-        let may_be_done =
-            matches!(step, Step::Conversation | Step::Message) && !self.fault.is_refusal();
+        let may_be_done = matches!(step, Step::CreateConversation | Step::SendMessage)
+            && !self.fault.is_refusal();
         let is_done = may_be_done || self.fault.has_good_head();
         Some(match instead {
             Reaction::Bytewise => instead,
@@ -230,8 +230,8 @@ impl Case {
     /// The request after which nobody listens any more, if one comes through.
     fn last_heard(self) -> Option<Step> {
         match self.stage {
-            Stage::Delete if self.is_cut() => Some(Step::Stop),
-            Stage::Stop => Some(Step::Message),
+            Stage::Delete if self.is_cut() => Some(Step::StopGeneration),
+            Stage::Stop => Some(Step::SendMessage),
             stage => {
                 let steps = self
                     .server
@@ -262,9 +262,9 @@ impl Case {
         };
         Client::builder(&server.url())
             .retries(1)
-            .silence_timeout(silence)
-            .stall_timeout(stall)
-            .cleanup_budget(budget)
+            .idle_timeout(silence)
+            .token_timeout(stall)
+            .cleanup_timeout(budget)
             .build()
             .unwrap()
     }
@@ -299,7 +299,7 @@ impl Case {
         if self.way == Way::Ask {
             timed(|| client.ask(request))
         } else {
-            timed(|| client.generate(request)?.collect())
+            timed(|| client.stream(request)?.collect())
         }
     }
 
@@ -309,11 +309,11 @@ impl Case {
         client: &Client,
         request: Request,
     ) -> (Result<String>, Duration) {
-        let mut tokens = client.generate(request).unwrap();
+        let mut tokens = client.stream(request).unwrap();
         assert_eq!(tokens.next().unwrap().unwrap(), TOKENS[0], "{self:?}");
         if self.fault == Idle && self.stage == Stage::Stop {
             // Over a second connection, while the reply has the first.
-            client.models().unwrap();
+            client.list_models().unwrap();
             self.wait_for_idle(server, 1);
         }
         let nothing = |()| String::new();
@@ -330,7 +330,7 @@ impl Case {
                 let ((), took) = timed(|| drop(tokens));
                 (Ok(String::new()), took)
             }
-            _ => timed(|| tokens.delete().map(nothing)),
+            _ => timed(|| tokens.cancel().map(nothing)),
         }
     }
 
@@ -433,7 +433,7 @@ impl Case {
     /// That what is named can be deleted once nothing goes wrong any more.
     fn check_sweep(self, server: &StandIn, client: &Client, context: &str) {
         let left = usize::from(matches!(self.cell, Left(_)));
-        assert_eq!(client.sweep().unwrap(), left, "{context}");
+        assert_eq!(client.delete_leftovers().unwrap(), left, "{context}");
         assert_eq!(client.leftovers(), [""; 0], "{context}");
         let lost = usize::from(matches!(self.cell, Lost(_)));
         assert_eq!(server.counts().conversations, lost, "{context}");

@@ -12,7 +12,7 @@ fn check(status: &str, headers: &str, body: &str) -> Error {
     let (status, headers, body) = (status.to_owned(), headers.to_owned(), body.to_owned());
     let react = move |_: &_| Some(answer(&status, &headers, &body));
     let server = StandIn::builder().intercept(react).start();
-    client(&server).check().unwrap_err()
+    client(&server).server_info().unwrap_err()
 }
 
 const HTML: &str = "content-type: text/html\r\n";
@@ -25,7 +25,7 @@ const MOVED: &str = "location: https://chat.example.org/settings\r\n";
 const WRONG: &[(&str, &str, &str, ErrorKind, &str)] = &[
     ("200 OK", HTML, "<p>It works!", ErrorKind::Protocol, "does not look like"),
     ("200 OK", HTML, BLOG, ErrorKind::Protocol, "does not look like"),
-    ("200 OK", "", TO_LOGIN, ErrorKind::Login, "Log in with a browser"),
+    ("200 OK", "", TO_LOGIN, ErrorKind::LoginRequired, "Log in with a browser"),
     ("301 Moved", MOVED, "", ErrorKind::Status, "under another URL"),
     ("403 Forbidden", "", "Invalid referer for POST request", ErrorKind::Status, "under another address"),
     ("403 Forbidden", HTML, "<title>Denied</title>", ErrorKind::Status, "before the server refuses"),
@@ -60,20 +60,24 @@ fn a_server_that_is_elsewhere_or_not_there_or_has_a_door_is_told_as_such() {
     let no_host = format!("http://{}.invalid", "x".repeat(64));
     let cases = [
         (nobody, ErrorKind::Connect, "Nobody answers there"),
-        (login.url(), ErrorKind::Login, "Log in with a browser"),
+        (
+            login.url(),
+            ErrorKind::LoginRequired,
+            "Log in with a browser",
+        ),
         (no_host, ErrorKind::Connect, "There is no host of this name"),
         (no_path, ErrorKind::Status, "There is no chat at this path"),
         (too_much, ErrorKind::Status, "There is no chat at this path"),
     ];
     for (url, kind, hint) in cases {
         let client = Client::builder(&url).retries(0).build().unwrap();
-        let error = client.check().unwrap_err();
+        let error = client.server_info().unwrap_err();
         assert_eq!(error.kind(), kind, "{error}");
         assert!(error.hint().unwrap().contains(hint), "{error}");
     }
     let server = StandIn::start();
     let named = builder(&server).model("no/model").build().unwrap();
-    let error = named.check().unwrap_err();
+    let error = named.server_info().unwrap_err();
     assert!(
         error.hint().unwrap().contains("Name one of these"),
         "{error}"

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use h2o_chat::{Client, ClientBuilder, ErrorKind, Limit, Request, Step, Stop};
+use h2o_chat::{CancelHandle, Client, ClientBuilder, ErrorKind, Request, Step, Timeout};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection};
@@ -135,7 +135,7 @@ fn a_connection_that_breaks_off_is_no_complete_reply_over_https() {
         .unwrap()
         .ask("/dropped")
         .unwrap_err();
-    assert_failed(&error, ErrorKind::Truncated, Step::Reply);
+    assert_failed(&error, ErrorKind::Truncated, Step::ReadReply);
     assert_eq!(error.received(), " Hi there, how can");
     assert_nothing_left(&server);
 }
@@ -143,7 +143,7 @@ fn a_connection_that_breaks_off_is_no_complete_reply_over_https() {
 /// A client that trusts the relay's authority, and no other.
 fn client(server: &StandIn) -> ClientBuilder {
     let pem = include_bytes!("../tls/ca.pem");
-    Client::builder(&relay_to(server)).authorities(pem)
+    Client::builder(&relay_to(server)).root_certificates(pem)
 }
 
 #[test]
@@ -154,14 +154,14 @@ fn an_authority_of_ones_own_can_be_given() {
     // What is no certificate is refused at once.
     let key = include_bytes!("../tls/server.key.pem");
     for pem in [&key[..], b"", b"nonsense"] {
-        let builder = Client::builder("https://127.0.0.1:1").authorities(pem);
-        assert_eq!(builder.build().unwrap_err().kind(), ErrorKind::Input);
+        let builder = Client::builder("https://127.0.0.1:1").root_certificates(pem);
+        assert_eq!(builder.build().unwrap_err().kind(), ErrorKind::InvalidInput);
     }
     let requests = server.counts().requests;
     // The system does not know the authority.
     let stranger = Client::builder(&relay_to(&server)).retries(0).build();
     let error = stranger.unwrap().ask("hello").unwrap_err();
-    assert_failed(&error, ErrorKind::Tls, Step::Settings);
+    assert_failed(&error, ErrorKind::Tls, Step::PostSettings);
     assert!(error.hint().unwrap().contains("SSL_CERT_FILE"), "{error}");
     assert_eq!(server.counts().requests, requests);
 }
@@ -178,7 +178,10 @@ fn it_is_said_what_is_wrong_with_a_certificate() {
         (relay_with(expired, &server), expired, "expired"),
         (relay_with(authority, &server), authority, "CaUsed"),
     ] {
-        let client = Client::builder(&url).authorities(trusted).build().unwrap();
+        let client = Client::builder(&url)
+            .root_certificates(trusted)
+            .build()
+            .unwrap();
         let error = client.ask("hello").unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Tls, "{error}");
         assert!(error.to_string().contains(words), "{error}");
@@ -210,31 +213,31 @@ fn a_stop_a_silence_and_a_deadline_act_in_head_and_body_over_https() {
     const SHORT: Duration = Duration::from_secs(1);
     let walk = |prompt, step| {
         let server = server();
-        let short = client(&server).silence_timeout(SHORT).build().unwrap();
+        let short = client(&server).idle_timeout(SHORT).build().unwrap();
         let patient = client(&server).build().unwrap();
-        let request = Request::new(prompt).deadline(SHORT);
+        let request = Request::new(prompt).total_timeout(SHORT);
         let (silent, late) = thread::scope(|scope| {
             let silent = scope.spawn(|| short.ask(prompt).unwrap_err());
             let late = patient.ask(request).unwrap_err();
             (silent.join().unwrap(), late)
         });
-        assert_failed(&silent, ErrorKind::Timeout(Limit::Silence), step);
-        assert_failed(&late, ErrorKind::Timeout(Limit::Deadline), step);
+        assert_failed(&silent, ErrorKind::Timeout(Timeout::Idle), step);
+        assert_failed(&late, ErrorKind::Timeout(Timeout::Total), step);
         assert_nothing_left(&server);
 
-        let stop = Stop::default();
-        let request = Request::new(prompt).stop(&stop);
+        let stop = CancelHandle::default();
+        let request = Request::new(prompt).cancel_handle(&stop);
         let error = thread::scope(|scope| {
             let call = scope.spawn(|| patient.ask(request).unwrap_err());
             server.wait_for("the generation", |counts| counts.running == 1);
-            stop.stop();
+            stop.cancel();
             call.join().unwrap()
         });
-        assert_eq!(error.kind(), ErrorKind::Stopped, "{error}");
+        assert_eq!(error.kind(), ErrorKind::Cancelled, "{error}");
         assert_nothing_left(&server);
     };
     thread::scope(|scope| {
-        scope.spawn(|| walk("/silent", Step::Message));
-        walk("/hang", Step::Reply);
+        scope.spawn(|| walk("/silent", Step::SendMessage));
+        walk("/hang", Step::ReadReply);
     });
 }

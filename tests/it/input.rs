@@ -10,7 +10,7 @@ use crate::support::{assert_failed, client};
 const URL: &str = "http://127.0.0.1:9";
 
 fn assert_refused(error: &Error) {
-    assert_failed(error, ErrorKind::Input, Step::Prepare);
+    assert_failed(error, ErrorKind::InvalidInput, Step::Validate);
     assert!(!error.is_retryable());
 }
 
@@ -39,10 +39,10 @@ fn build_refuses_what_cannot_be_used() {
         |b| b.header("Cookie", "hf-chat=\"secret\""),
         |b| b.user_agent("a\nb"),
         |b| b.connect_timeout(Duration::ZERO),
-        |b| b.silence_timeout(Duration::ZERO),
-        |b| b.stall_timeout(Duration::ZERO),
-        |b| b.deadline(Duration::ZERO),
-        |b| b.cleanup_budget(Duration::ZERO),
+        |b| b.idle_timeout(Duration::ZERO),
+        |b| b.token_timeout(Duration::ZERO),
+        |b| b.total_timeout(Duration::ZERO),
+        |b| b.cleanup_timeout(Duration::ZERO),
         |b| b.proxy(Proxy::url("")),
         |b| b.proxy(Proxy::url("ftp://127.0.0.1:1")),
         |b| b.proxy(Proxy::url("socks4://127.0.0.1:1")),
@@ -86,11 +86,11 @@ fn a_request_that_cannot_be_meant_is_not_sent() {
         Request::new("a").temperature(f64::NAN),
         Request::new("a").top_p(f64::INFINITY),
         Request::new("a").model(""),
-        Request::new("a").deadline(Duration::ZERO),
+        Request::new("a").total_timeout(Duration::ZERO),
     ];
     for request in requests {
         assert_refused(&client.ask(request.clone()).unwrap_err());
-        assert_refused(&client.generate(request).unwrap_err());
+        assert_refused(&client.stream(request).unwrap_err());
     }
     let opening = || client.conversation_builder();
     for builder in [opening().model(""), opening().system(" ")] {
@@ -103,7 +103,7 @@ fn a_request_that_cannot_be_meant_is_not_sent() {
 fn a_request_that_is_too_large_opens_no_conversation() {
     let large = || Request::new("x".repeat(512 * 1024));
     let server = StandIn::start();
-    let named = Client::builder(&server.url()).protocol(Protocol::Classic);
+    let named = Client::builder(&server.url()).protocol(Protocol::ChatUiClassic);
     assert_refused(&named.build().unwrap().ask(large()).unwrap_err());
     assert_eq!(server.counts().connections, 0);
     // How much a server takes is not known before it is known what kind of server it is.

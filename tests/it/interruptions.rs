@@ -18,7 +18,7 @@ const AFTERMATH: Duration = Duration::from_secs(5);
 const BUDGET: Duration = Duration::from_secs(1);
 
 fn interrupt(chat: &mut Conversation, prompt: &str) {
-    let mut tokens = chat.send(prompt).unwrap();
+    let mut tokens = chat.stream(prompt).unwrap();
     tokens.next().unwrap().unwrap();
     tokens.cancel().unwrap();
 }
@@ -44,7 +44,7 @@ fn two_interruptions_within_five_seconds_leave_the_conversation_usable() {
 #[test]
 fn where_a_stop_does_nothing_the_generation_is_waited_for_within_the_budget_only() {
     let server = FORM.start();
-    let limited = builder(&server).cleanup_budget(BUDGET);
+    let limited = builder(&server).cleanup_timeout(BUDGET);
     let mut chat = limited.build().unwrap().conversation().unwrap();
     interrupt(&mut chat, ENDLESS);
     let start = Instant::now();
@@ -56,10 +56,10 @@ fn where_a_stop_does_nothing_the_generation_is_waited_for_within_the_budget_only
 #[test]
 fn a_server_that_ignores_a_second_stop_is_waited_for_within_the_budget_only() {
     let server = StandIn::builder().ignores_second_stop().start();
-    let limited = builder(&server).cleanup_budget(BUDGET);
+    let limited = builder(&server).cleanup_timeout(BUDGET);
     let mut chat = limited.build().unwrap().conversation().unwrap();
     interrupt(&mut chat, ENDLESS);
-    drop(chat.send(ENDLESS).unwrap());
+    drop(chat.stream(ENDLESS).unwrap());
     let start = Instant::now();
     assert_eq!(chat.ask("hello").unwrap(), GREETING);
     assert!(start.elapsed() >= BUDGET);
@@ -68,7 +68,7 @@ fn a_server_that_ignores_a_second_stop_is_waited_for_within_the_budget_only() {
 
 /// Ends a turn when its generation has come to its end already.
 fn stop_too_late(server: &StandIn, chat: &mut Conversation) -> Instant {
-    let mut tokens = chat.send("/count 3").unwrap();
+    let mut tokens = chat.stream("/count 3").unwrap();
     tokens.next().unwrap().unwrap();
     server.wait_for("the end of the generation", |counts| counts.running == 0);
     tokens.cancel().unwrap();
@@ -84,7 +84,7 @@ fn a_stop_that_came_too_late_is_waited_out_where_it_would_cut_the_next_reply() {
         assert_eq!(chat.ask("hello").unwrap(), GREETING, "{kind:?}");
         let has_waited = stopped.elapsed() >= Duration::from_millis(4800);
         assert_eq!(has_waited, kind.dialect == NEWEST.dialect, "{kind:?}");
-        assert_eq!(count(&server, Step::Stop), 1, "{kind:?}");
+        assert_eq!(count(&server, Step::StopGeneration), 1, "{kind:?}");
     };
     // Nor is it known of a reply that broke off whether its generation had come to its end.
     let broken_off = || {
@@ -92,7 +92,7 @@ fn a_stop_that_came_too_late_is_waited_out_where_it_would_cut_the_next_reply() {
         let mut chat = client(&server).conversation().unwrap();
         let error = chat.ask("/dropped").unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Truncated);
-        assert_eq!(count(&server, Step::Stop), 1);
+        assert_eq!(count(&server, Step::StopGeneration), 1);
         assert_eq!(chat.ask("hello").unwrap(), GREETING);
     };
     thread::scope(|scope| {
@@ -121,11 +121,11 @@ fn a_reply_that_somebody_else_has_stopped_is_truncated_and_is_not_stopped_again(
         let error = chat.ask("interrupted").unwrap_err();
         assert_eq!(
             (error.kind(), error.step(), error.received()),
-            (ErrorKind::Truncated, Step::Reply, "a"),
+            (ErrorKind::Truncated, Step::ReadReply, "a"),
             "{kind:?} {error}"
         );
         assert!(error.to_string().contains("interrupted"), "{error}");
-        assert_eq!(count(&server, Step::Stop), 0, "{kind:?}");
+        assert_eq!(count(&server, Step::StopGeneration), 0, "{kind:?}");
         assert_eq!(chat.ask("hello").unwrap(), GREETING, "{kind:?}");
     });
 }
@@ -134,17 +134,17 @@ fn a_reply_that_somebody_else_has_stopped_is_truncated_and_is_not_stopped_again(
 fn a_message_that_was_never_sent_is_not_stopped() {
     each(CURRENT, |kind| {
         let silent = |request: &Request| {
-            (step_of(request) == Some(Step::History)).then_some(Reaction::Silence)
+            (step_of(request) == Some(Step::ReadHistory)).then_some(Reaction::Silence)
         };
         let server = kind.builder().intercept(silent).start();
-        let limited = builder(&server).silence_timeout(Duration::from_secs(1));
+        let limited = builder(&server).idle_timeout(Duration::from_secs(1));
         let mut chat = limited.build().unwrap().conversation().unwrap();
         let error = match kind.turns.0 {
             1 => chat.ask("hello").and_then(|_| chat.ask("again")),
             _ => chat.ask("hello"),
         };
         let error = error.unwrap_err();
-        assert_eq!(error.step(), Step::History, "{kind:?} {error}");
-        assert_eq!(count(&server, Step::Stop), 0, "{kind:?}");
+        assert_eq!(error.step(), Step::ReadHistory, "{kind:?} {error}");
+        assert_eq!(count(&server, Step::StopGeneration), 0, "{kind:?}");
     });
 }

@@ -22,11 +22,14 @@ fn troubled(reaction: fn() -> Reaction) -> (StandIn, Client, Arc<AtomicBool>) {
     let trouble = Arc::new(AtomicBool::new(true));
     let is_troubled = Arc::clone(&trouble);
     let intercept = move |request: &stand_in::Request| {
-        let is_cleanup = matches!(step_of(request), Some(Step::Delete | Step::Stop));
+        let is_cleanup = matches!(
+            step_of(request),
+            Some(Step::DeleteConversation | Step::StopGeneration)
+        );
         (is_cleanup && is_troubled.load(Ordering::Relaxed)).then(reaction)
     };
     let server = StandIn::builder().intercept(intercept).start();
-    let limited = builder(&server).cleanup_budget(Duration::from_millis(500));
+    let limited = builder(&server).cleanup_timeout(Duration::from_millis(500));
     let client = limited.build().unwrap();
     (server, client, trouble)
 }
@@ -38,7 +41,7 @@ fn what_could_not_be_deleted_is_named_and_swept_later() {
         let (server, client, trouble) = troubled(reaction);
         assert_eq!(client.leftovers(), [""; 0]);
         // Dropped early, asked whole, and ended by an error.
-        drop(client.generate("/slow").unwrap());
+        drop(client.stream("/slow").unwrap());
         client.ask("hello").unwrap();
         let error = client.ask("/error-event").unwrap_err();
         let left = client.clone().leftovers();
@@ -46,18 +49,18 @@ fn what_could_not_be_deleted_is_named_and_swept_later() {
         assert_eq!(error.undeleted(), Some(left[2].as_str()));
         assert!(error.to_string().contains(&left[2]), "{error}");
 
-        let error = client.sweep().unwrap_err();
-        assert_eq!(error.step(), Step::Delete);
+        let error = client.delete_leftovers().unwrap_err();
+        assert_eq!(error.step(), Step::DeleteConversation);
         let mut still_left = client.leftovers();
         still_left.sort();
         assert_eq!(still_left, left);
 
         trouble.store(false, Ordering::Relaxed);
-        assert_eq!(client.sweep().unwrap(), 3);
+        assert_eq!(client.delete_leftovers().unwrap(), 3);
         assert_eq!(client.leftovers(), [""; 0]);
         // The generation could not be stopped at first either.
         assert_nothing_left(&server);
-        assert_eq!(client.sweep().unwrap(), 0);
+        assert_eq!(client.delete_leftovers().unwrap(), 0);
     };
     thread::scope(|scope| {
         for reaction in reactions {
@@ -84,7 +87,7 @@ fn a_refused_deletion_does_not_keep_the_others_from_being_swept() {
     let paths = left[1..].iter().map(|id| format!("/conversation/{id}"));
     allowed.lock().unwrap().extend(paths);
     server.forget(&left[2]);
-    let error = client.sweep().unwrap_err();
+    let error = client.delete_leftovers().unwrap_err();
     assert_eq!(error.undeleted(), Some(left[0].as_str()));
     assert_eq!(client.leftovers(), left[..1]);
     assert_eq!(server.conversations(), left[..1]);
@@ -101,11 +104,11 @@ fn a_creation_whose_answer_is_lost_says_that_a_conversation_may_be_left() {
         (|| answer("500 Oh", "", ""), false),
     ];
     let walk = |(reaction, may_be_left): (fn() -> Reaction, bool)| {
-        let server = always(Step::Conversation, reaction);
-        let limited = builder(&server).silence_timeout(Duration::from_secs(1));
-        let limited = limited.cleanup_budget(Duration::from_millis(100));
+        let server = always(Step::CreateConversation, reaction);
+        let limited = builder(&server).idle_timeout(Duration::from_secs(1));
+        let limited = limited.cleanup_timeout(Duration::from_millis(100));
         let error = limited.build().unwrap().ask("hello").unwrap_err();
-        assert_eq!(error.step(), Step::Conversation);
+        assert_eq!(error.step(), Step::CreateConversation);
         assert_eq!(error.maybe_undeleted(), may_be_left, "{error}");
         let is_said = error.to_string().contains("may be left in the session");
         assert_eq!(is_said, may_be_left, "{error}");
@@ -119,6 +122,6 @@ fn a_creation_whose_answer_is_lost_says_that_a_conversation_may_be_left() {
 
     let error = Client::new("http://127.0.0.1:1").unwrap();
     let error = error.ask("hello").unwrap_err();
-    assert_failed(&error, ErrorKind::Connect, Step::Settings);
+    assert_failed(&error, ErrorKind::Connect, Step::PostSettings);
     assert!(!error.maybe_undeleted(), "{error}");
 }

@@ -34,7 +34,7 @@ fn each_token_is_handed_out_as_soon_as_it_arrives() {
     each(ALL, |kind| {
         let plan = |_: &str| Plan::acts([Act::token(0, "now"), Act::token(1, "then"), Act::Hang]);
         let server = kind.builder().plan(plan).start();
-        let mut tokens = client(&server).generate("hello").unwrap();
+        let mut tokens = client(&server).stream("hello").unwrap();
         // Nothing follows, and no limit is near.
         assert_eq!(tokens.next().unwrap().unwrap(), "now", "{kind:?}");
     });
@@ -44,7 +44,7 @@ fn each_token_is_handed_out_as_soon_as_it_arrives() {
 fn the_conversation_is_gone_before_the_iterator_says_that_it_is_at_its_end() {
     each(ALL, |kind| {
         let server = kind.start();
-        let mut tokens = client(&server).generate("hello").unwrap();
+        let mut tokens = client(&server).stream("hello").unwrap();
         assert!(tokens.all(|token| token.is_ok()), "{kind:?}");
         assert_eq!(server.counts().conversations, 0, "{kind:?}");
         let requests = server.counts().requests;
@@ -123,7 +123,7 @@ fn classic_requests_carry_exactly_what_the_protocol_says() {
 
 #[test]
 fn the_session_that_the_server_sets_is_adopted() {
-    let server = always(Step::Settings, || {
+    let server = always(Step::PostSettings, || {
         let cookie = "hf-chat=chosen-by-the-server; Path=/; HttpOnly; Secure";
         let headers = format!("set-cookie: lb=node-3; Path=/\r\nset-cookie: {cookie}\r\n");
         answer("200 OK", &headers, "{\"type\":\"redirect\"}\n")
@@ -148,7 +148,7 @@ fn the_settings_are_posted_once_for_each_model() {
             .ask(Request::new("/count 1").model(model))
             .unwrap();
     }
-    let settings = requests_of(&server, Step::Settings).into_iter();
+    let settings = requests_of(&server, Step::PostSettings).into_iter();
     let models: Vec<String> = settings.map(|request| request.form().remove(3).1).collect();
     assert_eq!(models, [DEFAULT_MODEL, "other/model"]);
 }
@@ -232,7 +232,7 @@ fn the_last_parameter_of_a_name_holds() {
 fn the_end_has_the_whole_text_and_the_details_that_were_asked_for() {
     let server = StandIn::start();
     let mut tokens = client(&server)
-        .generate(Request::new("/count 3").details(true).seed(7))
+        .stream(Request::new("/count 3").details(true).seed(7))
         .unwrap();
     assert!(tokens.end().is_none());
     let text: String = tokens.by_ref().map(Result::unwrap).collect();
@@ -243,11 +243,7 @@ fn the_end_has_the_whole_text_and_the_details_that_were_asked_for() {
     assert_eq!((details.generated_tokens, details.seed), (Some(4), Some(7)));
     assert!(details.input_length.is_some());
 
-    let reply = client(&server)
-        .generate("/count 3")
-        .unwrap()
-        .reply()
-        .unwrap();
+    let reply = client(&server).stream("/count 3").unwrap().reply().unwrap();
     assert_eq!(reply.text, text);
     assert_eq!(reply.end.details, None);
 }
@@ -257,7 +253,7 @@ fn parameters_go_to_classic_servers_only() {
     each(ALL, |kind| {
         let server = kind.start();
         let request = Request::new("/count 1").temperature(0.9).details(true);
-        let mut tokens = client(&server).generate(request).unwrap();
+        let mut tokens = client(&server).stream(request).unwrap();
         assert!(tokens.all(|token| token.is_ok()), "{kind:?}");
         let has_details = tokens.end().unwrap().details.is_some();
         assert_eq!(has_details, kind.is_classic(), "{kind:?}");
@@ -286,7 +282,7 @@ fn special_tokens_and_empty_texts_are_no_items() {
             Plan::bytes(frames.to_vec()).then([Act::Last(last)])
         })
         .start();
-    let tokens = client(&server).generate("hello").unwrap();
+    let tokens = client(&server).stream("hello").unwrap();
     // The last event's own token is text when the reply was cut by its length.
     assert_eq!(
         tokens.map(Result::unwrap).collect::<Vec<_>>(),
@@ -300,7 +296,7 @@ fn a_reply_may_be_longer_than_the_longest_line_of_a_short_one() {
     let tokens = || (0..4).map(|_| "\u{1}".repeat(100_000));
     each(ALL, |kind| {
         let server = kind.builder().plan(move |_| Plan::tokens(tokens())).start();
-        let reply = client(&server).generate("hello").unwrap().reply().unwrap();
+        let reply = client(&server).stream("hello").unwrap().reply().unwrap();
         assert_eq!(reply.text.len(), 400_000, "{kind:?}");
         assert_eq!(reply.text, reply.end.text, "{kind:?}");
     });
@@ -335,12 +331,12 @@ fn both_spellings_of_an_event_and_every_line_ending_are_understood() {
 fn the_whole_text_is_at_the_end_and_its_tokens_have_no_padding() {
     each(ALL, |kind| {
         let server = kind.start();
-        let reply = client(&server).generate("/emoji").unwrap().reply().unwrap();
+        let reply = client(&server).stream("/emoji").unwrap().reply().unwrap();
         let whole = reply.end.text.trim_end();
         assert_eq!(reply.text.trim_end(), whole, "{kind:?}");
         assert!(!reply.text.contains('\0'), "{kind:?}");
         let tokens: Vec<String> = client(&server)
-            .generate("hello")
+            .stream("hello")
             .unwrap()
             .map(Result::unwrap)
             .collect();
@@ -354,7 +350,7 @@ fn the_title_is_an_event_of_the_first_turn() {
         let server = kind.start();
         let mut chat = client(&server).conversation().unwrap();
         for expected in [kind.title, None] {
-            let mut tokens = chat.send("hello").unwrap();
+            let mut tokens = chat.stream("hello").unwrap();
             let mut titles = Vec::new();
             while let Some(event) = tokens.next_event() {
                 if let Event::Title(title) = event.unwrap() {
@@ -387,7 +383,7 @@ fn thoughts_are_text_or_events_as_the_server_has_them() {
     each(CURRENT, |kind| {
         let server = kind.builder().plan(said).start();
         assert_eq!(client(&server).ask("hello").unwrap(), "42", "{kind:?}");
-        let mut tokens = client(&server).generate("hello").unwrap();
+        let mut tokens = client(&server).stream("hello").unwrap();
         let mut thoughts = Vec::new();
         while let Some(event) = tokens.next_event() {
             if let Event::Reasoning(thought) = event.unwrap() {
@@ -403,7 +399,7 @@ fn a_reply_that_is_kept_is_stopped_and_taken_up_by_another_client_of_the_session
     each(ALL, |kind| {
         let server = kind.start();
         let first = client(&server);
-        let mut tokens = first.generate(ENDLESS).unwrap();
+        let mut tokens = first.stream(ENDLESS).unwrap();
         tokens.next().unwrap().unwrap();
         let id = tokens.keep().keep();
         assert_eq!(
@@ -419,8 +415,8 @@ fn a_reply_that_is_kept_is_stopped_and_taken_up_by_another_client_of_the_session
         drop(chat);
         assert_eq!(server.conversations(), std::slice::from_ref(&id));
         let third = other_client(&server, &first);
-        third.delete(&id).unwrap();
-        third.delete(&id).unwrap();
+        third.delete_conversation(&id).unwrap();
+        third.delete_conversation(&id).unwrap();
         assert_eq!(server.conversations(), [""; 0], "{kind:?}");
     });
 }

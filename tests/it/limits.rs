@@ -8,7 +8,9 @@ use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::Duration;
 
-use h2o_chat::{Client, ClientBuilder, Error, ErrorKind, Limit, Proxy, Request, Step, Stop};
+use h2o_chat::{
+    CancelHandle, Client, ClientBuilder, Error, ErrorKind, Proxy, Request, Step, Timeout,
+};
 
 use crate::stand_in::{Act, Dialect, Plan, StandIn, frame};
 use crate::support::{
@@ -53,20 +55,20 @@ fn an_error_names_its_limit_how_long_that_is_and_how_much_had_come() {
     const NO_TEXT: &str = "no text from the server within 1s, the stall limit";
     const TOO_LATE: &str = "not finished within 1s, the deadline limit";
     #[rustfmt::skip]
-    const CASES: [(&str, Limit, &str, [&str; 2]); 6] = [
-        ("/silent",          Limit::Silence,  "",   [SENDING, NOTHING]),
-        ("tokens",           Limit::Silence,  "ab", [READING, NOTHING]),
-        ("comments",         Limit::Stall,    "",   [READING, NO_TEXT]),
-        ("tokens, comments", Limit::Stall,    "ab", [READING, NO_TEXT]),
-        ("/silent",          Limit::Deadline, "",   [SENDING, TOO_LATE]),
-        ("tokens, comments", Limit::Deadline, "ab", [READING, TOO_LATE]),
+    const CASES: [(&str, Timeout, &str, [&str; 2]); 6] = [
+        ("/silent",          Timeout::Idle,  "",   [SENDING, NOTHING]),
+        ("tokens",           Timeout::Idle,  "ab", [READING, NOTHING]),
+        ("comments",         Timeout::Token,    "",   [READING, NO_TEXT]),
+        ("tokens, comments", Timeout::Token,    "ab", [READING, NO_TEXT]),
+        ("/silent",          Timeout::Total, "",   [SENDING, TOO_LATE]),
+        ("tokens, comments", Timeout::Total, "ab", [READING, TOO_LATE]),
     ];
     let server = StandIn::builder().plan(plan).start();
     let walk = |(prompt, limit, received, [doing, what]): (&str, _, _, [&str; 2])| {
         let client = match limit {
-            Limit::Silence => builder(&server).silence_timeout(SHORT),
-            Limit::Stall => builder(&server).stall_timeout(SHORT),
-            _ => builder(&server).deadline(SHORT),
+            Timeout::Idle => builder(&server).idle_timeout(SHORT),
+            Timeout::Token => builder(&server).token_timeout(SHORT),
+            _ => builder(&server).total_timeout(SHORT),
         };
         let client = client.build().unwrap();
         let (error, took) = timed(|| client.ask(prompt).unwrap_err());
@@ -81,7 +83,7 @@ fn an_error_names_its_limit_how_long_that_is_and_how_much_had_come() {
         assert_eq!(error.undeleted(), None, "{prompt}");
         assert!((SHORT..SHORT + SLACK).contains(&took), "{prompt}: {took:?}");
         // The connections that are kept still work.
-        client.models().unwrap();
+        client.list_models().unwrap();
     };
     thread::scope(|scope| {
         for case in CASES {
@@ -104,8 +106,8 @@ fn a_long_reply_in_good_health_is_cut_by_no_limit() {
         .start();
     let client = builder(&server)
         .connect_timeout(SHORT)
-        .silence_timeout(SILENCE)
-        .stall_timeout(SILENCE * 3)
+        .idle_timeout(SILENCE)
+        .token_timeout(SILENCE * 3)
         .build()
         .unwrap();
     let (text, took) = timed(|| client.ask("hello").unwrap());
@@ -114,16 +116,16 @@ fn a_long_reply_in_good_health_is_cut_by_no_limit() {
 }
 
 /// What becomes of a reply that does not come, or does not go on.
-fn assert_cut(kind: Kind, prompt: &str, limit: Limit, step: Step) {
+fn assert_cut(kind: Kind, prompt: &str, limit: Timeout, step: Step) {
     let server = kind.start();
     let limited = builder(&server)
-        .silence_timeout(SHORT)
-        .stall_timeout(SHORT * 2);
+        .idle_timeout(SHORT)
+        .token_timeout(SHORT * 2);
     let error = limited.build().unwrap().ask(prompt).unwrap_err();
     assert_failed(&error, ErrorKind::Timeout(limit), step);
-    let is_silence = limit == Limit::Silence;
+    let is_silence = limit == Timeout::Idle;
     assert_eq!(error.is_retryable(), is_silence, "{kind:?} {prompt}");
-    assert_eq!(count(&server, Step::Stop), 1, "{kind:?} {prompt}");
+    assert_eq!(count(&server, Step::StopGeneration), 1, "{kind:?} {prompt}");
     assert_eq!(server.counts().conversations, 0, "{kind:?} {prompt}");
     if kind.stops {
         assert_nothing_left(&server);
@@ -135,14 +137,14 @@ fn assert_cut(kind: Kind, prompt: &str, limit: Limit, step: Step) {
 fn a_model_that_says_nothing_is_silent_or_stalls_as_its_server_has_it() {
     each([CLASSIC, JSON, FORM, NEWEST], |kind| {
         let walk = |prompt, before| match kind.dialect {
-            Dialect::Classic => assert_cut(kind, prompt, Limit::Silence, before),
-            Dialect::Json => assert_cut(kind, prompt, Limit::Silence, Step::Reply),
+            Dialect::Classic => assert_cut(kind, prompt, Timeout::Idle, before),
+            Dialect::Json => assert_cut(kind, prompt, Timeout::Idle, Step::ReadReply),
             // Lines that only say that the server is there.
-            _ => assert_cut(kind, prompt, Limit::Stall, Step::Reply),
+            _ => assert_cut(kind, prompt, Timeout::Token, Step::ReadReply),
         };
         thread::scope(|scope| {
-            scope.spawn(|| walk("/silent", Step::Message));
-            walk("/hang", Step::Reply);
+            scope.spawn(|| walk("/silent", Step::SendMessage));
+            walk("/hang", Step::ReadReply);
         });
     });
 }
@@ -151,11 +153,11 @@ fn a_model_that_says_nothing_is_silent_or_stalls_as_its_server_has_it() {
 fn a_deadline_ends_a_reply_in_the_middle() {
     each(ALL, |kind| {
         let server = kind.start();
-        let request = Request::new("/slow").deadline(SHORT);
+        let request = Request::new("/slow").total_timeout(SHORT);
         let error = client(&server).ask(request).unwrap_err();
-        assert_failed(&error, ErrorKind::Timeout(Limit::Deadline), Step::Reply);
+        assert_failed(&error, ErrorKind::Timeout(Timeout::Total), Step::ReadReply);
         assert_eq!(server.counts().conversations, 0, "{kind:?}");
-        assert_eq!(count(&server, Step::Stop), 1, "{kind:?}");
+        assert_eq!(count(&server, Step::StopGeneration), 1, "{kind:?}");
     });
 }
 
@@ -163,20 +165,20 @@ fn a_deadline_ends_a_reply_in_the_middle() {
 fn tokens_without_text_are_a_stall() {
     let empty = || Plan::acts((0..).map(|id| Act::Send(frame::token(id, "")))).paced(DRIBBLE);
     let server = StandIn::builder().plan(move |_| empty()).start();
-    let client = builder(&server).stall_timeout(SHORT).build().unwrap();
+    let client = builder(&server).token_timeout(SHORT).build().unwrap();
     let error = client.ask("hello").unwrap_err();
-    assert_failed(&error, ErrorKind::Timeout(Limit::Stall), Step::Reply);
+    assert_failed(&error, ErrorKind::Timeout(Timeout::Token), Step::ReadReply);
 }
 
 #[test]
 fn time_that_the_caller_takes_is_neither_silence_nor_stall() {
     let server = StandIn::start();
     let client = builder(&server)
-        .silence_timeout(SHORT)
-        .stall_timeout(SHORT)
+        .idle_timeout(SHORT)
+        .token_timeout(SHORT)
         .build()
         .unwrap();
-    let mut tokens = client.generate("hello").unwrap();
+    let mut tokens = client.stream("hello").unwrap();
     tokens.next().unwrap().unwrap();
     // Not a wait for something to happen: the caller is busy for longer than the limits.
     thread::sleep(SHORT);
@@ -186,18 +188,18 @@ fn time_that_the_caller_takes_is_neither_silence_nor_stall() {
 #[test]
 fn a_deadline_that_has_passed_is_seen_before_a_token_that_is_here_already() {
     let server = StandIn::start();
-    let client = builder(&server).deadline(SHORT).build().unwrap();
-    let mut tokens = client.generate("/count 1000").unwrap();
+    let client = builder(&server).total_timeout(SHORT).build().unwrap();
+    let mut tokens = client.stream("/count 1000").unwrap();
     thread::sleep(SHORT);
     let error = tokens.next().unwrap().unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Timeout(Limit::Deadline));
+    assert_eq!(error.kind(), ErrorKind::Timeout(Timeout::Total));
 }
 
 #[test]
 fn a_reply_that_is_complete_does_not_become_too_late_by_the_callers_own_time() {
     let server = StandIn::start();
-    let client = builder(&server).deadline(SHORT).build().unwrap();
-    let mut tokens = client.generate("/count 3").unwrap();
+    let client = builder(&server).total_timeout(SHORT).build().unwrap();
+    let mut tokens = client.stream("/count 3").unwrap();
     for n in 0..3 {
         assert_eq!(tokens.next().unwrap().unwrap(), format!("{n} "));
     }
@@ -208,15 +210,15 @@ fn a_reply_that_is_complete_does_not_become_too_late_by_the_callers_own_time() {
     assert!(tokens.end().is_some());
     assert_nothing_left(&server);
 
-    let stop = Stop::default();
+    let stop = CancelHandle::default();
     let mut tokens = client
-        .generate(Request::new("/count 1").stop(&stop))
+        .stream(Request::new("/count 1").cancel_handle(&stop))
         .unwrap();
     tokens.next().unwrap().unwrap();
     server.wait_for("the end of the generation", |counts| counts.running == 0);
-    stop.stop();
+    stop.cancel();
     let error = tokens.next().unwrap().unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Stopped);
+    assert_eq!(error.kind(), ErrorKind::Cancelled);
 }
 
 #[test]
@@ -224,10 +226,10 @@ fn limits_beyond_the_clock_are_no_limits() {
     let server = StandIn::start();
     let client = builder(&server)
         .connect_timeout(Duration::MAX)
-        .silence_timeout(Duration::MAX)
-        .stall_timeout(None)
-        .deadline(Duration::MAX)
-        .cleanup_budget(Duration::MAX)
+        .idle_timeout(Duration::MAX)
+        .token_timeout(None)
+        .total_timeout(Duration::MAX)
+        .cleanup_timeout(Duration::MAX)
         .build()
         .unwrap();
     assert_eq!(client.ask("hello").unwrap(), GREETING);
@@ -237,14 +239,14 @@ fn limits_beyond_the_clock_are_no_limits() {
 fn a_call_can_do_without_the_clients_deadline() {
     let plan = |_: &str| Plan::tokens(["."; 25]).paced(DRIBBLE);
     let server = StandIn::builder().plan(plan).start();
-    let client = builder(&server).deadline(SHORT).build().unwrap();
+    let client = builder(&server).total_timeout(SHORT).build().unwrap();
     let (cut, whole) = thread::scope(|scope| {
         let cut = scope.spawn(|| client.ask("hello"));
-        let whole = client.ask(Request::new("hello").deadline(None));
+        let whole = client.ask(Request::new("hello").total_timeout(None));
         (cut.join().unwrap(), whole)
     });
     let error = cut.unwrap_err();
-    assert_failed(&error, ErrorKind::Timeout(Limit::Deadline), Step::Reply);
+    assert_failed(&error, ErrorKind::Timeout(Timeout::Total), Step::ReadReply);
     assert_eq!(whole.unwrap(), ".".repeat(25));
 }
 
@@ -320,16 +322,16 @@ fn a_connection_is_made_within_the_connect_limit_or_a_nearer_one() {
     }
     let walk = |(case, builder): (&str, ClientBuilder)| {
         let patient = builder.clone().connect_timeout(CONNECTING * 30);
-        let patient = patient.deadline(CONNECTING);
+        let patient = patient.total_timeout(CONNECTING);
         for (client, limit, what) in [
             (
                 builder.connect_timeout(CONNECTING),
-                Limit::Connect,
+                Timeout::Connect,
                 "no connection within 300ms, the connect limit",
             ),
             (
                 patient,
-                Limit::Deadline,
+                Timeout::Total,
                 "not finished within 300ms, the deadline limit",
             ),
         ] {
@@ -337,7 +339,7 @@ fn a_connection_is_made_within_the_connect_limit_or_a_nearer_one() {
             let (error, took) = timed(|| client.ask("hello").unwrap_err());
             assert_eq!(error.kind(), ErrorKind::Timeout(limit), "{case}: {error}");
             assert_eq!(error.to_string(), format!("posting the settings: {what}"));
-            assert_eq!(error.is_retryable(), limit == Limit::Connect, "{case}");
+            assert_eq!(error.is_retryable(), limit == Timeout::Connect, "{case}");
             // The system gives a connection up a moment early.
             let expected = CONNECTING.mul_f32(0.9)..CONNECTING + SLACK;
             assert!(expected.contains(&took), "{case}: {took:?}");
@@ -361,10 +363,14 @@ fn an_answer_that_dribbles_ends_as_a_stall() {
     let walk = |begin| {
         let (server, address) = listener();
         dribble(server, begin);
-        let limited = at(&format!("http://{address}")).silence_timeout(SHORT);
-        let client = limited.stall_timeout(SHORT * 2).build().unwrap();
+        let limited = at(&format!("http://{address}")).idle_timeout(SHORT);
+        let client = limited.token_timeout(SHORT * 2).build().unwrap();
         let (error, took) = timed(|| client.ask("hello").unwrap_err());
-        assert_failed(&error, ErrorKind::Timeout(Limit::Stall), Step::Settings);
+        assert_failed(
+            &error,
+            ErrorKind::Timeout(Timeout::Token),
+            Step::PostSettings,
+        );
         assert!(took >= SHORT * 2, "{took:?}");
     };
     thread::scope(|scope| {
@@ -442,8 +448,8 @@ fn turning(good: &StandIn, turn: Turn) -> (String, Receiver<Option<Queue>>) {
 fn tidied_up(turn: Turn, by_dropping: bool) -> (Duration, Option<Result<(), Error>>, bool) {
     let good = StandIn::start();
     let (url, turned) = turning(&good, turn);
-    let client = at(&url).cleanup_budget(BUDGET).build().unwrap();
-    let tokens = client.generate("/slow").unwrap();
+    let client = at(&url).cleanup_timeout(BUDGET).build().unwrap();
+    let tokens = client.stream("/slow").unwrap();
     let _queue = turned.recv().unwrap();
     let id = tokens.conversation_id().to_owned();
     let (said, took) = timed(|| {
@@ -451,7 +457,7 @@ fn tidied_up(turn: Turn, by_dropping: bool) -> (Duration, Option<Result<(), Erro
             drop(tokens);
             return None;
         }
-        Some(tokens.delete())
+        Some(tokens.cancel())
     });
     let is_left = client.leftovers() == [id];
     (took, said, is_left)
@@ -461,7 +467,7 @@ const BUDGET: Duration = Duration::from_millis(600);
 
 #[test]
 fn tidying_up_keeps_its_budget_whatever_the_server_does() {
-    const OUT_OF_TIME: Option<ErrorKind> = Some(ErrorKind::Timeout(Limit::Cleanup));
+    const OUT_OF_TIME: Option<ErrorKind> = Some(ErrorKind::Timeout(Timeout::Cleanup));
     let cases = [
         (Turn::Silent, OUT_OF_TIME),
         (Turn::Refusing, Some(ErrorKind::Connect)),

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use h2o_chat::{DEFAULT_MODEL, Error, ErrorKind, Limit, Message, Request, Step, Stop};
+use h2o_chat::{CancelHandle, DEFAULT_MODEL, Error, ErrorKind, Message, Request, Step, Timeout};
 
 use crate::stand_in::{Reaction, StandIn};
 use crate::support::{
@@ -18,7 +18,7 @@ fn models_and_conversations_are_listed() {
     each(ALL, |kind| {
         let server = kind.start();
         let client = client(&server);
-        let models = client.models().unwrap();
+        let models = client.list_models().unwrap();
         let ids: Vec<&str> = models.iter().map(|model| &*model.id).collect();
         assert_eq!(ids, [DEFAULT_MODEL, "other/model"], "{kind:?}");
         assert_eq!(models[0].name, DEFAULT_MODEL, "{kind:?}");
@@ -28,7 +28,7 @@ fn models_and_conversations_are_listed() {
         let other = client.conversation_builder().model("other/model");
         let second = other.open().unwrap().keep();
         client.resume(&second).unwrap().ask("hello").unwrap();
-        let listed = client.conversations().unwrap();
+        let listed = client.list_conversations().unwrap();
         let mut seen: Vec<_> = listed
             .iter()
             .map(|known| (&*known.id, &*known.title, known.model.as_deref()))
@@ -47,7 +47,7 @@ fn models_and_conversations_are_listed() {
         }
         assert_eq!(seen, expected, "{kind:?}");
         let stranger = crate::support::client(&server);
-        assert_eq!(stranger.conversations().unwrap(), [], "{kind:?}");
+        assert_eq!(stranger.list_conversations().unwrap(), [], "{kind:?}");
         assert_eq!(server.counts().pages, 0, "{kind:?}");
     });
 }
@@ -56,7 +56,7 @@ fn models_and_conversations_are_listed() {
 fn a_server_is_told_in_plain_sentences() {
     each(ALL, |kind| {
         let server = kind.start();
-        let info = client(&server).check().unwrap();
+        let info = client(&server).server_info().unwrap();
         assert_eq!(info.protocol, kind.protocol);
         let expected = format!(
             "{} is a {} chat-ui server. It offers 2 models: {DEFAULT_MODEL}, other/model. \
@@ -89,9 +89,13 @@ fn without_a_named_model_the_servers_first_is_asked() {
                 "POST /conversation",
             ];
             assert_eq!(paths(&server)[..4], begin);
-            assert_eq!(count(&server, Step::Models), 1);
+            assert_eq!(count(&server, Step::ListModels), 1);
         }
-        assert_eq!(client.check().unwrap().model, "first/model", "{kind:?}");
+        assert_eq!(
+            client.server_info().unwrap().model,
+            "first/model",
+            "{kind:?}"
+        );
     });
 }
 
@@ -105,7 +109,7 @@ fn a_named_model_is_never_replaced_and_the_error_has_the_list() {
         let errors: [Error; 4] = [
             named.ask("hello").unwrap_err(),
             named.conversation().unwrap_err(),
-            named.check().unwrap_err(),
+            named.server_info().unwrap_err(),
             client(&server).ask(request).unwrap_err(),
         ];
         for error in errors {
@@ -130,17 +134,21 @@ fn where_the_api_is_switched_off_the_pages_tell_the_same() {
     each(CURRENT, |kind| {
         let server = kind.builder().api_disabled().start();
         let client = client(&server);
-        assert_eq!(client.models().unwrap().len(), 2, "{kind:?}");
+        assert_eq!(client.list_models().unwrap().len(), 2, "{kind:?}");
         let mut chat = client.conversation().unwrap();
         for turn in ["first", "second"] {
             assert_eq!(chat.ask(turn).unwrap(), GREETING, "{kind:?}");
         }
-        assert_eq!(chat.retry().unwrap().text().unwrap(), GREETING, "{kind:?}");
+        assert_eq!(
+            chat.regenerate().unwrap().text().unwrap(),
+            GREETING,
+            "{kind:?}"
+        );
         assert!(server.model_prompts()[1].contains("first"), "{kind:?}");
         let messages = chat.messages().unwrap();
         assert_eq!(messages.len(), 4, "{kind:?}");
         assert_eq!(messages[2], Message::user("second"), "{kind:?}");
-        let listed = client.conversations().unwrap();
+        let listed = client.list_conversations().unwrap();
         assert_eq!(listed[0].id, chat.id(), "{kind:?}");
         drop(chat);
         assert_eq!(client.ask("hello").unwrap(), GREETING, "{kind:?}");
@@ -173,7 +181,7 @@ fn pages_of(conversations: usize, length: usize) -> (Error, usize) {
     let is_list = |path: &str| path.starts_with("/api/conversations");
     let builder = NEWEST.builder();
     let builder = builder.intercept(move |request| is_list(&request.path).then(&page));
-    let error = client(&builder.start()).conversations().unwrap_err();
+    let error = client(&builder.start()).list_conversations().unwrap_err();
     (error, pages.load(Ordering::Relaxed))
 }
 
@@ -181,7 +189,7 @@ fn pages_of(conversations: usize, length: usize) -> (Error, usize) {
 fn pages_without_end_are_not_held() {
     for (conversations, length, pages) in [(1, 3 << 20, 6), (20_000, 0, 4), (60_000, 0, 1)] {
         let (error, asked) = pages_of(conversations, length);
-        assert_failed(&error, ErrorKind::TooLarge, Step::Conversations);
+        assert_failed(&error, ErrorKind::TooLarge, Step::ListConversations);
         assert_eq!(asked, pages, "{conversations} of {length}");
     }
 }
@@ -190,24 +198,24 @@ fn pages_without_end_are_not_held() {
 fn a_list_that_cannot_be_read_is_an_error() {
     for body in ["", "{}", "<html>", "{\"json\":[]}", "null"] {
         let server = answering("/api/models", body);
-        let error = client(&server).models().unwrap_err();
-        assert_failed(&error, ErrorKind::Protocol, Step::Models);
+        let error = client(&server).list_models().unwrap_err();
+        assert_failed(&error, ErrorKind::Protocol, Step::ListModels);
         let server = answering("/api/conversations", body);
-        let error = client(&server).conversations().unwrap_err();
-        assert_failed(&error, ErrorKind::Protocol, Step::Conversations);
+        let error = client(&server).list_conversations().unwrap_err();
+        assert_failed(&error, ErrorKind::Protocol, Step::ListConversations);
     }
     let no_list = r#"{"nodes":[{"data":[{"models":-1}]}]}"#;
     for body in ["", "{}", "<html>", no_list, r#"{"nodes":[null]}"#] {
         let server = listing(&["a/model"], || success(body));
-        let error = client(&server).models().unwrap_err();
-        assert_failed(&error, ErrorKind::Protocol, Step::Models);
+        let error = client(&server).list_models().unwrap_err();
+        assert_failed(&error, ErrorKind::Protocol, Step::ListModels);
     }
     let server = answering("/api/models", "[]");
     let error = client(&server).ask("hello").unwrap_err();
     assert_eq!(error.kind(), ErrorKind::UnknownModel, "{error}");
     let unfit = r#"[{"id":"../../admin","title":"x"},{"title":"x"},7]"#;
     let server = answering("/api/conversations", unfit);
-    assert_eq!(client(&server).conversations().unwrap(), []);
+    assert_eq!(client(&server).list_conversations().unwrap(), []);
 }
 
 #[test]
@@ -218,7 +226,7 @@ fn conversations_are_listed_page_by_page_to_the_last() {
         let client = client(&server);
         let kept = (0..MANY).map(|_| client.conversation().unwrap().keep());
         let mut kept: Vec<String> = kept.collect();
-        let listed = client.conversations().unwrap();
+        let listed = client.list_conversations().unwrap();
         let mut listed: Vec<String> = listed.into_iter().map(|summary| summary.id).collect();
         kept.sort();
         listed.sort();
@@ -242,8 +250,8 @@ fn a_list_that_is_one_long_text_a_thousand_times_is_not_held() {
     let body =
         format!(r#"{{"nodes":[{{"data":[{{"models":1}},[{places}],{{"id":3}},"{text}"]}}]}}"#);
     let server = listing(&["a/model"], move || success(&body));
-    let error = client(&server).models().unwrap_err();
-    assert_failed(&error, ErrorKind::TooLarge, Step::Models);
+    let error = client(&server).list_models().unwrap_err();
+    assert_failed(&error, ErrorKind::TooLarge, Step::ListModels);
 }
 
 #[test]
@@ -254,14 +262,14 @@ fn a_list_may_be_long_and_what_it_says_is_no_part_of_an_error() {
         model(&"x".repeat(2 << 20))
     );
     let server = listing(&["m"], move || success(&page));
-    assert_eq!(client(&server).models().unwrap()[0].id, "m");
+    assert_eq!(client(&server).list_models().unwrap()[0].id, "m");
 
     for body in [
         r#"{"nodes":[{"data":[{"titles":1},["secret"]]}]}"#,
         r#"["secret""#,
     ] {
         let server = listing(&["m"], move || success(body));
-        let error = client(&server).conversations().unwrap_err();
+        let error = client(&server).list_conversations().unwrap_err();
         assert!(!format!("{error} {error:?}").contains("secret"), "{error}");
         assert_eq!(error.server_message(), None);
     }
@@ -271,11 +279,11 @@ fn a_list_may_be_long_and_what_it_says_is_no_part_of_an_error() {
 fn an_id_that_no_server_gives_is_refused_before_anything_is_sent() {
     let server = StandIn::start();
     for id in ["", "a/b", "..", "a b", "a?b", &"x".repeat(65)] {
-        let deleted = client(&server).delete(id).unwrap_err();
+        let deleted = client(&server).delete_conversation(id).unwrap_err();
         let resumed = client(&server).resume(id).unwrap_err();
         assert_eq!(
             (deleted.kind(), resumed.kind()),
-            (ErrorKind::Input, ErrorKind::Input)
+            (ErrorKind::InvalidInput, ErrorKind::InvalidInput)
         );
     }
     assert_eq!(server.counts().requests, 0);
@@ -288,7 +296,7 @@ fn a_server_that_takes_itself_for_an_https_one_is_told_as_such_and_no_password_i
         .https_referer()
         .start();
     let url = server.url().replace("http://", "http://user:secret@");
-    let info = h2o_chat::Client::new(&url).unwrap().check().unwrap();
+    let info = h2o_chat::Client::new(&url).unwrap().server_info().unwrap();
     assert_eq!(
         info.to_string(),
         format!(
@@ -305,10 +313,10 @@ fn a_check_relies_on_nothing_that_was_so_before() {
     let server = StandIn::start();
     let client = client(&server);
     client.ask("/count 1").unwrap();
-    client.check().unwrap();
-    assert_eq!(count(&server, Step::Settings), 2);
+    client.server_info().unwrap();
+    assert_eq!(count(&server, Step::PostSettings), 2);
     drop(server);
-    assert_eq!(client.check().unwrap_err().kind(), ErrorKind::Connect);
+    assert_eq!(client.server_info().unwrap_err().kind(), ErrorKind::Connect);
 }
 
 #[test]
@@ -319,7 +327,7 @@ fn a_server_that_only_does_not_list_its_models_is_a_good_one() {
         ("200 OK", "no JSON"),
     ] {
         let server = listing(&[DEFAULT_MODEL], move || answer(status, "", body));
-        let info = client(&server).check().unwrap();
+        let info = client(&server).server_info().unwrap();
         assert!(
             info.to_string().contains("It does not list its models."),
             "{info}"
@@ -331,35 +339,35 @@ fn a_server_that_only_does_not_list_its_models_is_a_good_one() {
 fn a_list_that_fails_otherwise_is_what_is_wrong_with_the_server() {
     let cases: [(fn() -> Reaction, ErrorKind); 5] = [
         (|| answer("500 Oh", "", ""), ErrorKind::Status),
-        (|| answer("401 Oh", "", ""), ErrorKind::Login),
+        (|| answer("401 Oh", "", ""), ErrorKind::LoginRequired),
         (
             || success(r#"{"type":"redirect","location":"/login"}"#),
-            ErrorKind::Login,
+            ErrorKind::LoginRequired,
         ),
         (|| Reaction::Close, ErrorKind::Truncated),
-        (|| Reaction::Silence, ErrorKind::Timeout(Limit::Silence)),
+        (|| Reaction::Silence, ErrorKind::Timeout(Timeout::Idle)),
     ];
     for (reaction, kind) in cases {
         let server = listing(&[DEFAULT_MODEL], reaction);
-        let limited = builder(&server).silence_timeout(Duration::from_secs(1));
-        let error = limited.build().unwrap().check().unwrap_err();
-        assert_failed(&error, kind, Step::Models);
+        let limited = builder(&server).idle_timeout(Duration::from_secs(1));
+        let error = limited.build().unwrap().server_info().unwrap_err();
+        assert_failed(&error, kind, Step::ListModels);
     }
 }
 
 #[test]
 fn a_call_that_ends_while_the_models_are_listed_says_so() {
     let server = listing(&["first/model"], || Reaction::Silence);
-    let stop = Stop::default();
+    let stop = CancelHandle::default();
     let error = thread::scope(|scope| {
-        let request = Request::new("hello").stop(&stop);
+        let request = Request::new("hello").cancel_handle(&stop);
         let call = scope.spawn(|| client(&server).ask(request).unwrap_err());
         server.wait_for("the listing", |counts| counts.requests == 2);
-        stop.stop();
+        stop.cancel();
         call.join().unwrap()
     });
-    assert_failed(&error, ErrorKind::Stopped, Step::Models);
-    let request = Request::new("hello").deadline(Duration::from_secs(1));
+    assert_failed(&error, ErrorKind::Cancelled, Step::ListModels);
+    let request = Request::new("hello").total_timeout(Duration::from_secs(1));
     let error = client(&server).ask(request).unwrap_err();
-    assert_failed(&error, ErrorKind::Timeout(Limit::Deadline), Step::Models);
+    assert_failed(&error, ErrorKind::Timeout(Timeout::Total), Step::ListModels);
 }

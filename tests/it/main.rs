@@ -4,6 +4,7 @@ mod answers;
 mod cleanup;
 mod conversation;
 mod detection;
+mod examples;
 mod failures;
 mod fault_matrix;
 mod hints;
@@ -23,16 +24,16 @@ mod retries;
 mod retry_waits;
 #[cfg(target_os = "linux")]
 mod soak;
+mod stand_in_is_strict;
 mod stops;
 mod support;
 mod system_prompt;
 mod types;
 
-#[cfg(all(target_os = "linux", feature = "rustls"))]
 #[path = "../example/mod.rs"]
 mod example;
 #[cfg(target_os = "linux")]
-#[path = "../../src/random.rs"]
+#[path = "../../src/decode/random.rs"]
 mod random;
 #[path = "../stand_in/mod.rs"]
 mod stand_in;

@@ -43,7 +43,7 @@ const OUT_OF_MEMORY: &str = "CUDA out of memory";
 const fn refused(status: u16, words: &'static str) -> Outcome {
     Fails {
         kind: Status,
-        step: Step::Message,
+        step: Step::SendMessage,
         status: Some(status),
         words,
         received: "",
@@ -55,7 +55,7 @@ const fn refused(status: u16, words: &'static str) -> Outcome {
 const fn reported(status: Option<u16>, words: &'static str, received: &'static str) -> Outcome {
     Fails {
         kind: Generation,
-        step: Step::Reply,
+        step: Step::ReadReply,
         status,
         words,
         received,
@@ -66,7 +66,7 @@ const fn reported(status: Option<u16>, words: &'static str, received: &'static s
 const fn truncated(stopped: bool) -> Outcome {
     Fails {
         kind: Truncated,
-        step: Step::Reply,
+        step: Step::ReadReply,
         status: None,
         words: "after 5 tokens",
         received: FIVE,
@@ -174,7 +174,7 @@ fn assert_outcome(kind: Kind, prompt: &str, expected: Outcome, context: &str) {
     };
     assert_nothing_left(&server);
     assert_eq!(
-        count(&server, Step::Stop),
+        count(&server, Step::StopGeneration),
         usize::from(has_stopped),
         "{context}"
     );

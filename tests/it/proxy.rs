@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use h2o_chat::{Client, ErrorKind, Limit, Proxy, Request, Step, Stop};
+use h2o_chat::{CancelHandle, Client, ErrorKind, Proxy, Request, Step, Timeout};
 
 use crate::stand_in::StandIn;
 use crate::support::{GREETING, PROMPT, assert_failed, assert_nothing_left, builder};
@@ -126,7 +126,7 @@ fn a_reply_through_an_http_proxy() {
     ] {
         let client = builder(&server).proxy(Proxy::url(url)).build().unwrap();
         assert_eq!(client.ask("hello").unwrap(), GREETING);
-        client.generate("/slow").unwrap().delete().unwrap();
+        client.stream("/slow").unwrap().cancel().unwrap();
     }
     // For each client one for the first reply and the next, and one to stop and delete.
     assert_eq!(proxy.targets().len(), 4);
@@ -171,11 +171,11 @@ fn limits_and_stops_act_through_a_proxy() {
     let url = format!("http://me:secret@{}", proxy.address);
     let client = builder(&server)
         .proxy(Proxy::url(url))
-        .silence_timeout(Duration::from_secs(1))
+        .idle_timeout(Duration::from_secs(1))
         .build()
         .unwrap();
     let error = client.ask("/hang").unwrap_err();
-    assert_failed(&error, ErrorKind::Timeout(Limit::Silence), Step::Reply);
+    assert_failed(&error, ErrorKind::Timeout(Timeout::Idle), Step::ReadReply);
     assert_eq!(error.received(), " Hi there, how can");
     assert_nothing_left(&server);
 }
@@ -193,7 +193,7 @@ fn a_proxy_that_refuses_says_so() {
         .build()
         .unwrap();
     let error = client.ask("hello").unwrap_err();
-    assert_failed(&error, ErrorKind::Proxy, Step::Settings);
+    assert_failed(&error, ErrorKind::Proxy, Step::PostSettings);
     let told = format!(
         "to the proxy http://{}: it answered 407 (Proxy",
         proxy.address
@@ -252,7 +252,7 @@ fn a_socks_proxy_that_refuses_or_speaks_something_else_says_so() {
             .build()
             .unwrap();
         let error = client.ask("hello").unwrap_err();
-        assert_failed(&error, ErrorKind::Proxy, Step::Settings);
+        assert_failed(&error, ErrorKind::Proxy, Step::PostSettings);
         assert!(!error.is_retryable());
     }
 }
@@ -268,12 +268,12 @@ fn a_proxy_that_says_nothing_is_waited_for_within_the_limits() {
     let client = builder().connect_timeout(limit).build().unwrap();
     assert_eq!(
         client.ask("hello").unwrap_err().kind(),
-        ErrorKind::Timeout(Limit::Connect)
+        ErrorKind::Timeout(Timeout::Connect)
     );
-    let client = builder().deadline(limit).build().unwrap();
+    let client = builder().total_timeout(limit).build().unwrap();
     assert_eq!(
         client.ask("hello").unwrap_err().kind(),
-        ErrorKind::Timeout(Limit::Deadline)
+        ErrorKind::Timeout(Timeout::Total)
     );
 
     // Each once: a limit that is reached is not waited for again.
@@ -282,15 +282,19 @@ fn a_proxy_that_says_nothing_is_waited_for_within_the_limits() {
     assert!(proxy.accept().is_err(), "tried again");
     proxy.set_nonblocking(false).unwrap();
 
-    let (client, stop) = (builder().build().unwrap(), Stop::default());
+    let (client, stop) = (builder().build().unwrap(), CancelHandle::default());
     let stopped = thread::scope(|scope| {
-        let call = scope.spawn(|| client.ask(Request::new("hello").stop(&stop)).unwrap_err());
+        let call = scope.spawn(|| {
+            client
+                .ask(Request::new("hello").cancel_handle(&stop))
+                .unwrap_err()
+        });
         // Held, because dropping would close it.
         let _held = proxy.accept().unwrap();
         let start = Instant::now();
-        stop.stop();
+        stop.cancel();
         let error = call.join().unwrap();
-        assert_eq!(error.kind(), ErrorKind::Stopped);
+        assert_eq!(error.kind(), ErrorKind::Cancelled);
         start.elapsed()
     });
     assert!(stopped < PROMPT, "{stopped:?}");

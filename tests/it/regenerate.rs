@@ -2,7 +2,7 @@
 
 use std::sync::atomic::AtomicUsize;
 
-use h2o_chat::{ErrorKind, Message, Request, Stop};
+use h2o_chat::{CancelHandle, ErrorKind, Message, Request};
 
 use crate::stand_in::{Plan, StandIn};
 use crate::support::{
@@ -16,8 +16,16 @@ fn a_regenerated_reply_takes_the_place_of_the_last_reply() {
         let mut chat = client(&server).conversation().unwrap();
         chat.ask("first").unwrap();
         chat.ask("second").unwrap();
-        assert_eq!(chat.retry().unwrap().text().unwrap(), GREETING, "{kind:?}");
-        assert_eq!(chat.retry().unwrap().text().unwrap(), GREETING, "{kind:?}");
+        assert_eq!(
+            chat.regenerate().unwrap().text().unwrap(),
+            GREETING,
+            "{kind:?}"
+        );
+        assert_eq!(
+            chat.regenerate().unwrap().text().unwrap(),
+            GREETING,
+            "{kind:?}"
+        );
         let prompts = server.model_prompts();
         assert_eq!(prompts[1], prompts[2], "{kind:?}");
         assert_eq!(prompts[1], prompts[3], "{kind:?}");
@@ -36,13 +44,21 @@ fn the_last_reply_can_be_had_again_in_another_client_and_after_an_early_end() {
         let server = kind.start();
         let client = client(&server);
         let mut chat = client.conversation().unwrap();
-        let mut tokens = chat.send("hello").unwrap();
+        let mut tokens = chat.stream("hello").unwrap();
         tokens.next().unwrap().unwrap();
         drop(tokens);
-        assert_eq!(chat.retry().unwrap().text().unwrap(), GREETING, "{kind:?}");
+        assert_eq!(
+            chat.regenerate().unwrap().text().unwrap(),
+            GREETING,
+            "{kind:?}"
+        );
         let id = chat.keep();
         let mut chat = client.resume(&id).unwrap();
-        assert_eq!(chat.retry().unwrap().text().unwrap(), GREETING, "{kind:?}");
+        assert_eq!(
+            chat.regenerate().unwrap().text().unwrap(),
+            GREETING,
+            "{kind:?}"
+        );
         assert_eq!(chat.messages().unwrap().len(), 2, "{kind:?}");
         chat.delete().unwrap();
         assert_nothing_left(&server);
@@ -55,7 +71,7 @@ fn another_prompt_in_the_place_of_the_last_is_for_classic_servers_only() {
         let server = kind.start();
         let mut chat = client(&server).conversation().unwrap();
         chat.ask("first").unwrap();
-        let other = chat.retry_with(|_| Request::new("other"));
+        let other = chat.regenerate_with(|_| Request::new("other"));
         let other = other.and_then(h2o_chat::Tokens::text);
         if kind.is_classic() {
             assert_eq!(other.unwrap(), GREETING);
@@ -63,13 +79,25 @@ fn another_prompt_in_the_place_of_the_last_is_for_classic_servers_only() {
             return;
         }
         let error = other.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Input, "{kind:?} {error}");
+        assert_eq!(error.kind(), ErrorKind::InvalidInput, "{kind:?} {error}");
         assert_eq!(messages(&server).len(), 1, "{kind:?}");
         // Nothing has become of it: the last message is the one before.
-        assert_eq!(chat.retry().unwrap().text().unwrap(), GREETING, "{kind:?}");
-        let empty = chat.retry_with(|_| Request::new(" ")).map(drop);
-        assert_eq!(empty.unwrap_err().kind(), ErrorKind::Input, "{kind:?}");
-        assert_eq!(chat.retry().unwrap().text().unwrap(), GREETING, "{kind:?}");
+        assert_eq!(
+            chat.regenerate().unwrap().text().unwrap(),
+            GREETING,
+            "{kind:?}"
+        );
+        let empty = chat.regenerate_with(|_| Request::new(" ")).map(drop);
+        assert_eq!(
+            empty.unwrap_err().kind(),
+            ErrorKind::InvalidInput,
+            "{kind:?}"
+        );
+        assert_eq!(
+            chat.regenerate().unwrap().text().unwrap(),
+            GREETING,
+            "{kind:?}"
+        );
         assert_eq!(chat.messages().unwrap().len(), 2, "{kind:?}");
     });
 }
@@ -89,11 +117,19 @@ fn a_message_that_was_refused_is_sent_anew() {
         let mut chat = client(&server).conversation().unwrap();
         chat.ask("first").unwrap();
         assert_eq!(chat.ask("second").unwrap_err().status(), Some(429));
-        assert_eq!(chat.retry().unwrap().text().unwrap(), GREETING, "{kind:?}");
+        assert_eq!(
+            chat.regenerate().unwrap().text().unwrap(),
+            GREETING,
+            "{kind:?}"
+        );
         let history = chat.messages().unwrap();
         assert_eq!(history.len(), 4, "{kind:?}");
         assert_eq!(history[2], Message::user("second"), "{kind:?}");
-        assert_eq!(chat.retry().unwrap().text().unwrap(), GREETING, "{kind:?}");
+        assert_eq!(
+            chat.regenerate().unwrap().text().unwrap(),
+            GREETING,
+            "{kind:?}"
+        );
         assert_eq!(chat.messages().unwrap().len(), 4, "{kind:?}");
     });
 }
@@ -103,8 +139,8 @@ fn there_is_nothing_to_regenerate_before_the_first_message() {
     each(ALL, |kind| {
         let server = kind.start();
         let mut chat = client(&server).conversation().unwrap();
-        let error = chat.retry().map(drop).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Input, "{kind:?}");
+        let error = chat.regenerate().map(drop).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput, "{kind:?}");
     });
 }
 
@@ -114,7 +150,7 @@ fn on_a_classic_server_only_the_response_has_a_new_id() {
     let mut chat = client(&server).conversation().unwrap();
     chat.ask("first").unwrap();
     chat.ask(Request::new("second").temperature(0.9)).unwrap();
-    assert_eq!(chat.retry().unwrap().text().unwrap(), GREETING);
+    assert_eq!(chat.regenerate().unwrap().text().unwrap(), GREETING);
     let [_, second, retry] = &messages(&server)[..] else {
         panic!()
     };
@@ -128,10 +164,10 @@ fn on_a_classic_server_only_the_response_has_a_new_id() {
 
     // With another temperature, and then with another prompt, the same message once more.
     let change = |request: Request| request.temperature(0.2);
-    chat.retry_with(change).unwrap().text().unwrap();
+    chat.regenerate_with(change).unwrap().text().unwrap();
     assert_eq!(messages(&server)[3]["parameters"]["temperature"], 0.2);
     let change = |_| Request::new("a better question");
-    chat.retry_with(change).unwrap().text().unwrap();
+    chat.regenerate_with(change).unwrap().text().unwrap();
     let said = chat.messages().unwrap();
     assert_eq!(said.len(), 4);
     assert_eq!(said[2], Message::user("a better question"));
@@ -141,21 +177,23 @@ fn on_a_classic_server_only_the_response_has_a_new_id() {
 fn a_stop_ends_one_try_only() {
     let server = StandIn::start();
     let mut chat = client(&server).conversation().unwrap();
-    let stop = Stop::default();
-    let mut tokens = chat.send(Request::new(ENDLESS).stop(&stop)).unwrap();
+    let stop = CancelHandle::default();
+    let mut tokens = chat
+        .stream(Request::new(ENDLESS).cancel_handle(&stop))
+        .unwrap();
     tokens.next().unwrap().unwrap();
-    stop.stop();
+    stop.cancel();
     tokens.next().unwrap().unwrap_err();
     drop(tokens);
-    let mut again = chat.retry().unwrap();
+    let mut again = chat.regenerate().unwrap();
     assert_eq!(again.next().unwrap().unwrap(), " s0");
     drop(again);
 
     let error = chat
-        .retry_with(|request| request.stop(&stop))
+        .regenerate_with(|request| request.cancel_handle(&stop))
         .map(drop)
         .unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Stopped);
+    assert_eq!(error.kind(), ErrorKind::Cancelled);
     // Not even a request that failed at once is forgotten.
-    assert!(chat.retry().is_ok());
+    assert!(chat.regenerate().is_ok());
 }

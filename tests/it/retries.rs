@@ -20,7 +20,11 @@ fn builder(server: &StandIn) -> ClientBuilder {
 }
 
 /// The steps before the first token that can be tried again.
-const STEPS: [Step; 3] = [Step::Settings, Step::Conversation, Step::Message];
+const STEPS: [Step; 3] = [
+    Step::PostSettings,
+    Step::CreateConversation,
+    Step::SendMessage,
+];
 
 #[test]
 fn a_busy_server_is_asked_again_at_every_step_before_the_reply() {
@@ -45,14 +49,14 @@ fn a_busy_server_is_asked_again_at_every_step_before_the_reply() {
 fn the_number_of_retries_is_the_users() {
     for times in [0, 1, 3] {
         let refused = || busy(503, "retry-after: 0\r\n");
-        let server = always(Step::Conversation, refused);
+        let server = always(Step::CreateConversation, refused);
         let error = builder(&server)
             .retries(times)
             .build()
             .unwrap()
             .ask("hello")
             .unwrap_err();
-        assert_failed(&error, ErrorKind::Status, Step::Conversation);
+        assert_failed(&error, ErrorKind::Status, Step::CreateConversation);
         assert_eq!(error.retry_after(), Some(Duration::ZERO));
         assert_eq!(server.counts().requests, 2 + times as usize);
     }
@@ -61,28 +65,28 @@ fn the_number_of_retries_is_the_users() {
 #[test]
 fn what_does_no_harm_twice_is_repeated_once_when_its_connection_ends() {
     let all = [
-        (Step::Settings, "/count 1"),
-        (Step::Delete, "/count 1"),
-        (Step::Stop, ENDLESS),
+        (Step::PostSettings, "/count 1"),
+        (Step::DeleteConversation, "/count 1"),
+        (Step::StopGeneration, ENDLESS),
     ];
     for (step, prompt) in all {
         let server = at_first(1, step, || Reaction::Close);
         let client = builder(&server).build().unwrap();
-        let mut tokens = client.generate(prompt).unwrap();
+        let mut tokens = client.stream(prompt).unwrap();
         tokens.next().unwrap().unwrap();
-        tokens.delete().unwrap();
+        tokens.cancel().unwrap();
         assert_nothing_left(&server);
         assert_eq!(server.counts().created, 1);
     }
-    let server = always(Step::Settings, || Reaction::Close);
+    let server = always(Step::PostSettings, || Reaction::Close);
     let error = builder(&server).build().unwrap().ask("hello").unwrap_err();
-    assert_failed(&error, ErrorKind::Truncated, Step::Settings);
+    assert_failed(&error, ErrorKind::Truncated, Step::PostSettings);
     assert_eq!(server.counts().requests, 2);
 }
 
 #[test]
 fn a_request_that_could_make_a_second_conversation_or_generation_is_never_repeated() {
-    for step in [Step::Conversation, Step::Message] {
+    for step in [Step::CreateConversation, Step::SendMessage] {
         // The connection is pooled: the settings went over it. The server reads the request and
         // closes.
         let server = at_first(1, step, || Reaction::Close);
@@ -109,20 +113,25 @@ fn nothing_is_tried_again_after_a_token() {
             .ask(prompt)
             .unwrap_err();
     }
-    assert_eq!(count(&server, Step::Message), 3);
+    assert_eq!(count(&server, Step::SendMessage), 3);
 }
 
 #[test]
 fn tidying_up_does_not_wait_for_a_busy_server() {
-    let server = at_first(1, Step::Delete, || busy(503, "retry-after: 1\r\n"));
+    let server = at_first(1, Step::DeleteConversation, || {
+        busy(503, "retry-after: 1\r\n")
+    });
     let error = builder(&server)
         .build()
         .unwrap()
-        .generate(ENDLESS)
+        .stream(ENDLESS)
         .unwrap()
-        .delete()
+        .cancel()
         .unwrap_err();
-    assert_eq!((error.step(), error.status()), (Step::Delete, Some(503)));
+    assert_eq!(
+        (error.step(), error.status()),
+        (Step::DeleteConversation, Some(503))
+    );
 }
 
 #[test]
@@ -132,15 +141,15 @@ fn a_lost_acceptance_of_the_terms_is_made_good_once() {
     client.ask("/count 1").unwrap();
     server.forget_sessions();
     client.ask("/count 1").unwrap();
-    assert_eq!(count(&server, Step::Settings), 2);
+    assert_eq!(count(&server, Step::PostSettings), 2);
 
     // While a conversation is open, too.
-    let mut tokens = client.generate(ENDLESS).unwrap();
+    let mut tokens = client.stream(ENDLESS).unwrap();
     tokens.next().unwrap().unwrap();
     server.forget_sessions();
-    tokens.delete().unwrap();
+    tokens.cancel().unwrap();
     assert_nothing_left(&server);
-    assert_eq!(count(&server, Step::Settings), 3);
+    assert_eq!(count(&server, Step::PostSettings), 3);
 }
 
 #[test]
@@ -148,17 +157,20 @@ fn terms_that_cannot_be_accepted_again_leave_the_conversation_named() {
     let posted = AtomicUsize::new(0);
     let server = StandIn::builder()
         .intercept(move |request| {
-            let is_settings = step_of(request) == Some(Step::Settings);
+            let is_settings = step_of(request) == Some(Step::PostSettings);
             let again = is_settings && posted.fetch_add(1, Ordering::Relaxed) > 0;
             again.then(|| busy(502, ""))
         })
         .start();
     let client = builder(&server).build().unwrap();
-    let mut tokens = client.generate(ENDLESS).unwrap();
+    let mut tokens = client.stream(ENDLESS).unwrap();
     tokens.next().unwrap().unwrap();
     server.forget_sessions();
-    let error = tokens.delete().unwrap_err();
-    assert_eq!((error.step(), error.status()), (Step::Delete, Some(502)));
+    let error = tokens.cancel().unwrap_err();
+    assert_eq!(
+        (error.step(), error.status()),
+        (Step::DeleteConversation, Some(502))
+    );
     assert_eq!(error.undeleted(), Some(server.conversations()[0].as_str()));
 }
 
@@ -212,7 +224,7 @@ fn other_cookies_are_kept_and_sent_back_to_this_server_only() {
     client.ask("hello").unwrap_err();
     let session = client.session();
     let expected = format!("hf-chat={}; lb=node-3; mine=1", session.as_str());
-    let others = requests_of(&server, Step::Conversation);
+    let others = requests_of(&server, Step::CreateConversation);
     assert!(others.len() >= 2);
     for request in others {
         assert_eq!(request.header("cookie"), Some(expected.as_str()));

@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use h2o_chat::{Client, ClientBuilder, ErrorKind, Limit, Request, Step, Stop};
+use h2o_chat::{CancelHandle, Client, ClientBuilder, ErrorKind, Request, Step, Timeout};
 
 use crate::stand_in::StandIn;
 use crate::support::{PROMPT, always, at_first, busy};
@@ -20,14 +20,14 @@ fn builder(server: &StandIn) -> ClientBuilder {
 
 #[test]
 fn it_is_waited_for_as_long_as_the_server_asks_but_no_longer_than_the_user_allows() {
-    let server = at_first(1, Step::Message, || busy(429, "retry-after: 1\r\n"));
+    let server = at_first(1, Step::SendMessage, || busy(429, "retry-after: 1\r\n"));
     let start = Instant::now();
     builder(&server).build().unwrap().ask("/count 1").unwrap();
     assert!(start.elapsed() >= Duration::from_secs(1));
 
     let in_an_hour = SystemTime::now() + Duration::from_secs(3600);
     let header = format!("retry-after: {}\r\n", http_date(in_an_hour));
-    let server = at_first(1, Step::Message, move || busy(429, &header));
+    let server = at_first(1, Step::SendMessage, move || busy(429, &header));
     let error = builder(&server).build().unwrap().ask("hello").unwrap_err();
     let asked = error.retry_after().unwrap();
     assert!(
@@ -42,7 +42,7 @@ fn it_is_waited_for_as_long_as_the_server_asks_but_no_longer_than_the_user_allow
 fn a_date_is_waited_for() {
     let at = SystemTime::now() + Duration::from_secs(2);
     let header = format!("retry-after: {}\r\n", http_date(at));
-    let server = at_first(1, Step::Message, move || busy(503, &header));
+    let server = at_first(1, Step::SendMessage, move || busy(503, &header));
     builder(&server).build().unwrap().ask("/count 1").unwrap();
     // A date has no fractions of a second.
     assert!(SystemTime::now() > at - Duration::from_secs(1));
@@ -50,10 +50,10 @@ fn a_date_is_waited_for() {
 
 #[test]
 fn what_the_user_allows_shortens_the_own_waits_and_not_their_number() {
-    let server = always(Step::Settings, || busy(503, ""));
+    let server = always(Step::PostSettings, || busy(503, ""));
     let client = builder(&server)
         .retries(5)
-        .longest_retry_wait(Duration::from_millis(10))
+        .max_retry_wait(Duration::from_millis(10))
         .build()
         .unwrap();
     let start = Instant::now();
@@ -98,9 +98,9 @@ fn http_date(at: SystemTime) -> String {
 
 #[test]
 fn a_wait_that_the_deadline_has_no_time_for_is_not_begun() {
-    let server = at_first(1, Step::Message, || busy(429, "retry-after: 5\r\n"));
+    let server = at_first(1, Step::SendMessage, || busy(429, "retry-after: 5\r\n"));
     let client = builder(&server)
-        .deadline(Duration::from_secs(4))
+        .total_timeout(Duration::from_secs(4))
         .build()
         .unwrap();
     let start = Instant::now();
@@ -110,21 +110,25 @@ fn a_wait_that_the_deadline_has_no_time_for_is_not_begun() {
 
 #[test]
 fn a_stop_ends_the_wait_for_a_retry() {
-    for (step, requests) in [Step::Settings, Step::Conversation, Step::Message]
-        .into_iter()
-        .zip(1..)
+    for (step, requests) in [
+        Step::PostSettings,
+        Step::CreateConversation,
+        Step::SendMessage,
+    ]
+    .into_iter()
+    .zip(1..)
     {
         let server = at_first(1, step, || busy(429, "retry-after: 9\r\n"));
-        let (client, stop) = (builder(&server).build().unwrap(), Stop::default());
-        let request = Request::new("hello").stop(&stop);
+        let (client, stop) = (builder(&server).build().unwrap(), CancelHandle::default());
+        let request = Request::new("hello").cancel_handle(&stop);
         let (error, took) = thread::scope(|scope| {
             let call = scope.spawn(|| client.ask(request).unwrap_err());
             server.wait_for("the refusal", |counts| counts.requests == requests);
             let start = Instant::now();
-            stop.stop();
+            stop.cancel();
             (call.join().unwrap(), start.elapsed())
         });
-        assert_eq!(error.kind(), ErrorKind::Stopped);
+        assert_eq!(error.kind(), ErrorKind::Cancelled);
         assert!(took < PROMPT, "{took:?}");
         assert_eq!(server.counts().conversations, 0);
     }
@@ -137,16 +141,18 @@ fn a_stop_before_the_next_try_of_opening_leaves_no_conversation_in_doubt() {
         (503, "retry-after: 9\r\n"),
         (405, ""),
     ] {
-        let stop = Stop::default();
+        let stop = CancelHandle::default();
         let from_the_server = stop.clone();
-        let server = always(Step::Conversation, move || {
-            from_the_server.stop();
+        let server = always(Step::CreateConversation, move || {
+            from_the_server.cancel();
             busy(status, headers)
         });
         let client = builder(&server).build().unwrap();
         let start = Instant::now();
-        let error = client.ask(Request::new("hello").stop(&stop)).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Stopped, "{error}");
+        let error = client
+            .ask(Request::new("hello").cancel_handle(&stop))
+            .unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Cancelled, "{error}");
         assert!(!error.maybe_undeleted(), "{error}");
         assert!(start.elapsed() < SOON);
         assert_eq!(server.counts().requests, 2);
@@ -157,7 +163,7 @@ fn a_stop_before_the_next_try_of_opening_leaves_no_conversation_in_doubt() {
 fn a_server_that_never_answers_the_retry_is_given_up_within_the_deadline() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let client = Client::builder(&format!("http://{}", listener.local_addr().unwrap()))
-        .deadline(Duration::from_millis(800))
+        .total_timeout(Duration::from_millis(800))
         .build()
         .unwrap();
     let error = thread::scope(|scope| {
@@ -169,26 +175,26 @@ fn a_server_that_never_answers_the_retry_is_given_up_within_the_deadline() {
             .unwrap();
         call.join().unwrap()
     });
-    assert_eq!(error.kind(), ErrorKind::Timeout(Limit::Deadline));
+    assert_eq!(error.kind(), ErrorKind::Timeout(Timeout::Total));
 }
 
 #[test]
 fn numbers_beyond_all_measure_do_no_harm() {
-    let server = at_first(1, Step::Settings, || {
+    let server = at_first(1, Step::PostSettings, || {
         busy(503, "retry-after: 18446744073709551615\r\n")
     });
     let client = builder(&server)
         .retries(u32::MAX)
-        .longest_retry_wait(Duration::MAX)
+        .max_retry_wait(Duration::MAX)
         .build()
         .unwrap();
-    let (stop, request) = (Stop::default(), Request::new("hello"));
-    let request = request.stop(&stop);
+    let (stop, request) = (CancelHandle::default(), Request::new("hello"));
+    let request = request.cancel_handle(&stop);
     let error = thread::scope(|scope| {
         let call = scope.spawn(|| client.ask(request).unwrap_err());
         server.wait_for("the refusal", |counts| counts.requests == 1);
-        stop.stop();
+        stop.cancel();
         call.join().unwrap()
     });
-    assert_eq!(error.kind(), ErrorKind::Stopped);
+    assert_eq!(error.kind(), ErrorKind::Cancelled);
 }

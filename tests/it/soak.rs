@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use h2o_chat::{Client, Error, Request, Step, Stop};
+use h2o_chat::{CancelHandle, Client, Error, Request, Step};
 
 mod script;
 
@@ -53,7 +53,7 @@ struct Trouble {
     unstopped: Mutex<BTreeSet<String>>,
     /// Conversation → the connection that asked to delete it.
     deletions: Mutex<HashMap<String, usize>>,
-    stops: Vec<Stop>,
+    stops: Vec<CancelHandle>,
 }
 
 impl Trouble {
@@ -66,7 +66,7 @@ impl Trouble {
             struck: AtomicUsize::new(0),
             unstopped: Mutex::default(),
             deletions: Mutex::default(),
-            stops: (0..replies).map(|_| Stop::default()).collect(),
+            stops: (0..replies).map(|_| CancelHandle::default()).collect(),
         })
     }
 
@@ -85,7 +85,7 @@ impl Trouble {
     fn reaction(&self, request: &stand_in::Request) -> Option<Reaction> {
         let step = step_of(request)?;
         self.note_order(step, request);
-        if step == Step::Stop && !self.server.stops {
+        if step == Step::StopGeneration && !self.server.stops {
             self.unstopped.lock().unwrap().extend(id_of(request));
         }
         if !self.is_on.load(Ordering::Relaxed) {
@@ -96,8 +96,8 @@ impl Trouble {
             return None;
         }
         let fault = random.choose(FAULTS);
-        let is_late = random.one_in(2) && !fault.is_refusal() && step != Step::Stop;
-        let is_forgotten = random.one_in(FAULTS.len()) && step != Step::Settings;
+        let is_late = random.one_in(2) && !fault.is_refusal() && step != Step::StopGeneration;
+        let is_forgotten = random.one_in(FAULTS.len()) && step != Step::PostSettings;
         drop(random);
 
         self.struck.fetch_add(1, Ordering::Relaxed);
@@ -107,7 +107,7 @@ impl Trouble {
         }
         // Who says that it was done has done it.
         let is_done = is_late || fault.has_good_head();
-        if step == Step::Stop && (!is_done || is_forgotten) {
+        if step == Step::StopGeneration && (!is_done || is_forgotten) {
             self.unstopped.lock().unwrap().extend(id_of(request));
         }
         Some(match instead {
@@ -123,8 +123,8 @@ impl Trouble {
         let Some(id) = id_of(request) else { return };
         let mut deletions = self.deletions.lock().unwrap();
         match step {
-            Step::Delete => _ = deletions.insert(id, request.connection),
-            Step::Stop
+            Step::DeleteConversation => _ = deletions.insert(id, request.connection),
+            Step::StopGeneration
                 if deletions
                     .get(&id)
                     .is_some_and(|&over| over != request.connection) =>
@@ -203,22 +203,22 @@ impl Program<'_> {
         match script.way {
             Way::Ask => self.client.ask(prompt).map(Some),
             Way::Stop => {
-                let request = Request::new(prompt).stop(&self.trouble.stops[number]);
+                let request = Request::new(prompt).cancel_handle(&self.trouble.stops[number]);
                 self.client.ask(request).map(Some)
             }
             Way::Iterate => self.read(script, prompt, usize::MAX),
             Way::Break => self.read(script, prompt, script.place),
             Way::Delete => {
-                let mut tokens = self.client.generate(prompt)?;
+                let mut tokens = self.client.stream(prompt)?;
                 tokens.next().transpose()?;
-                self.timed(|| tokens.delete()).map(|()| None)
+                self.timed(|| tokens.cancel()).map(|()| None)
             }
             Way::Keep => {
-                let kept = self.client.generate(prompt)?.keep();
+                let kept = self.client.stream(prompt)?.keep();
                 self.timed(|| kept.delete()).map(|()| None)
             }
             Way::Panic => {
-                let mut tokens = self.client.generate(prompt)?;
+                let mut tokens = self.client.stream(prompt)?;
                 tokens.next().transpose()?;
                 let panicking = move || {
                     let _tokens = tokens;
@@ -233,13 +233,15 @@ impl Program<'_> {
 
     /// Reads at most so many tokens.
     fn read(&self, script: &Script, prompt: String, most: usize) -> Result<Option<String>, Error> {
-        let mut tokens = self.client.generate(prompt)?;
+        let mut tokens = self.client.stream(prompt)?;
         let mut text = String::new();
         for _ in 0..most {
             match tokens.next() {
                 None => return Ok(Some(text)),
                 Some(Ok(token)) => text.push_str(&token),
-                Some(Err(error)) if error.step() == Step::Delete => return Ok(Some(text)),
+                Some(Err(error)) if error.step() == Step::DeleteConversation => {
+                    return Ok(Some(text));
+                }
                 Some(Err(error)) => {
                     let whole = script.most(self.trouble.server);
                     assert!(whole.starts_with(&text), "{text:?} of {whole:?}: {error}");
@@ -354,9 +356,9 @@ fn soak(trouble: &Arc<Trouble>, replies: usize, threads: usize) -> Tally {
     let before = Held::now();
     let server = trouble.server();
     let client = Client::builder(&server.url())
-        .silence_timeout(LIMIT)
-        .stall_timeout(LIMIT)
-        .cleanup_budget(BUDGET)
+        .idle_timeout(LIMIT)
+        .token_timeout(LIMIT)
+        .cleanup_timeout(BUDGET)
         .build()
         .unwrap();
     let tally = run(&client, trouble, replies, threads);
@@ -425,7 +427,7 @@ fn check_what_is_left(client: &Client, server: &StandIn, trouble: &Trouble, lost
     };
     check(&named);
     trouble.is_on.store(false, Ordering::Relaxed);
-    assert_eq!(client.sweep().unwrap(), named.len());
+    assert_eq!(client.delete_leftovers().unwrap(), named.len());
     assert_eq!(client.leftovers(), [""; 0]);
     let left = check(&[]);
     // What could not be stopped, and was deleted all the same, runs on; no other, with all that was

@@ -5,7 +5,7 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use h2o_chat::{Client, Error, ErrorKind, Request, Step, Stop};
+use h2o_chat::{CancelHandle, Client, Error, ErrorKind, Request, Step};
 
 use crate::stand_in::{Act, Plan, Reaction, StandIn, frame};
 use crate::support::{
@@ -13,17 +13,17 @@ use crate::support::{
 };
 
 /// The error of a call that is stopped after `wait`, and has to end soon after.
-fn stopped(stop: &Stop, wait: impl FnOnce(), call: impl FnOnce() -> Error + Send) -> Error {
+fn stopped(stop: &CancelHandle, wait: impl FnOnce(), call: impl FnOnce() -> Error + Send) -> Error {
     let (error, took) = thread::scope(|scope| {
         let call = scope.spawn(|| (call(), Instant::now()));
         wait();
         let stopped = Instant::now();
-        stop.stop();
+        stop.cancel();
         let (error, ended) = call.join().unwrap();
         (error, ended - stopped)
     });
     assert!(took < PROMPT, "{took:?}");
-    assert_eq!(error.kind(), ErrorKind::Stopped);
+    assert_eq!(error.kind(), ErrorKind::Cancelled);
     error
 }
 
@@ -33,24 +33,24 @@ fn a_stop_ends_the_wait_for_the_head_for_a_token_and_between_tokens() {
         for prompt in ["/silent", "/hang", ENDLESS] {
             let server = kind.start();
             let client = client(&server);
-            let stop = Stop::default();
-            let request = Request::new(prompt).stop(&stop);
+            let stop = CancelHandle::default();
+            let request = Request::new(prompt).cancel_handle(&stop);
             let (begin, opening) = mpsc::channel();
             let wait = || match prompt {
                 "/silent" => server.wait_for("the generation", |counts| counts.running == 1),
                 _ => opening.recv().unwrap(),
             };
             let call = || {
-                let tokens = client.generate(request)?;
+                let tokens = client.stream(request)?;
                 begin.send(()).unwrap();
                 tokens.text()
             };
             let error = stopped(&stop, wait, || call().unwrap_err());
             // A current server begins its reply before its model does.
             if prompt != "/silent" {
-                assert_eq!(error.step(), Step::Reply, "{kind:?} {prompt}");
+                assert_eq!(error.step(), Step::ReadReply, "{kind:?} {prompt}");
             } else if kind.is_classic() {
-                assert_eq!(error.step(), Step::Message, "{kind:?} {prompt}");
+                assert_eq!(error.step(), Step::SendMessage, "{kind:?} {prompt}");
             }
             assert_eq!(error.undeleted(), None, "{kind:?} {prompt}");
             if kind.stops {
@@ -65,12 +65,12 @@ fn a_stop_ends_the_wait_for_the_head_for_a_token_and_between_tokens() {
 
 #[test]
 fn a_stop_ends_the_wait_for_a_head_that_never_comes() {
-    let server = always(Step::Message, || Reaction::Silence);
-    let (client, stop) = (client(&server), Stop::default());
-    let request = Request::new("hello").stop(&stop);
+    let server = always(Step::SendMessage, || Reaction::Silence);
+    let (client, stop) = (client(&server), CancelHandle::default());
+    let request = Request::new("hello").cancel_handle(&stop);
     let wait = || server.wait_for("the message", |counts| counts.requests == 3);
     let error = stopped(&stop, wait, || client.ask(request).unwrap_err());
-    assert_eq!(error.step(), Step::Message);
+    assert_eq!(error.step(), Step::SendMessage);
     assert_nothing_left(&server);
 }
 
@@ -79,27 +79,27 @@ fn a_clients_stop_ends_whatever_it_waits_for() {
     type Call = fn(&Client) -> Result<(), Error>;
     let is_list = |request: &crate::stand_in::Request| request.method == "GET";
     let calls: [(Step, Call); 4] = [
-        (Step::Models, |client| client.models().map(drop)),
-        (Step::Conversations, |client| {
-            client.conversations().map(drop)
+        (Step::ListModels, |client| client.list_models().map(drop)),
+        (Step::ListConversations, |client| {
+            client.list_conversations().map(drop)
         }),
-        (Step::History, |client| {
+        (Step::ReadHistory, |client| {
             client.resume("a-conversation")?.messages().map(drop)
         }),
-        (Step::Message, |client| client.ask("/silent").map(drop)),
+        (Step::SendMessage, |client| client.ask("/silent").map(drop)),
     ];
     for (step, call) in calls {
         let (asked, silence) = mpsc::channel();
         let server = StandIn::builder().intercept(move |request| {
-            if is_list(request) || step_of(request) == Some(Step::Message) {
+            if is_list(request) || step_of(request) == Some(Step::SendMessage) {
                 // Of what comes later nobody wants to know.
                 let _ = asked.send(());
             }
             is_list(request).then_some(Reaction::Silence)
         });
         let server = server.start();
-        let stop = Stop::default();
-        let client = builder(&server).stop(&stop).build().unwrap();
+        let stop = CancelHandle::default();
+        let client = builder(&server).cancel_handle(&stop).build().unwrap();
         let wait = || silence.recv().unwrap();
         let error = stopped(&stop, wait, || call(&client).unwrap_err());
         assert_eq!(error.step(), step, "{error}");
@@ -107,7 +107,7 @@ fn a_clients_stop_ends_whatever_it_waits_for() {
         // What comes later is not begun.
         let requests = server.counts().requests;
         let error = call(&client).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Stopped, "{error}");
+        assert_eq!(error.kind(), ErrorKind::Cancelled, "{error}");
         assert_eq!(server.counts().requests, requests);
     }
 }
@@ -117,12 +117,12 @@ fn a_flag_that_something_else_sets_is_a_stop() {
     let server = StandIn::start();
     let client = client(&server);
     let flag = Arc::new(AtomicBool::new(false));
-    let request = Request::new(ENDLESS).stop(&Stop::from(Arc::clone(&flag)));
-    let mut tokens = client.generate(request).unwrap();
+    let request = Request::new(ENDLESS).cancel_handle(&CancelHandle::from(Arc::clone(&flag)));
+    let mut tokens = client.stream(request).unwrap();
     tokens.next().unwrap().unwrap();
     flag.store(true, Ordering::SeqCst);
     let error = tokens.find_map(Result::err).unwrap();
-    assert_eq!(error.kind(), ErrorKind::Stopped);
+    assert_eq!(error.kind(), ErrorKind::Cancelled);
     assert_nothing_left(&server);
 }
 
@@ -135,13 +135,15 @@ fn a_stop_acts_in_mid_line() {
     };
     let server = StandIn::builder().plan(plan).start();
     let client = client(&server);
-    let stop = Stop::default();
-    let mut tokens = client.generate(Request::new("cut").stop(&stop)).unwrap();
+    let stop = CancelHandle::default();
+    let mut tokens = client
+        .stream(Request::new("cut").cancel_handle(&stop))
+        .unwrap();
     assert_eq!(tokens.next().unwrap().unwrap(), "a");
     // Nothing shows that the call waits, and a stop acts whenever it comes.
     let wait = || thread::sleep(Duration::from_millis(100));
     let error = stopped(&stop, wait, || tokens.next().unwrap().unwrap_err());
-    assert_eq!(error.step(), Step::Reply);
+    assert_eq!(error.step(), Step::ReadReply);
     assert_nothing_left(&server);
     let connections = server.counts().connections;
     assert_eq!(client.ask("hello").unwrap(), GREETING);
@@ -153,15 +155,15 @@ fn a_stop_acts_in_mid_line() {
 fn a_stop_is_seen_before_a_token_that_is_here_already() {
     let server = StandIn::start();
     let client = client(&server);
-    let stop = Stop::default();
+    let stop = CancelHandle::default();
     let mut tokens = client
-        .generate(Request::new("/count 1000").stop(&stop))
+        .stream(Request::new("/count 1000").cancel_handle(&stop))
         .unwrap();
     tokens.next().unwrap().unwrap();
-    stop.stop();
+    stop.cancel();
     assert_eq!(
         tokens.next().unwrap().unwrap_err().kind(),
-        ErrorKind::Stopped
+        ErrorKind::Cancelled
     );
 }
 
@@ -169,14 +171,14 @@ fn a_stop_is_seen_before_a_token_that_is_here_already() {
 fn nothing_is_sent_once_stopped() {
     let server = StandIn::start();
     let client = client(&server);
-    let stop = Stop::default();
-    stop.stop();
+    let stop = CancelHandle::default();
+    stop.cancel();
     assert_eq!(
         client
-            .ask(Request::new("hello").stop(&stop))
+            .ask(Request::new("hello").cancel_handle(&stop))
             .unwrap_err()
             .kind(),
-        ErrorKind::Stopped
+        ErrorKind::Cancelled
     );
     assert_eq!(server.counts().requests, 0);
 }

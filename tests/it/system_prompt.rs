@@ -8,7 +8,7 @@ use crate::support::{ALL, GREETING, Kind, client, each, opened_models, requests_
 
 /// The system prompt that the server stores with the conversation.
 fn preprompt(server: &StandIn) -> Option<String> {
-    let opening = &requests_of(server, Step::Conversation)[0];
+    let opening = &requests_of(server, Step::CreateConversation)[0];
     opening.json()["preprompt"].as_str().map(str::to_owned)
 }
 
@@ -52,7 +52,7 @@ fn a_conversation_has_one_of_its_own() {
         let mut chat = builder.system("Be brief.").open().unwrap();
         chat.ask("Hi").unwrap();
         assert_told(kind, &server, "Be brief.\n\nHi", "Hi");
-        chat.retry().unwrap().text().unwrap();
+        chat.regenerate().unwrap().text().unwrap();
         assert_told(kind, &server, "Be brief.\n\nHi", "Hi");
         assert_eq!(opened_models(&server), ["other/model"], "{kind:?}");
     });
@@ -63,10 +63,14 @@ fn a_reply_that_is_kept_can_be_had_again_with_it() {
     each(ALL, |kind| {
         let server = kind.start();
         let request = [Message::system("Be brief."), Message::user("Hi")];
-        let mut tokens = client(&server).generate(request).unwrap();
+        let mut tokens = client(&server).stream(request).unwrap();
         tokens.next().unwrap().unwrap();
         let mut chat = tokens.keep();
-        assert_eq!(chat.retry().unwrap().text().unwrap(), GREETING, "{kind:?}");
+        assert_eq!(
+            chat.regenerate().unwrap().text().unwrap(),
+            GREETING,
+            "{kind:?}"
+        );
         let classic = "System: Be brief.\nUser: Hi\nAssistant:";
         assert_told(kind, &server, classic, "Hi");
         assert_eq!(chat.messages().unwrap().len(), 2, "{kind:?}");

@@ -1,8 +1,8 @@
 //! What every program relies on of the types that it holds.
 
 use h2o_chat::{
-    Client, ClientBuilder, Conversation, ConversationBuilder, Error, Event, Proxy, Reply, Request,
-    Result, ServerInfo, Session, Stop, Tokens,
+    CancelHandle, Client, ClientBuilder, Conversation, ConversationBuilder, Error, Event, Proxy,
+    Reply, Request, Result, ServerInfo, Session, Tokens,
 };
 
 #[test]
@@ -19,7 +19,7 @@ fn what_a_program_holds_can_go_to_other_threads() {
     can::<Request>();
     can::<ServerInfo>();
     can::<Session>();
-    can::<Stop>();
+    can::<CancelHandle>();
     can::<Tokens<'static>>();
 }
 

@@ -1,6 +1,6 @@
 //! What can go wrong at which stage, and what has to become of it.
 
-use h2o_chat::{ErrorKind, Limit, Step};
+use h2o_chat::{ErrorKind, Step, Timeout};
 
 use crate::stand_in::Dialect;
 use crate::support::faults::Fault;
@@ -57,9 +57,9 @@ pub enum Times {
     Once,
 }
 
-pub const SILENCE: ErrorKind = ErrorKind::Timeout(Limit::Silence);
-pub const STALL: ErrorKind = ErrorKind::Timeout(Limit::Stall);
-pub const CLEANUP: ErrorKind = ErrorKind::Timeout(Limit::Cleanup);
+pub const SILENCE: ErrorKind = ErrorKind::Timeout(Timeout::Idle);
+pub const STALL: ErrorKind = ErrorKind::Timeout(Timeout::Token);
+pub const CLEANUP: ErrorKind = ErrorKind::Timeout(Timeout::Cleanup);
 
 const CONNECTED: Cell = Never("the connection has been made");
 const BEGUN: Cell = Never("the head has come");
@@ -155,13 +155,13 @@ impl Stage {
     /// The step whose answer has the fault.
     pub fn step(self) -> Step {
         match self {
-            Stage::Settings => Step::Settings,
-            Stage::Models => Step::Models,
-            Stage::Conversation => Step::Conversation,
-            Stage::History => Step::History,
-            Stage::MessageHead | Stage::MidStream | Stage::EndOfStream => Step::Message,
-            Stage::Stop => Step::Stop,
-            Stage::Delete => Step::Delete,
+            Stage::Settings => Step::PostSettings,
+            Stage::Models => Step::ListModels,
+            Stage::Conversation => Step::CreateConversation,
+            Stage::History => Step::ReadHistory,
+            Stage::MessageHead | Stage::MidStream | Stage::EndOfStream => Step::SendMessage,
+            Stage::Stop => Step::StopGeneration,
+            Stage::Delete => Step::DeleteConversation,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The replies of the soak, each by chance.
 
-use h2o_chat::Stop;
+use h2o_chat::CancelHandle;
 
 use crate::random::Random;
 use crate::stand_in::{Act, Dialect, Failure, Plan};
@@ -143,7 +143,7 @@ impl Script {
     }
 
     /// Stops the call at its place, where it is ended by a stop.
-    pub fn plan(&self, stop: Stop) -> Plan {
+    pub fn plan(&self, stop: CancelHandle) -> Plan {
         let mut acts: Vec<Act> = acts(Plan::tokens(self.tokens.clone())).collect();
         let mut cut = |end: Vec<Act>| {
             acts.truncate(self.place);
@@ -164,7 +164,7 @@ impl Script {
         let place = (self.way == Way::Stop).then_some(self.place);
         Plan::acts(acts.into_iter().enumerate().map(move |(at, act)| {
             if Some(at) == place {
-                stop.stop();
+                stop.cancel();
             }
             act
         }))

@@ -81,13 +81,13 @@ pub fn step_of_line(line: &str) -> Option<Step> {
 
 fn step_at(method: &str, path: &str) -> Option<Step> {
     Some(match (method, path) {
-        ("DELETE", _) => Step::Delete,
-        ("GET", "/api/models" | "/__data.json") => Step::Models,
-        ("GET", path) if path.starts_with("/api/conversation/") => Step::History,
-        ("POST", "/settings") => Step::Settings,
-        ("POST", "/conversation") => Step::Conversation,
-        ("POST", path) if path.ends_with("/stop-generating") => Step::Stop,
-        ("POST", path) if path.starts_with("/conversation/") => Step::Message,
+        ("DELETE", _) => Step::DeleteConversation,
+        ("GET", "/api/models" | "/__data.json") => Step::ListModels,
+        ("GET", path) if path.starts_with("/api/conversation/") => Step::ReadHistory,
+        ("POST", "/settings") => Step::PostSettings,
+        ("POST", "/conversation") => Step::CreateConversation,
+        ("POST", path) if path.ends_with("/stop-generating") => Step::StopGeneration,
+        ("POST", path) if path.starts_with("/conversation/") => Step::SendMessage,
         _ => return None,
     })
 }
@@ -118,7 +118,7 @@ pub fn paths(server: &StandIn) -> Vec<String> {
 
 /// The bodies of the messages.
 pub fn messages(server: &StandIn) -> Vec<Value> {
-    let requests = requests_of(server, Step::Message).into_iter();
+    let requests = requests_of(server, Step::SendMessage).into_iter();
     let bodies = requests.map(|request| match request.any_form() {
         Some(form) => serde_json::from_str(&form[0].1).unwrap(),
         None => request.json(),
@@ -135,7 +135,7 @@ pub fn inputs(server: &StandIn) -> Vec<String> {
 
 /// The model of each conversation that was opened.
 pub fn opened_models(server: &StandIn) -> Vec<Value> {
-    let opened = requests_of(server, Step::Conversation).into_iter();
+    let opened = requests_of(server, Step::CreateConversation).into_iter();
     opened
         .map(|request| request.json()["model"].clone())
         .collect()

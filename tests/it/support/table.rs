@@ -28,7 +28,7 @@ pub struct Kind {
 pub const CLASSIC: Kind = Kind {
     dialect: Dialect::Classic,
     hides_root: false,
-    protocol: Protocol::Classic,
+    protocol: Protocol::ChatUiClassic,
     cold: &[
         "POST /settings",
         "POST /conversation",
@@ -44,7 +44,7 @@ pub const CLASSIC: Kind = Kind {
 pub const JSON: Kind = Kind {
     dialect: Dialect::Json,
     hides_root: false,
-    protocol: Protocol::Current,
+    protocol: Protocol::ChatUi,
     cold: &[
         "POST /settings",
         "GET /api/models",
@@ -124,7 +124,7 @@ impl Kind {
     }
 
     pub fn is_classic(self) -> bool {
-        self.protocol == Protocol::Classic
+        self.protocol == Protocol::ChatUiClassic
     }
 }
 

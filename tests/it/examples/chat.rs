@@ -1,10 +1,8 @@
 //! The example `chat`, as a process of its own against a server in this one.
 
-mod example;
-mod stand_in;
-
-use example::Process;
-use stand_in::StandIn;
+use crate::example;
+use crate::example::Process;
+use crate::stand_in::StandIn;
 
 const GREETING: &str = " Hi there, how can I help?\n";
 

@@ -6,11 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::Value;
 
-mod example;
-mod stand_in;
-
-use example::Ended;
-use stand_in::StandIn;
+use crate::example;
+use crate::example::Ended;
+use crate::stand_in::StandIn;
 
 const GREETING: &str = " Hi there, how can I help?\n";
 
@@ -56,7 +54,7 @@ fn the_text_and_one_newline_is_all_that_is_printed() {
         );
     }
     let server = StandIn::builder()
-        .plan(|_| stand_in::Plan::tokens(["a", "\n"]))
+        .plan(|_| crate::stand_in::Plan::tokens(["a", "\n"]))
         .start();
     assert_eq!(ask(&server, &["hello"]).stdout, "a\n");
 }
@@ -302,7 +300,7 @@ fn a_retry_is_reported() {
     let server = StandIn::builder()
         .intercept(move |request| {
             let is_first = request.path == "/settings" && !seen.swap(true, Ordering::Relaxed);
-            is_first.then(|| stand_in::Reaction::Answer(busy.into()))
+            is_first.then(|| crate::stand_in::Reaction::Answer(busy.into()))
         })
         .start();
     let ended = ask(&server, &["hello"]);

@@ -3,10 +3,8 @@
 use std::process::Command;
 use std::time::Duration;
 
-mod example;
-mod stand_in;
-
-use stand_in::{Act, Plan, StandIn};
+use crate::example;
+use crate::stand_in::{Act, Plan, StandIn};
 
 fn parallel(server: &StandIn) -> Command {
     let mut command = example::command("parallel");

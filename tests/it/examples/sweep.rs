@@ -2,11 +2,9 @@
 
 use h2o_chat::{Client, Conversation};
 
-mod example;
-mod stand_in;
-
-use example::Ended;
-use stand_in::StandIn;
+use crate::example;
+use crate::example::Ended;
+use crate::stand_in::StandIn;
 
 fn sweep(server: &StandIn, arguments: &[&str]) -> Ended {
     let mut command = example::command("sweep");
@@ -68,7 +66,7 @@ fn one_that_cannot_be_deleted_does_not_keep_the_others() {
         .intercept(|request| {
             let refused = request.method == "DELETE" && request.path.ends_with('5');
             let answer = b"HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\n\r\n";
-            refused.then(|| stand_in::Reaction::Answer(answer.to_vec()))
+            refused.then(|| crate::stand_in::Reaction::Answer(answer.to_vec()))
         })
         .start();
     let ids = [(); 3].map(|()| keep(&server, "s"));

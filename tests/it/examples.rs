@@ -1,0 +1,6 @@
+//! The examples, run as processes of their own.
+
+mod ask;
+mod chat;
+mod parallel;
+mod sweep;
