@@ -148,19 +148,23 @@ impl Conversation {
         shared: &Arc<Shared>,
         mut request: Request,
     ) -> Result<Tokens<'static>> {
-        let prompt = request.prompt()?;
-        shared.api.check_length(&prompt)?;
+        let api = &shared.api;
+        api.check_length(&request.prompt()?)?;
         let timer = shared.timer(request.cancel.take(), request.total_timeout);
-        let model = shared.api.set_up(&timer, request.model.as_deref())?;
-        let (system, text) = match request.split_system() {
-            Some((system, text)) if shared.api.stores_system_prompt(&timer)? => {
-                (Some(system), text)
-            }
-            _ => (None, prompt),
-        };
         let id = OutgoingMessage::new_id();
-        let mut message = OutgoingMessage::new(&id, text, request.parameters());
-        shared.api.render(&timer, &mut message)?;
+        let render = || {
+            let (system, text) = match request.split_system() {
+                Some((system, text)) if api.stores_system_prompt(&timer)? => (Some(system), text),
+                _ => (None, request.prompt()?),
+            };
+            let mut message = OutgoingMessage::new(&id, text, request.parameters());
+            api.render(&timer, &mut message)?;
+            Ok((system, message))
+        };
+        // What is too large is refused before anything is sent, if the protocol is known.
+        let rendered = api.is_detected().then(render).transpose()?;
+        let model = api.set_up(&timer, request.model.as_deref())?;
+        let (system, message) = rendered.map_or_else(render, Ok)?;
         let mut conversation = Conversation::create(shared, &timer, &model, system.as_deref())?;
         conversation.last = Some(LastMessage {
             id,

@@ -102,10 +102,7 @@ fn what_is_logged_says_what_happened_and_nothing_secret() {
     let text = quiet.ask(secret_request("secret")).unwrap();
     assert_eq!(text, "secret text");
     let line = only_info();
-    assert!(
-        line.contains("503") && line.contains("trying again"),
-        "{line}"
-    );
+    assert!(line.contains("503") && line.contains("retrying"), "{line}");
     // The second time there is nothing to tell.
     quiet.ask(secret_request("secret")).unwrap();
     assert_eq!(logged(), []);

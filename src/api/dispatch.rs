@@ -33,6 +33,11 @@ impl Api {
         self.0.default_model()
     }
 
+    /// Whether the protocol is known, so that nothing is sent to detect it.
+    pub(crate) fn is_detected(&self) -> bool {
+        self.0.protocol.get().is_some()
+    }
+
     /// Refuses a text that no request to this server can hold, as far as is known yet.
     pub(crate) fn check_length(&self, text: &str) -> Result<()> {
         check_size(text.len(), self.max_request())

@@ -98,7 +98,7 @@ impl Response {
             Some(redirect) => (redirect.kind(), redirect.remark()),
             None => (ErrorKind::Status, String::new()),
         };
-        if let Some(wait) = retry_after {
+        if let Some(wait) = retry_after.filter(|wait| !wait.is_zero()) {
             remark = format!("asking to wait {wait:?}");
         }
         let (body, read) = read_bounded(timer, self.body, MAX_BODY);

@@ -134,7 +134,7 @@ fn a_redirect_names_the_right_url_without_its_password_and_is_not_followed() {
     let error = error(&server, "hello");
     let told = error.to_string();
     assert!(
-        told.contains("pointing to https://chat.example.org/ui;"),
+        told.contains("a redirect to https://chat.example.org/ui, which is not followed"),
         "{told}"
     );
     assert_eq!(server.counts().requests, 1);

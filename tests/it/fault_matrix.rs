@@ -51,6 +51,9 @@ const SHORT: Duration = Duration::from_millis(700);
 /// The same of a stall that is to be told from a silence.
 const STALLING: Duration = Duration::from_millis(2500);
 
+/// The longest wait that a busy server asks for.
+const WAIT: Duration = Duration::from_secs(1);
+
 /// The cleanup budget where a fault has to run into it.
 const BUDGET: Duration = Duration::from_secs(1);
 
@@ -255,7 +258,7 @@ impl Case {
         };
         // An answer that would bring an id is waited for so much longer.
         let has_budget = is_cleanup || self.stage == Stage::Conversation;
-        let budget = if has_budget && self.fault.is_endless() {
+        let budget = if has_budget && (self.fault.is_endless() || self.is_repeated()) {
             BUDGET
         } else {
             LONG
@@ -269,10 +272,17 @@ impl Case {
             .unwrap()
     }
 
+    /// Whether a stop or a deletion is refused for as long as it is repeated.
+    fn is_repeated(self) -> bool {
+        let is_cleanup = matches!(self.stage, Stage::Stop | Stage::Delete);
+        is_cleanup && matches!(self.fault, Busy(..)) && self.times == Always
+    }
+
     /// How long the call may take by what the documentation promises.
     fn longest(self) -> Duration {
         let limit = match self.stage {
-            Stage::Stop | Stage::Delete if self.fault.is_endless() => BUDGET,
+            Stage::Stop | Stage::Delete if self.fault.is_endless() || self.is_repeated() => BUDGET,
+            Stage::Stop | Stage::Delete if matches!(self.fault, Busy(..)) => WAIT,
             Stage::Conversation if self.fault.is_endless() => SHORT + BUDGET,
             _ if self.fault == Mute => STALLING,
             _ if self.fault.is_endless() => SHORT,

@@ -84,7 +84,8 @@ fn a_stop_that_came_too_late_is_waited_out_where_it_would_cut_the_next_reply() {
         assert_eq!(chat.ask("hello").unwrap(), GREETING, "{kind:?}");
         let has_waited = stopped.elapsed() >= Duration::from_millis(4800);
         assert_eq!(has_waited, kind.dialect == NEWEST.dialect, "{kind:?}");
-        assert_eq!(count(&server, Step::StopGeneration), 1, "{kind:?}");
+        let stops = count(&server, Step::StopGeneration);
+        assert_eq!(stops, usize::from(kind.stops), "{kind:?}");
     };
     // Nor is it known of a reply that broke off whether its generation had come to its end.
     let broken_off = || {
@@ -124,7 +125,7 @@ fn a_reply_that_somebody_else_has_stopped_is_truncated_and_is_not_stopped_again(
             (ErrorKind::Truncated, Step::ReadReply, "a"),
             "{kind:?} {error}"
         );
-        assert!(error.to_string().contains("interrupted"), "{error}");
+        assert!(error.to_string().contains("was stopped"), "{error}");
         assert_eq!(count(&server, Step::StopGeneration), 0, "{kind:?}");
         assert_eq!(chat.ask("hello").unwrap(), GREETING, "{kind:?}");
     });

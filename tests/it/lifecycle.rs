@@ -5,8 +5,8 @@ use serde_json::json;
 
 use crate::stand_in::{Act, Last, Plan, StandIn, frame};
 use crate::support::{
-    ALL, CURRENT, ENDLESS, GREETING, acts, always, answer, client, each, messages, other_client,
-    paths, requests_of,
+    ALL, CURRENT, ENDLESS, GREETING, acts, always, answer, client, count, each, messages,
+    other_client, paths, requests_of,
 };
 
 #[test]
@@ -171,7 +171,7 @@ fn every_request_carries_what_the_builder_was_given() {
         .unwrap();
     client.ask("/count 1").unwrap();
     let requests = server.requests();
-    assert_eq!(requests.len(), 4);
+    assert_eq!(requests.len(), 6);
     for request in &requests {
         assert!(request.path.starts_with("/chat/"));
         assert_eq!(
@@ -181,13 +181,14 @@ fn every_request_carries_what_the_builder_was_given() {
         assert_eq!(request.header("authorization"), Some("Bearer secret"));
         assert_eq!(request.header("user-agent"), Some("me/1"));
     }
-    let names: Vec<_> = requests[0]
-        .form()
-        .into_iter()
-        .map(|(name, _)| name)
-        .collect();
-    assert!(!names.contains(&"shareConversationsWithModelAuthors".to_owned()));
-    assert_eq!(requests[1].json(), json!({ "model": "other/model" }));
+    // Two requests to detect the protocol in a given session, then the settings.
+    let form = requests[2].form();
+    assert!(
+        !form
+            .iter()
+            .any(|(name, _)| name == "shareConversationsWithModelAuthors")
+    );
+    assert_eq!(requests[3].json(), json!({ "model": "other/model" }));
 }
 
 #[test]
@@ -402,11 +403,8 @@ fn a_reply_that_is_kept_is_stopped_and_taken_up_by_another_client_of_the_session
         let mut tokens = first.stream(ENDLESS).unwrap();
         tokens.next().unwrap().unwrap();
         let id = tokens.keep().keep();
-        assert_eq!(
-            paths(&server).last().unwrap(),
-            "POST /conversation/ID/stop-generating",
-            "{kind:?}"
-        );
+        let stops = count(&server, Step::StopGeneration);
+        assert_eq!(stops, usize::from(kind.stops), "{kind:?}");
 
         let second = other_client(&server, &first);
         let mut chat = second.resume(&id).unwrap();

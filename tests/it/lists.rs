@@ -58,11 +58,11 @@ fn a_server_is_told_in_plain_sentences() {
         let server = kind.start();
         let info = client(&server).server_info().unwrap();
         assert_eq!(info.protocol, kind.protocol);
+        let classic = if kind.is_classic() { "classic " } else { "" };
         let expected = format!(
-            "{} is a {} chat-ui server. It offers 2 models: {DEFAULT_MODEL}, other/model. \
+            "{} is a {classic}chat-ui server. It offers 2 models: {DEFAULT_MODEL}, other/model. \
              This client asks {DEFAULT_MODEL}.",
-            server.url(),
-            kind.protocol
+            server.url()
         );
         assert_eq!(info.to_string(), expected);
         assert_eq!(server.counts().created, 0, "{kind:?}");
@@ -302,7 +302,7 @@ fn a_server_that_takes_itself_for_an_https_one_is_told_as_such_and_no_password_i
         format!(
             "{} is a classic chat-ui server. It offers one model, only/model. \
              This client asks only/model. \
-             It takes itself for an https server; requests say so.",
+             It considers itself an https server; requests say so.",
             server.url()
         )
     );

@@ -87,7 +87,7 @@ fn the_package_has_what_a_stranger_needs_and_no_large_data() {
         "LICENSE-APACHE",
         "LICENSE-MIT",
         "src/lib.rs",
-        "examples/ask.rs",
+        "examples/ask/main.rs",
         "tests/it/main.rs",
         "tests/stand_in/mod.rs",
     ] {

@@ -79,7 +79,7 @@ fn another_prompt_in_the_place_of_the_last_is_for_classic_servers_only() {
             return;
         }
         let error = other.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::InvalidInput, "{kind:?} {error}");
+        assert_eq!(error.kind(), ErrorKind::Unsupported, "{kind:?} {error}");
         assert_eq!(messages(&server).len(), 1, "{kind:?}");
         // Nothing has become of it: the last message is the one before.
         assert_eq!(

@@ -123,8 +123,8 @@ fn an_error_is_one_line_after_the_text_that_came() {
         (&["/422"], "Input validation error", ""),
         (&["--retries", "0", "/429"], "Model is overloaded", ""),
         (&["/dead"], "Internal Error", ""),
-        (&["--silence", "0.2", "/silent"], "silence limit", ""),
-        (&["--deadline", "0.2", "/silent"], "deadline", ""),
+        (&["--idle-timeout", "0.2", "/silent"], "silence limit", ""),
+        (&["--total-timeout", "0.2", "/silent"], "deadline", ""),
     ] {
         let ended = ask(&server, arguments);
         assert_fails(&ended, 1, words);
@@ -163,8 +163,8 @@ fn a_command_line_that_cannot_be_used_is_exit_code_2_and_shows_no_secret() {
             &["--param", "\u{1b}[2J\u{7}\r\u{7f}\u{9b}"],
             "␛[2J␇␍␡\u{fffd}",
         ),
-        (&["--silence", "soon", "hello"], "seconds"),
-        (&["--silence", "0", "hello"], "silence timeout"),
+        (&["--idle-timeout", "soon", "hello"], "seconds"),
+        (&["--idle-timeout", "0", "hello"], "silence timeout"),
         (&["--url", "ftp://host", "hello"], "ftp://host"),
         (&["--proxy", "ftp://host", "hello"], "ftp://host"),
         (&["--session", "secret;x", "hello"], "cookie"),
@@ -218,8 +218,11 @@ fn options_and_standard_input_reach_the_server() {
         assert_eq!(request.header("x-key"), Some("a: b"));
         assert_eq!(request.header("authorization"), Some("Bearer token"));
     }
-    assert_eq!(requests[1].json()["model"], "other/model");
-    let message = requests[2].json();
+    let [.., create, message, _delete] = &requests[..] else {
+        panic!("{requests:?}")
+    };
+    assert_eq!(create.json()["model"], "other/model");
+    let message = message.json();
     assert_eq!(message["inputs"], "a text\nof lines\nSummarise this.");
     assert_eq!(message["parameters"]["top_k"], 3);
     assert_eq!(message["parameters"]["stop"][0], "\n");
@@ -234,8 +237,11 @@ fn the_system_prompt_and_the_environment_reach_the_server() {
     assert!(ended.status.success(), "{}", ended.stderr);
     let requests = server.requests();
     assert_eq!(requests[0].header("cookie"), Some("hf-chat=a-session"));
-    assert_eq!(requests[1].json()["model"], "other/model");
-    let inputs = &requests[2].json()["inputs"];
+    let [.., create, message, _delete] = &requests[..] else {
+        panic!("{requests:?}")
+    };
+    assert_eq!(create.json()["model"], "other/model");
+    let inputs = &message.json()["inputs"];
     assert_eq!(inputs, "System: Be brief\nUser: Hi\nAssistant:");
 }
 
@@ -284,10 +290,10 @@ fn an_unusable_proxy_of_the_environment_is_an_error() {
         "http://me:secret@127.0.0.1:0",
     ] {
         let mut command = example::command("ask");
-        command.env("ALL_PROXY", "").env("https_proxy", proxy);
+        command.env("HTTP_PROXY", "").env("http_proxy", proxy);
         command.args(["--url", "http://chat.example.org", "hello"]);
         let ended = example::run(&mut command, "");
-        assert_fails(&ended, 2, "https_proxy");
+        assert_fails(&ended, 2, "http_proxy");
         assert!(!ended.stderr.contains("secret"), "{}", ended.stderr);
     }
 }
@@ -305,7 +311,7 @@ fn a_retry_is_reported() {
         .start();
     let ended = ask(&server, &["hello"]);
     assert_fails(&ended, 0, "posting the settings: ");
-    assert!(ended.stderr.contains("trying again"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("retrying"), "{}", ended.stderr);
 }
 
 #[test]
@@ -318,7 +324,7 @@ fn a_server_that_is_not_there_yet_is_tried_again() {
     let command = command.args(["--url", &url, "--retries", "5", "/count 1"]);
     let mut ask = example::start_with(command, "");
     let told = ask.error_line();
-    assert!(told.contains("trying again after "), "{told}");
+    assert!(told.contains("retrying after "), "{told}");
     let server = StandIn::builder().port(port).start();
     let ended = ask.end();
     assert_eq!(ended.stdout, "0 \n", "{}", ended.stderr);

@@ -116,7 +116,7 @@ fn a_command_line_that_cannot_be_used_is_exit_code_2_and_shows_no_secret() {
     for (arguments, words) in [
         (&["--nonsense"][..], "usage: "),
         (&[], "usage: "),
-        (&["--session", "secret;t"], "cookie"),
+        (&["--session", "secret;t"], "invalid session"),
         (
             &["--session", "s", "--header", "X-Key:", "secret"],
             "usage: ",

@@ -101,19 +101,19 @@ pub const MATRIX: &[Row] = &[
     (HalfAHead,          Always, [Fails(Truncated), Fails(Truncated), Lost(Truncated), Fails(Truncated), Fails(Truncated), BEGUN,            BEGUN,        Runs,          Left(Truncated)]),
     (HalfAHead,          Once,   [Whole,            Whole,            Lost(Truncated), Whole,            Fails(Truncated), BEGUN,            BEGUN,        Whole,         Whole]),
     (HalfAChunk,         Always, [Fails(Truncated), Fails(Truncated), Lost(Truncated), Fails(Truncated), Fails(Truncated), Fails(Truncated), Whole,        Whole,         Whole]),
-    (Ended,              Always, [Fails(Protocol),  Fails(Protocol),  Lost(Protocol),  Fails(Protocol),  Fails(Truncated), Fails(Truncated), USUAL,        Whole,         Whole]),
+    (Ended,              Always, [Whole,            Fails(Protocol),  Lost(Protocol),  Fails(Protocol),  Fails(Truncated), Fails(Truncated), USUAL,        Whole,         Whole]),
     (Garbage,            Always, [Fails(Protocol),  Fails(Protocol),  Lost(Protocol),  Fails(Protocol),  Fails(Protocol),  Fails(Protocol),  Whole,        Runs,          Left(Protocol)]),
     (EndlessHead,        Always, [Fails(TooLarge),  Fails(TooLarge),  Lost(TooLarge),  Fails(TooLarge),  Fails(TooLarge),  BEGUN,            Whole,        Runs,          Left(TooLarge)]),
     (EndlessLine,        Always, [Fails(TooLarge),  Fails(TooLarge),  Lost(TooLarge),  Fails(TooLarge),  Fails(TooLarge),  Fails(TooLarge),  Whole,        Whole,         Whole]),
     (Page,               Always, [Fails(Status),    Fails(Status),    Fails(Status),   Fails(Status),    Fails(Status),    ANSWERED,         ANSWERED,     Runs,          Left(Status)]),
     (Busy(429, None),    Always, [Fails(Status),    Fails(Status),    Fails(Status),   Fails(Status),    Fails(Status),    ANSWERED,         ANSWERED,     Runs,          Left(Status)]),
-    (Busy(429, None),    Once,   [Whole,            Whole,            Whole,           Whole,            Whole,            ANSWERED,         ANSWERED,     Runs,          Left(Status)]),
+    (Busy(429, None),    Once,   [Whole,            Whole,            Whole,           Whole,            Whole,            ANSWERED,         ANSWERED,     Whole,         Whole]),
     (Busy(429, Some(1)), Always, [Fails(Status),    Fails(Status),    Fails(Status),   Fails(Status),    Fails(Status),    ANSWERED,         ANSWERED,     Runs,          Left(Status)]),
-    (Busy(429, Some(1)), Once,   [Whole,            Whole,            Whole,           Whole,            Whole,            ANSWERED,         ANSWERED,     Runs,          Left(Status)]),
+    (Busy(429, Some(1)), Once,   [Whole,            Whole,            Whole,           Whole,            Whole,            ANSWERED,         ANSWERED,     Whole,         Whole]),
     (Busy(503, None),    Always, [Fails(Status),    Fails(Status),    Fails(Status),   Fails(Status),    Fails(Status),    ANSWERED,         ANSWERED,     Runs,          Left(Status)]),
-    (Busy(503, None),    Once,   [Whole,            Whole,            Whole,           Whole,            Whole,            ANSWERED,         ANSWERED,     Runs,          Left(Status)]),
+    (Busy(503, None),    Once,   [Whole,            Whole,            Whole,           Whole,            Whole,            ANSWERED,         ANSWERED,     Whole,         Whole]),
     (Busy(503, Some(1)), Always, [Fails(Status),    Fails(Status),    Fails(Status),   Fails(Status),    Fails(Status),    ANSWERED,         ANSWERED,     Runs,          Left(Status)]),
-    (Busy(503, Some(1)), Once,   [Whole,            Whole,            Whole,           Whole,            Whole,            ANSWERED,         ANSWERED,     Runs,          Left(Status)]),
+    (Busy(503, Some(1)), Once,   [Whole,            Whole,            Whole,           Whole,            Whole,            ANSWERED,         ANSWERED,     Whole,         Whole]),
     (Moved,              Always, [Fails(Status),    Fails(Status),    Fails(Status),   Fails(Status),    Fails(Status),    ANSWERED,         ANSWERED,     Runs,          Left(Status)]),
     (Idle,               Always, [Whole,            JUST_USED,        Whole,           JUST_USED,        JUST_USED,        IN_USE,           IN_USE,       Whole,         Whole]),
     (Bytewise,           Always, [Whole,            Whole,            Whole,           Whole,            Whole,            Whole,            Whole,        Whole,         Whole]),
@@ -142,7 +142,7 @@ pub fn cell_on(server: Kind, fault: Fault, stage: Stage, usual: Cell) -> Cell {
             .cold
             .iter()
             .any(|line| step_of_line(line) == Some(stage.step()));
-    if !is_asked {
+    if !is_asked || (stage == Stage::Stop && !server.stops) {
         return UNASKED;
     }
     let exception = EXCEPTIONS.iter().find(|exception| {
