@@ -108,9 +108,12 @@ fn what_is_logged_says_what_happened_and_nothing_secret() {
     assert_eq!(logged(), []);
 
     let server = once("/conversation", "405 Method Not Allowed");
-    client(&server).ask(secret_request("secret")).unwrap();
+    // Not in a given session: its terms are accepted, and nothing is posted.
+    let invented = Client::builder(&server.url()).proxy(Proxy::none());
+    let invented = invented.build().unwrap();
+    invented.ask(secret_request("secret")).unwrap();
     let line = only_info();
-    assert!(line.contains("posting the settings again"), "{line}");
+    assert!(line.contains("accepting the terms"), "{line}");
 
     let server = StandIn::builder()
         .models(&["first/model", "second/model"])

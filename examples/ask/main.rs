@@ -33,6 +33,9 @@ fn main() -> ExitCode {
         Err(failure) => return failure::report(&Err(failure)),
     };
     let code = failure::report(&run(&options, &mut answer));
+    if let Some(command) = &answer.sweep_command {
+        tell(&format!("to delete it: {command}"));
+    }
     if options.stats {
         // Nobody can be told when standard error is closed as well.
         drop(writeln!(io::stderr(), "{}", answer.stats()));
@@ -67,13 +70,8 @@ fn run(options: &Options, answer: &mut Answer) -> Result<(), Failure> {
     // After Ctrl-C, a terminal shows ^C before the cursor.
     let is_cancelled = answered.as_ref().is_err_and(Failure::is_cancelled);
     let closed = answer.screen.close(answered.is_ok() || is_cancelled);
-    if let Err(Failure::Chat(error)) = &answered
-        && (error.undeleted().is_some() || error.maybe_undeleted())
-    {
-        tell(&format!(
-            "to delete it: {}",
-            options.sweep_command(&url, &client)
-        ));
+    if answered.as_ref().is_err_and(Failure::leaves_a_conversation) {
+        answer.sweep_command = Some(options.sweep_command(&url, &client));
     }
     answered.and(closed)
 }
@@ -131,12 +129,14 @@ fn cancel_on_signals() -> io::Result<CancelHandle> {
     Ok(CancelHandle::from(flag))
 }
 
-/// The answer on the screen, and its statistics.
+/// The answer on the screen, and what is printed after it.
 struct Answer {
     screen: Screen,
     tokens: u64,
     start: Instant,
     first: Option<Duration>,
+    /// Deletes the conversation that is left, if one is.
+    sweep_command: Option<String>,
 }
 
 impl Answer {
@@ -146,6 +146,7 @@ impl Answer {
             tokens: 0,
             start: Instant::now(),
             first: None,
+            sweep_command: None,
         }
     }
 

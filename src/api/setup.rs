@@ -14,7 +14,7 @@ use super::context::Context;
 use super::json_body::JsonBody;
 use crate::error::{Error, ErrorKind, Result, Step, hint};
 use crate::http::{SessionCookie, Timer};
-use crate::server::Protocol;
+use crate::server::{Model, Protocol};
 use crate::text::one_line;
 
 /// What detection has found out besides the protocol.
@@ -208,8 +208,7 @@ impl Context {
                 Err(unknown_model(error.step(), model, &models).with_source(error))
             }
             Some(first) => {
-                let (model, id) = (one_line(model), one_line(&first.id));
-                info!("the server does not have {model}; asking its first model, {id}");
+                log_first_model(model, first);
                 let session = self.http.session();
                 let session = self.post_invented_settings(timer, &session, &first.id)?;
                 self.set_ready(session, &first.id);
@@ -226,7 +225,10 @@ impl Context {
         let has_it = models.iter().any(|known| known.id == model);
         let model = match models.first() {
             _ if has_it => model,
-            Some(first) if named.is_none() && !self.is_model_chosen() => first.id.clone(),
+            Some(first) if named.is_none() && !self.is_model_chosen() => {
+                log_first_model(&model, first);
+                first.id.clone()
+            }
             _ => return Err(unknown_model(Step::ListModels, &model, &models)),
         };
         self.adopt_default(&models);
@@ -306,4 +308,9 @@ impl Context {
             SettingsOutcome::UnknownModel(error) | SettingsOutcome::NotClassic(error) => Err(error),
         }
     }
+}
+
+fn log_first_model(missing: &str, first: &Model) {
+    let (missing, first) = (one_line(missing), one_line(&first.id));
+    info!("the server does not have {missing}; asking its first model, {first}");
 }

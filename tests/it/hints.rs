@@ -83,7 +83,7 @@ fn a_server_that_is_elsewhere_or_not_there_or_has_a_door_is_told_as_such() {
     let named = builder(&server).model("no/model").build().unwrap();
     let error = named.server_info().unwrap_err();
     assert!(
-        error.hint().unwrap().contains("Name one of these"),
+        error.hint().unwrap().contains("Choose one of these"),
         "{error}"
     );
 }

@@ -444,7 +444,9 @@ fn check_what_is_left(client: &Client, server: &StandIn, trouble: &Trouble, lost
         };
         others.iter().map(about).collect::<Vec<_>>()
     };
-    wait_until("nothing else to run", others, Vec::is_empty);
+    if trouble.server.stops {
+        wait_until("nothing else to run", others, Vec::is_empty);
+    }
     let running = server.generating();
     println!(
         "{} were named and are gone, {left} lost, {} still generating",

@@ -123,8 +123,16 @@ fn an_error_is_one_line_after_the_text_that_came() {
         (&["/422"], "Input validation error", ""),
         (&["--retries", "0", "/429"], "Model is overloaded", ""),
         (&["/dead"], "Internal Error", ""),
-        (&["--idle-timeout", "0.2", "/silent"], "silence limit", ""),
-        (&["--total-timeout", "0.2", "/silent"], "deadline", ""),
+        (
+            &["--idle-timeout", "0.2", "/silent"],
+            "the idle timeout",
+            "",
+        ),
+        (
+            &["--total-timeout", "0.2", "/silent"],
+            "the total timeout",
+            "",
+        ),
     ] {
         let ended = ask(&server, arguments);
         assert_fails(&ended, 1, words);
@@ -164,7 +172,7 @@ fn a_command_line_that_cannot_be_used_is_exit_code_2_and_shows_no_secret() {
             "␛[2J␇␍␡\u{fffd}",
         ),
         (&["--idle-timeout", "soon", "hello"], "seconds"),
-        (&["--idle-timeout", "0", "hello"], "silence timeout"),
+        (&["--idle-timeout", "0", "hello"], "idle timeout"),
         (&["--url", "ftp://host", "hello"], "ftp://host"),
         (&["--proxy", "ftp://host", "hello"], "ftp://host"),
         (&["--session", "secret;x", "hello"], "cookie"),

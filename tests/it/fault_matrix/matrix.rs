@@ -70,6 +70,7 @@ const JUST_USED: Cell = Never("the connection brought the answer before a moment
 const NO_MODEL: Cell = Never("no model has a part in it");
 const ALL_SAID: Cell = Never("the model has said all");
 const UNASKED: Cell = Never("this server is not asked for it");
+const ACCEPTED: Cell = Never("only a classic server accepts a form of settings");
 const FOUND_OUT: Cell = Never("a current server is found out once");
 
 pub const STAGES: [Stage; 9] = [
@@ -130,6 +131,7 @@ type Exception = (&'static [Dialect], Fault, Stage, Cell);
 #[rustfmt::skip]
 const EXCEPTIONS: &[Exception] = &[
     (CURRENT,  Idle,  Stage::Settings,    FOUND_OUT),
+    (CURRENT,  Ended, Stage::Settings,    ACCEPTED),
     (WATCHFUL, Mute,  Stage::MessageHead, Fails(STALL)),
     (WATCHFUL, Mute,  Stage::MidStream,   Fails(STALL)),
     (WATCHFUL, Ended, Stage::MessageHead, Fails(Generation)),
