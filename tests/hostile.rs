@@ -311,7 +311,7 @@ fn what_a_server_says_is_shown_on_one_line_and_does_nothing_there() {
         (
             answers("/conversation", || whole(&in_json("conversationId"))),
             &[],
-            "unexpected answer",
+            "unexpected response",
         ),
         (
             StandIn::builder().models(&[WORDS]),

@@ -17,10 +17,10 @@ use super::redirect::Redirect;
 use super::request::HttpRequest;
 use super::response::Response;
 use super::retry::{Attempts, RetryPolicy};
-use super::timer::Timer;
+use super::timer::{Interrupt, Timer};
 use super::transport::{SameThreadResolver, connector};
 use super::url::BaseUrl;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, Timeout};
 
 /// Servers close a connection that was idle for 5 s.
 const MAX_IDLE_AGE: Duration = Duration::from_secs(4);
@@ -131,11 +131,10 @@ impl HttpClient {
     /// that can help and does no harm.
     pub(crate) fn send(&self, timer: &Timer, request: &HttpRequest) -> Result<Response> {
         let mut attempts = Attempts::new(self.retries, request);
+        // No attempt begins after the end: a grace is only for one that is under way.
+        let interrupted = |interrupt: Interrupt| interrupt.at(request.step);
+        timer.check().map_err(interrupted)?;
         loop {
-            // No attempt begins after the end: a grace is only for one that is under way.
-            timer
-                .check()
-                .map_err(|interrupt| interrupt.at(request.step))?;
             let (error, body) = match self.send_once(timer, request) {
                 Ok(response) if response.is_busy() => response.into_error_and_body(timer),
                 Ok(response) => return Ok(response),
@@ -149,9 +148,12 @@ impl HttpClient {
                 Duration::ZERO => info!("{error}; retrying at once"),
                 wait => info!("{error}; retrying after {wait:?}"),
             }
-            timer
-                .pause(wait)
-                .map_err(|interrupt| interrupt.at(request.step))?;
+            match timer.pause(wait).and_then(|()| timer.check()) {
+                Ok(()) => {}
+                // The pause took longer than expected. The server's words say more than a timeout.
+                Err(Interrupt::Expired(Timeout::Cleanup, _)) => return Err(error),
+                Err(interrupt) => return Err(interrupted(interrupt)),
+            }
         }
     }
 

@@ -14,7 +14,7 @@ use crate::support::{
 };
 
 fn unavailable() -> Reaction {
-    answer("503 Busy", "", "")
+    answer("503 Busy", "retry-after: 60\r\n", "")
 }
 
 /// A server that reacts like this to deletions and stops, until it is told not to.

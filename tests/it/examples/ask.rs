@@ -175,7 +175,7 @@ fn a_command_line_that_cannot_be_used_is_exit_code_2_and_shows_no_secret() {
         (&["--idle-timeout", "0", "hello"], "idle timeout"),
         (&["--url", "ftp://host", "hello"], "ftp://host"),
         (&["--proxy", "ftp://host", "hello"], "ftp://host"),
-        (&["--session", "secret;x", "hello"], "cookie"),
+        (&["--session", "secret;x", "hello"], "invalid session"),
         (&["--cookie-name", "a b", "hello"], "cookie"),
         (&["--header", "secret", "hello"], "NAME: VALUE"),
         (&["--header", "Bearer secret: x", "hello"], "NAME: VALUE"),
