@@ -39,6 +39,7 @@ struct Inner {
     step: Step,
     message: String,
     status: Option<u16>,
+    is_overloaded: bool,
     server_message: Option<String>,
     retry_after: Option<Duration>,
     received: String,
@@ -55,6 +56,7 @@ impl Error {
             step,
             message: message.into(),
             status: None,
+            is_overloaded: false,
             server_message: None,
             retry_after: None,
             received: String::new(),
@@ -85,6 +87,12 @@ impl Error {
 
     pub(crate) fn with_status(mut self, status: u16) -> Error {
         self.0.status = Some(status);
+        self
+    }
+
+    /// Marks an error in which the server says that it is overloaded, with or without a status.
+    pub(crate) fn with_overload(mut self, is_overloaded: bool) -> Error {
+        self.0.is_overloaded = is_overloaded;
         self
     }
 
@@ -180,7 +188,7 @@ impl Error {
     }
 
     /// Whether the same call may succeed later: the server could not be reached, was overloaded
-    /// (429, 502, 503, 504), or was silent. Always false for a failed deletion, because the reply
+    /// (429, 502, 503, 504, or in its words), or was silent. Always false for a failed deletion, because the reply
     /// has been handed out.
     ///
     /// ```no_run
@@ -210,7 +218,7 @@ impl Error {
 
     /// Whether the server, or a gateway in front of it, says that it is overloaded or not there.
     fn is_busy(&self) -> bool {
-        matches!(self.0.status, Some(429 | 502 | 503 | 504))
+        self.0.is_overloaded || matches!(self.0.status, Some(429 | 502 | 503 | 504))
     }
 
     /// The text that [`Client::ask`], [`Conversation::ask`], [`Tokens::text`] or [`Tokens::reply`]

@@ -1,6 +1,8 @@
 //! Text from elsewhere, made fit for an error message: on one line, bounded, without control
 //! characters.
 
+use serde_json::Value;
+
 use crate::json::read_json;
 
 /// The longest text of a server that an error repeats, in characters.
@@ -10,13 +12,64 @@ const MAX_CHARS: usize = 500;
 pub(crate) fn error_message(body: &[u8]) -> String {
     let text = String::from_utf8_lossy(body);
     let message = match read_json(body) {
-        Ok(json) => [&json["error"], &json["error"]["message"], &json["message"]]
-            .into_iter()
-            .find_map(|message| message.as_str().map(str::to_owned)),
+        Ok(json) => ErrorReport::new(&json).words,
         Err(_) if text.trim_start().starts_with('<') => Some(html_text(&text)),
         Err(_) => None,
     };
     one_line(&message.unwrap_or_else(|| text.into_owned()))
+}
+
+/// The content of an error in JSON, in any of the shapes that servers, gateways and shims use.
+#[derive(Default)]
+pub(crate) struct ErrorReport {
+    pub(crate) words: Option<String>,
+    /// The HTTP status that it names.
+    pub(crate) status: Option<u16>,
+    pub(crate) is_overloaded: bool,
+}
+
+impl ErrorReport {
+    pub(crate) fn new(error: &Value) -> ErrorReport {
+        let mut report = ErrorReport::default();
+        report.add(error);
+        let words = report.words.as_deref().unwrap_or_default();
+        report.is_overloaded |= is_overloaded(words);
+        report
+    }
+
+    /// What is found first counts, and the innermost object knows best.
+    fn add(&mut self, error: &Value) {
+        match error {
+            Value::String(words) if self.words.is_none() && !words.trim().is_empty() => {
+                self.words = Some(words.clone());
+            }
+            Value::Array(errors) => errors.iter().for_each(|error| self.add(error)),
+            Value::Object(_) => {
+                for name in ["error", "errors", "message", "detail", "msg"] {
+                    self.add(&error[name]);
+                }
+                for name in ["statusCode", "status_code", "status", "code"] {
+                    self.status = self.status.or_else(|| error_status(&error[name]));
+                }
+                for name in ["type", "error_type", "code"] {
+                    self.is_overloaded |= error[name].as_str().is_some_and(is_overloaded);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+fn is_overloaded(words: &str) -> bool {
+    words.to_ascii_lowercase().contains("overloaded")
+}
+
+fn error_status(code: &Value) -> Option<u16> {
+    let status = match code {
+        Value::String(code) => code.trim().parse().ok(),
+        code => code.as_u64().and_then(|code| u16::try_from(code).ok()),
+    };
+    status.filter(|status| matches!(status, 400..=599))
 }
 
 /// The title of an HTML page or, if it has none, its text.
@@ -91,6 +144,18 @@ mod tests {
             (r#"{"message":"a b"}"#, "a b"),
             (r#"{"type":"error","error":{"message":"a b"}}"#, "a b"),
             (r#"{"error":"a b","error_type":"overloaded"}"#, "a b"),
+            (r#"{"error":["a b","c"]}"#, "a b"),
+            (r#"{"errors":[{"code":7},{"message":"a b"}]}"#, "a b"),
+            (
+                r#"{"detail":[{"loc":["x"],"msg":"a b","type":"y"}]}"#,
+                "a b",
+            ),
+            (
+                r#"{"error":" ","message":{"error":{"detail":"a b"}}}"#,
+                "a b",
+            ),
+            (r#"{"error":true,"message":"a b"}"#, "a b"),
+            (r#"{"error":"a \ud83d"}"#, "a \u{fffd}"),
             ("a\r\n b\u{1b}[31m", "a b [31m"),
             ("<html><body>bad gateway</body></html>", "bad gateway"),
             ("<html><title>a b</title><style>x</style></html>", "a b"),

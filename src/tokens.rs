@@ -254,6 +254,9 @@ impl Tokens<'_> {
     /// # Ok::<(), h2o_chat::Error>(())
     /// ```
     pub fn next_event(&mut self) -> Option<Result<Event>> {
+        if let Some(stream) = &mut self.stream {
+            stream.read_metadata();
+        }
         let event = self.read_event(&mut None);
         self.item(event)
     }
@@ -262,17 +265,17 @@ impl Tokens<'_> {
     /// `since`, or from now.
     fn read_event(&mut self, since: &mut Option<Instant>) -> Result<Option<Event>> {
         while !self.is_over && self.end.is_none() {
-            let update = match &mut self.stream {
-                Some(stream) => stream.next(&self.timer, since)?,
-                None => None,
+            let Some(stream) = &mut self.stream else {
+                return Err(truncated("the reply has failed before"));
             };
+            let update = stream.next(&self.timer, since)?;
             let conversation = self.conversation.get_mut();
             // At the end of the stream, too, the server generates nothing more.
             if update.as_ref().is_none_or(Update::is_last) {
                 conversation.generation_ended();
             }
             let Some(update) = update else {
-                return Err(truncated("the reply ended without its last event"));
+                return Err(stream.unfinished());
             };
             if update.interrupted.is_some() {
                 return Err(truncated("the generation of the reply was stopped"));

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use ureq::BodyReader;
 
 use crate::decode::{Decoder, Update};
-use crate::error::{Result, Step};
+use crate::error::{Error, Result, Step};
 use crate::http::{Interrupt, Timer, unreadable};
 
 /// How long to look for the end of a reply after the time of the call is over.
@@ -47,9 +47,19 @@ impl ReplyStream {
             let since = *since.get_or_insert_with(Instant::now);
             let read = timer.run(since, || self.decoder.fill(&mut self.body));
             if read.map_err(|error| unreadable(Step::ReadReply, error))? == 0 {
-                return Ok(None);
+                return self.decoder.finish();
             }
         }
+    }
+
+    /// Reads the id and the probability of each token too, from now on.
+    pub(crate) fn read_metadata(&mut self) {
+        self.decoder.read_metadata();
+    }
+
+    /// The error of a reply whose stream has ended without a last update.
+    pub(crate) fn unfinished(&self) -> Error {
+        self.decoder.unfinished()
     }
 
     /// The last update, if it is next and here. A complete reply must not fail only because the
@@ -59,8 +69,11 @@ impl ReplyStream {
         if update.is_none() {
             let timer = Timer::cleanup(LAST_LOOK);
             // Whatever fails here, the time was over before.
-            let _ = timer.run(Instant::now(), || self.decoder.fill(&mut self.body));
-            update = self.decoder.next()?;
+            let read = timer.run(Instant::now(), || self.decoder.fill(&mut self.body));
+            update = match read {
+                Ok(0) => self.decoder.finish()?,
+                _ => self.decoder.next()?,
+            };
         }
         Ok(update.filter(Update::is_last))
     }

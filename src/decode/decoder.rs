@@ -2,11 +2,14 @@
 
 use std::io::{self, Read};
 
-use super::sse::Events;
-use super::update::Update;
-use super::{chat_ui, tgi};
-use crate::error::Result;
+use super::handed_out::HandedOut;
+use super::lines::Lines;
+use super::sse::{Events, Name};
+use super::update::{Context, Update, failure, text_token, unexpected};
+use super::{message_update, tgi};
+use crate::error::{Error, ErrorKind, Result, Step};
 use crate::reply::Event;
+use crate::text::excerpt;
 
 /// The longest event of a reply that has no text yet, in bytes.
 const MAX_EVENT: usize = 1 << 20;
@@ -19,63 +22,171 @@ const MAX_ESCAPE: usize = 6;
 const MAX_REPEATED: usize = 16 << 20;
 
 pub(crate) struct Decoder {
-    format: Format,
+    framing: Framing,
+    /// Reads an event: `None` if it is not one of the protocol, but may be skipped. An update that
+    /// says nothing is of the protocol.
+    read: fn(&[u8], &mut Context) -> Result<Option<Update>>,
+    context: Context,
     max_event: usize,
+    handed_out: HandedOut,
+    /// The update after the one returned last.
+    pending: Option<Update>,
+    /// An event of the protocol has come.
+    has_begun: bool,
+    /// The first event that was skipped.
+    first_skipped: Option<String>,
 }
 
-enum Format {
-    /// An event stream of text-generation-inference.
-    Tgi(Events),
-    /// JSON lines of chat-ui.
-    ChatUi(chat_ui::Messages),
+/// How events are told apart.
+enum Framing {
+    EventStream(Events),
+    Lines(Lines),
+}
+
+impl Framing {
+    fn next(&mut self, max_event: usize) -> Result<Option<(Name, &[u8])>> {
+        match self {
+            Framing::EventStream(events) => events.next(max_event),
+            Framing::Lines(lines) => {
+                let line = lines.next(max_event)?;
+                Ok(line.map(|line| (Name::Message, lines.bytes(line))))
+            }
+        }
+    }
+
+    fn lines(&mut self) -> &mut Lines {
+        match self {
+            Framing::EventStream(events) => &mut events.lines,
+            Framing::Lines(lines) => lines,
+        }
+    }
 }
 
 impl Decoder {
+    /// An event stream of text-generation-inference.
     pub(crate) fn tgi() -> Decoder {
-        Decoder::new(Format::Tgi(Events::default()))
+        Decoder::new(Framing::EventStream(Events::new()), tgi::read)
     }
 
+    /// JSON lines of chat-ui.
     pub(crate) fn chat_ui() -> Decoder {
-        Decoder::new(Format::ChatUi(chat_ui::Messages::default()))
+        let lines = Lines::new(message_update::is_skipped);
+        Decoder::new(Framing::Lines(lines), message_update::read)
     }
 
-    fn new(format: Format) -> Decoder {
+    fn new(framing: Framing, read: fn(&[u8], &mut Context) -> Result<Option<Update>>) -> Decoder {
         Decoder {
-            format,
+            framing,
+            read,
+            context: Context::default(),
             max_event: MAX_EVENT,
+            handed_out: HandedOut::new(),
+            pending: None,
+            has_begun: false,
+            first_skipped: None,
         }
+    }
+
+    /// Reads the id and the probability of each token too, from now on.
+    pub(crate) fn read_metadata(&mut self) {
+        self.context.reads_metadata = true;
     }
 
     /// The next update, if all of it is here.
     pub(crate) fn next(&mut self) -> Result<Option<Update>> {
-        let update = self.next_of_format()?;
-        let event = update.as_ref().and_then(|update| update.event.as_ref());
-        if let Some(text) = event.and_then(Event::text) {
-            let longer = self.max_event + text.len() * MAX_ESCAPE;
-            self.max_event = longer.min(MAX_EVENT + MAX_REPEATED);
+        if self.pending.is_some() {
+            return Ok(self.pending.take());
         }
-        Ok(update)
-    }
-
-    fn next_of_format(&mut self) -> Result<Option<Update>> {
-        match &mut self.format {
-            Format::Tgi(events) => {
-                while let Some(event) = events.next(self.max_event)? {
-                    if let Some(update) = tgi::update(event)? {
-                        return Ok(Some(update));
+        while let Some((name, event)) = self.framing.next(self.max_event)? {
+            let read = (self.read)(event, &mut self.context);
+            if name == Name::Error {
+                return Err(failure(event));
+            }
+            match read {
+                Ok(Some(update)) => {
+                    self.has_begun = true;
+                    if !update.is_empty() {
+                        return Ok(Some(self.with_rest(update)));
                     }
                 }
-                Ok(None)
+                Err(error) if error.kind() != ErrorKind::Protocol => return Err(error),
+                _ if is_keep_alive(name, event) => {}
+                Ok(None) => {
+                    self.first_skipped.get_or_insert_with(|| excerpt(event));
+                }
+                Err(error) => {
+                    // The end of the stream may have cut off an object.
+                    if !event.starts_with(b"{") {
+                        self.first_skipped.get_or_insert_with(|| excerpt(event));
+                    }
+                    return Err(error);
+                }
             }
-            Format::ChatUi(messages) => messages.next(self.max_event),
+        }
+        Ok(None)
+    }
+
+    /// The last update, if the stream has ended without the end of its line: it counts if it is
+    /// whole. Called when the stream has ended as it should, and no further update is here.
+    pub(crate) fn finish(&mut self) -> Result<Option<Update>> {
+        self.framing.lines().end();
+        match self.next() {
+            Ok(Some(update)) if update.is_last() || self.pending.is_some() => Ok(Some(update)),
+            Err(error) if error.kind() == ErrorKind::Generation => Err(error),
+            _ => Ok(None),
+        }
+    }
+
+    /// The error of a stream that has ended without a last update.
+    pub(crate) fn unfinished(&self) -> Error {
+        match &self.first_skipped {
+            Some(event) if !self.has_begun => unexpected(event.as_bytes()),
+            _ => {
+                let message = "the reply ended without its last event";
+                Error::new(ErrorKind::Truncated, Step::ReadReply, message)
+            }
+        }
+    }
+
+    /// Hands out text that comes only in the last update, as a token before it.
+    fn with_rest(&mut self, mut update: Update) -> Update {
+        if let Some(text) = update.event.as_ref().and_then(Event::text) {
+            let longer = self.max_event + text.len() * MAX_ESCAPE;
+            self.max_event = longer.min(MAX_EVENT + MAX_REPEATED);
+            self.handed_out.add(text);
+        }
+        let Some(whole) = update.whole_text() else {
+            return update;
+        };
+        // The whole text may have both halves of what was cut into two.
+        let half = self.context.halves.give_up();
+        let Some(rest) = self.handed_out.rest(whole).or(half) else {
+            return update;
+        };
+        let rest = text_token(rest.to_owned());
+        let event = match update.event.take() {
+            Some(token) => {
+                update.event = Some(rest);
+                token
+            }
+            None => rest,
+        };
+        self.pending = Some(update);
+        Update {
+            event: Some(event),
+            ..Update::default()
         }
     }
 
     /// Reads more bytes, once. Returns 0 at the end of the stream.
     pub(crate) fn fill(&mut self, reader: &mut impl Read) -> io::Result<usize> {
-        match &mut self.format {
-            Format::Tgi(events) => events.fill(reader),
-            Format::ChatUi(messages) => messages.fill(reader),
-        }
+        self.framing.lines().fill(reader)
     }
+}
+
+/// Whether an event only keeps the connection alive.
+fn is_keep_alive(name: Name, event: &[u8]) -> bool {
+    let event = event.trim_ascii();
+    let says_nothing = matches!(event, b"" | b"null" | b"{}" | b"[DONE]");
+    name == Name::Other || says_nothing || event.starts_with(b":")
 }

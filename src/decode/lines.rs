@@ -1,41 +1,86 @@
-//! Bytes into lines, of bounded length. A line is handed out when its end has come, and never before.
+//! Bytes into lines, of bounded length. A line is handed out when its end has come, and never
+//! before.
 
 use std::io::{self, Read};
 use std::ops::Range;
 
 use crate::error::{Error, ErrorKind, Result, Step};
 
-/// How many bytes are asked for at a time. Every stream holds as many; asking for more at once is hardly faster.
+/// How many bytes are asked for at a time. Every stream holds as many; asking for more at once is
+/// hardly faster.
 const PIECE: usize = 4 * 1024;
 
-/// Lines that end in LF, CRLF or CR.
-#[derive(Default)]
+const BOM: &[u8] = b"\xEF\xBB\xBF";
+
+/// Lines that end in LF, CRLF or CR. A byte order mark at the very beginning is ignored.
 pub(crate) struct Lines {
-    /// Of which what lies between `start` and `end` is still to be handed out.
+    /// What lies between `start` and `end` is still to be handed out.
     buffer: Vec<u8>,
     start: usize,
     end: usize,
-    /// Up to where no end of a line was found.
+    /// No end of a line was found before this.
     searched: usize,
     /// The last line ended in CR: an LF here still belongs to that end.
     after_cr: bool,
+    has_begun: bool,
+    /// Whether a line that is too long does not matter, by its beginning.
+    is_skipped: fn(&[u8]) -> bool,
+    /// The rest of the present line is dropped.
+    is_skipping: bool,
 }
 
 impl Lines {
-    /// Where the next line is, without its end, if all of it is here. One of more than `longest` bytes is an error.
-    pub(crate) fn next(&mut self, longest: usize) -> Result<Option<Range<usize>>> {
-        self.skip_rest_of_end();
-        let unsearched = &self.buffer[self.searched..self.end];
-        let end = memchr::memchr2(b'\n', b'\r', unsearched);
-        self.searched = end.map_or(self.end, |at| self.searched + at);
-        if self.searched - self.start > longest {
-            return Err(too_long(longest));
+    pub(crate) fn new(is_skipped: fn(&[u8]) -> bool) -> Lines {
+        Lines {
+            buffer: Vec::new(),
+            start: 0,
+            end: 0,
+            searched: 0,
+            after_cr: false,
+            has_begun: false,
+            is_skipped,
+            is_skipping: false,
         }
-        let line = self.start..self.searched;
-        Ok(end.map(|_| {
+    }
+
+    /// Where the next line is, without its end, if all of it is here. One of more than `longest`
+    /// bytes is skipped if it does not matter, and otherwise an error.
+    pub(crate) fn next(&mut self, longest: usize) -> Result<Option<Range<usize>>> {
+        if !self.has_begun && !self.skip_bom() {
+            return Ok(None);
+        }
+        loop {
+            self.skip_rest_of_end();
+            let unsearched = &self.buffer[self.searched..self.end];
+            let end = memchr::memchr2(b'\n', b'\r', unsearched);
+            self.searched = end.map_or(self.end, |at| self.searched + at);
+            let line = self.start..self.searched;
+            if line.len() > longest && !self.is_skipping {
+                // Judged by the same bytes however they arrive.
+                if !(self.is_skipped)(&self.buffer[line.start..=line.start + longest]) {
+                    return Err(too_long(longest));
+                }
+                self.is_skipping = true;
+            }
+            if self.is_skipping {
+                self.start = self.searched;
+            }
+            if end.is_none() {
+                return Ok(None);
+            }
             self.skip_end();
-            line
-        }))
+            if !self.is_skipping {
+                return Ok(Some(line));
+            }
+            self.is_skipping = false;
+        }
+    }
+
+    /// Ends the line that the end of the stream cut off, with an empty line after it.
+    pub(super) fn end(&mut self) {
+        self.buffer.truncate(self.end);
+        self.buffer.extend_from_slice(b"\n\n");
+        self.end = self.buffer.len();
     }
 
     /// Skips the next line if it is an empty one.
@@ -68,6 +113,17 @@ impl Lines {
         let read = reader.read(&mut self.buffer[self.end..])?;
         self.end += read;
         Ok(read)
+    }
+
+    /// Returns false if it takes more bytes to know whether these begin a mark.
+    fn skip_bom(&mut self) -> bool {
+        let bytes = &self.buffer[..self.end];
+        self.has_begun = bytes.len() >= BOM.len() || !BOM.starts_with(bytes);
+        if bytes.starts_with(BOM) {
+            self.start = BOM.len();
+            self.searched = self.start;
+        }
+        self.has_begun
     }
 
     /// Goes on behind the end of a line that was found at `searched`.
@@ -104,6 +160,11 @@ mod properties {
     use crate::decode::cuts::Cuts;
     use crate::decode::random::Random;
 
+    /// Lines that begin with a colon may be as long as they like.
+    fn is_comment(line: &[u8]) -> bool {
+        line.starts_with(b":")
+    }
+
     #[test]
     fn no_line_exceeds_its_bound_and_no_more_than_that_is_kept_of_one() {
         for seed in 0..2000 {
@@ -112,7 +173,7 @@ mod properties {
             let (longest, ends) = (1 + random.below(100), 1 + random.below(200));
             let byte = |random: &mut Random| {
                 let is_end = random.one_in(ends);
-                random.choose(if is_end { b"\n\r" } else { b"x\0:ad \xFF" })
+                random.choose(if is_end { b"\n\r" } else { b"x\0::ad \xFF" })
             };
             let bytes: Vec<u8> = (0..random.below(600)).map(|_| byte(&mut random)).collect();
             let context = || {
@@ -122,7 +183,7 @@ mod properties {
                 )
             };
 
-            let (mut lines, mut reader) = (Lines::default(), Cuts::random(&bytes, random));
+            let (mut lines, mut reader) = (Lines::new(is_comment), Cuts::random(&bytes, random));
             let mut longest_seen = 0;
             let end = loop {
                 match lines.next(longest) {
@@ -139,11 +200,9 @@ mod properties {
                 }
             };
             assert!(longest_seen <= longest, "{longest_seen}: {}", context());
-            let meant = bytes
+            let is_too_long = bytes
                 .split(|byte| matches!(byte, b'\n' | b'\r'))
-                .map(<[u8]>::len)
-                .max();
-            let is_too_long = meant.is_some_and(|meant| meant > longest);
+                .any(|line| line.len() > longest && !is_comment(line));
             assert_eq!(
                 end,
                 is_too_long.then_some(ErrorKind::TooLarge),

@@ -1,160 +1,138 @@
 //! One line of a reply: chat-ui's `MessageUpdate`.
 
-use super::object::{Json, Read, object, read};
-use super::update::{Update, reported, unexpected};
-use crate::error::{Error, Result};
-use crate::reply::{End, Event, Token};
-
-/// The update of a line, if it has one.
-pub(super) fn update(line: &[u8]) -> Result<Option<Update>> {
-    // Filler spaces follow the final answer and may precede the next line.
-    let line = line.trim_ascii();
-    if line.is_empty() {
-        return Ok(None);
-    }
-    match str::from_utf8(line).ok().and_then(read::<MessageUpdate>) {
-        Some(MessageUpdate {
-            kind: UpdateType::Missing,
-            ..
-        }) => Err(unexpected(line)),
-        Some(message) => message.update(),
-        None if is_of_unknown_type(line) => Ok(None),
-        None => Err(unexpected(line)),
-    }
-}
-
-fn is_of_unknown_type(line: &[u8]) -> bool {
-    let typed = str::from_utf8(line).ok().and_then(read::<TypeOnly>);
-    typed.is_some_and(|typed| matches!(typed.kind, UpdateType::Unknown))
-}
+use super::object::{Raw, first_field, read_fields};
+use super::surrogates::into_string;
+use super::update::{Context, Update, failure, reported, text_token, unexpected, unreadable};
+use crate::error::Result;
+use crate::reply::{End, Event};
 
 /// The fields that matter, of all types of lines.
 #[derive(Default)]
-struct MessageUpdate {
-    kind: UpdateType,
-    token: Option<String>,
-    text: Option<String>,
-    interrupted: bool,
-    status: Option<String>,
-    message: Option<String>,
-    status_code: Option<u16>,
-    title: Option<String>,
+struct MessageUpdate<'a> {
+    kind: Raw<'a>,
+    token: Raw<'a>,
+    text: Raw<'a>,
+    interrupted: Raw<'a>,
+    status: Raw<'a>,
+    message: Raw<'a>,
+    title: Raw<'a>,
 }
 
-/// The type of a line.
-#[derive(Clone, Copy, Default)]
-enum UpdateType {
-    Stream,
-    FinalAnswer,
-    Status,
-    Title,
-    Reasoning,
-    /// A tool, a file, or something else that is not text.
-    Unknown,
-    #[default]
-    Missing,
+/// The types of lines that matter. A tool, a file and others are not text.
+const TYPES: [&[u8]; 6] = [
+    b"stream",
+    b"status",
+    b"reasoning",
+    b"title",
+    b"finalAnswer",
+    b"error",
+];
+
+/// Reads a line: see [`Decoder`](super::Decoder).
+pub(super) fn read(line: &[u8], context: &mut Context) -> Result<Option<Update>> {
+    let Some(message) = MessageUpdate::read(line) else {
+        return unreadable(line);
+    };
+    let Some(kind) = message.kind.bytes() else {
+        return reported(line).map_or(Ok(None), Err);
+    };
+    if !TYPES.contains(&&*kind) {
+        return Ok(None);
+    }
+    if *kind == *b"error" || *kind == *b"status" && message.status.is("error") {
+        return Err(failure(line));
+    }
+    let update = message.update(&kind, context);
+    update.map(Some).ok_or_else(|| unexpected(line))
 }
 
-impl MessageUpdate {
-    fn update(self) -> Result<Option<Update>> {
-        let event = match self.kind {
-            UpdateType::Stream => self.token.map(text_token),
-            UpdateType::Reasoning => self
-                .token
-                .map(unpadded)
-                .or(self.status)
-                .map(Event::Reasoning),
-            UpdateType::Title => self.title.map(Event::Title),
-            UpdateType::FinalAnswer => return Ok(Some(self.last())),
-            UpdateType::Status => match self.status.as_deref() {
-                Some("error") => return Err(self.failure()),
-                Some("title") => self.message.map(Event::Title),
-                _ => None,
-            },
-            UpdateType::Unknown | UpdateType::Missing => None,
+/// Whether a line that begins like this does not matter: a comment, or a type that is not text.
+pub(super) fn is_skipped(beginning: &[u8]) -> bool {
+    let is_comment = beginning.trim_ascii_start().starts_with(b":");
+    let kind = match first_field(beginning) {
+        Some((key, value)) if *key == *b"type" => value.bytes(),
+        _ => None,
+    };
+    is_comment || kind.is_some_and(|kind| !TYPES.contains(&&*kind))
+}
+
+impl<'a> MessageUpdate<'a> {
+    fn read(line: &'a [u8]) -> Option<MessageUpdate<'a>> {
+        let mut message = MessageUpdate::default();
+        read_fields(line, |key, value| match key {
+            b"type" => message.kind = value,
+            b"token" => message.token = value,
+            b"text" => message.text = value,
+            b"interrupted" => message.interrupted = value,
+            b"status" => message.status = value,
+            b"message" => message.message = value,
+            b"title" => message.title = value,
+            _ => {}
+        })?;
+        Some(message)
+    }
+
+    /// The update, unless its text is none.
+    fn update(&self, kind: &[u8], context: &mut Context) -> Option<Update> {
+        let event = match kind {
+            b"finalAnswer" => return self.last(),
+            b"stream" if self.token.is_null() => None,
+            b"stream" => {
+                let text = unpadded(self.token.bytes()?.into_owned());
+                Some(text_token(context.halves.join(text)?))
+            }
+            b"reasoning" => {
+                let token = self.token.bytes().map(|it| unpadded(it.into_owned()));
+                let token = token.and_then(into_string);
+                token.or_else(|| self.status.text()).map(Event::Reasoning)
+            }
+            b"title" => self.title.text().map(Event::Title),
+            _ if self.status.is("title") => self.message.text().map(Event::Title),
+            _ => None,
         };
-        Ok(event.map(|event| Update {
-            event: Some(event),
+        Some(Update {
+            event,
             ..Update::default()
-        }))
+        })
     }
 
-    fn last(self) -> Update {
-        let text = self.text.unwrap_or_default();
-        if self.interrupted {
-            return Update {
-                interrupted: Some(text.into()),
-                ..Update::default()
-            };
+    fn last(&self) -> Option<Update> {
+        let text = match self.text {
+            text if text.is_null() => String::new(),
+            text => text.text()?,
+        };
+        let mut update = Update::default();
+        if self.interrupted.is_true() {
+            update.interrupted = Some(text.into());
+        } else {
+            let details = None;
+            update.end = Some(Box::new(End { text, details }));
         }
-        Update {
-            end: Some(Box::new(End {
-                text,
-                details: None,
-            })),
-            ..Update::default()
-        }
+        Some(update)
     }
-
-    fn failure(self) -> Error {
-        let error = reported(self.message.as_deref().unwrap_or("an error without words"));
-        match self.status_code {
-            Some(status) => error.with_status(status),
-            None => error,
-        }
-    }
-}
-
-pub(super) fn text_token(text: String) -> Event {
-    Event::Token(Token {
-        text: unpadded(text),
-        ..Token::default()
-    })
 }
 
 /// Each token is padded to a fixed length at least, so that nobody can tell them apart by it.
-fn unpadded(mut text: String) -> String {
-    text.truncate(text.trim_end_matches('\0').len());
+fn unpadded(mut text: Vec<u8>) -> Vec<u8> {
+    let padding = text.iter().rev().take_while(|&&byte| byte == 0).count();
+    text.truncate(text.len() - padding);
     text
-}
-
-/// The type alone, of a line that has something else where other types have a text.
-#[derive(Default)]
-struct TypeOnly {
-    kind: UpdateType,
-}
-
-object!(TypeOnly { "type" => kind });
-
-object!(MessageUpdate {
-    "type" => kind,
-    "token" => token,
-    "text" => text,
-    "interrupted" => interrupted,
-    "status" => status,
-    "message" => message,
-    "statusCode" => status_code,
-    "title" => title,
-});
-
-impl Read for UpdateType {
-    fn read(&mut self, json: &mut Json) -> Option<()> {
-        *self = match &*json.string()? {
-            "stream" => UpdateType::Stream,
-            "finalAnswer" => UpdateType::FinalAnswer,
-            "status" => UpdateType::Status,
-            "title" => UpdateType::Title,
-            "reasoning" => UpdateType::Reasoning,
-            _ => UpdateType::Unknown,
-        };
-        Some(())
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::decode::Decoder;
     use crate::error::{ErrorKind, Step};
+
+    /// The update of a line, if it has one.
+    fn update(line: &[u8]) -> Result<Option<Update>> {
+        let mut decoder = Decoder::chat_ui();
+        let line = [line, b"\n"].concat();
+        let mut reader = line.as_slice();
+        while decoder.fill(&mut reader).unwrap() > 0 {}
+        decoder.next()
+    }
 
     fn event(line: &str) -> Option<Event> {
         let update = update(line.as_bytes()).unwrap()?;
@@ -216,13 +194,15 @@ mod tests {
             (r#"{"type":"finalAnswer","interrupted":null}"#, ""),
         ];
         for (line, text) in ends {
-            let update = update(line.as_bytes()).unwrap().unwrap();
+            let update = read(line.as_bytes(), &mut Context::default())
+                .unwrap()
+                .unwrap();
             let end = update.end.as_ref().expect(line);
             assert_eq!((&*end.text, &end.details), (text, &None), "{line}");
             assert!(update.is_last() && update.interrupted.is_none() && update.event.is_none());
         }
         let line = br#"{"type":"finalAnswer","text":"a","interrupted":true}"#;
-        let update = update(line).unwrap().unwrap();
+        let update = read(line, &mut Context::default()).unwrap().unwrap();
         assert!(update.is_last() && update.interrupted.is_some());
         assert_eq!((update.end, update.event), (None, None));
     }
@@ -322,6 +302,17 @@ mod tests {
                 "an error without words",
                 None,
             ),
+            (
+                r#"{"type":"status","status":"error","message":{"error":{"message":"x"}}}"#,
+                "x",
+                None,
+            ),
+            (
+                r#"{"type":"error","error":{"message":"x","code":"502"}}"#,
+                "x",
+                Some(502),
+            ),
+            (r#"{"detail":"x","code":42900000}"#, "x", None),
         ];
         for (line, words, status) in errors {
             let error = update(line.as_bytes()).unwrap_err();
@@ -337,21 +328,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_line_of_a_reply_is_foreign() {
+    fn a_line_whose_text_cannot_be_known_is_an_error() {
         for line in [
             "nonsense",
-            "[DONE]",
             "data:{}",
-            "[]",
-            "7",
-            "null",
-            "{}",
-            r#"{"token":"x"}"#,
-            r#"{"type":null,"token":"x"}"#,
-            r#"{"type":7,"token":"x"}"#,
             r#"{"type":"stream","token":7}"#,
             r#"{"type":"stream","token":"x""#,
             r#"{"type":"stream","token":"x"} {"type":"stream"}"#,
+            r#"{"type":"finalAnswer","text":{}}"#,
         ] {
             let error = update(line.as_bytes()).unwrap_err();
             assert_eq!(
@@ -363,5 +347,28 @@ mod tests {
         }
         let no_text = update(b"{\"type\":\"stream\",\"token\":\"\xff\"}").unwrap_err();
         assert_eq!(no_text.kind(), ErrorKind::Protocol);
+    }
+
+    #[test]
+    fn a_line_of_something_else_is_skipped_and_quoted_if_nothing_else_comes() {
+        for line in [
+            "[]",
+            "7",
+            r#"{"token":"x"}"#,
+            r#"{"type":null,"token":"x"}"#,
+            r#"{"type":7,"token":"x"}"#,
+            r#"{"type":"message_start","message":{"id":"x"}}"#,
+        ] {
+            for begin in ["", "{\"type\":\"status\",\"status\":\"started\"}\n"] {
+                let bytes = format!("{begin}: hello\nnull\n{line}\n{{}}\n");
+                let mut decoder = Decoder::chat_ui();
+                decoder.fill(&mut bytes.as_bytes()).unwrap();
+                assert_eq!(decoder.next().unwrap(), None, "{line}");
+                assert_eq!(decoder.finish().unwrap(), None, "{line}");
+                let (error, has_begun) = (decoder.unfinished(), !begin.is_empty());
+                assert_eq!(error.kind() == ErrorKind::Truncated, has_begun, "{line}");
+                assert_eq!(error.to_string().ends_with(line), !has_begun, "{error}");
+            }
+        }
     }
 }

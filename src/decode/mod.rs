@@ -2,16 +2,19 @@
 //!
 //! It does no I/O of its own and knows nothing of HTTP. Bytes may be cut anywhere.
 
-mod chat_ui;
+#[cfg(test)]
+mod cases;
 #[cfg(test)]
 mod cuts;
 mod decoder;
+mod handed_out;
 mod lines;
 mod message_update;
 mod object;
 #[cfg(test)]
 mod random;
 mod sse;
+mod surrogates;
 mod tgi;
 mod update;
 

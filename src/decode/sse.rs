@@ -1,50 +1,69 @@
-//! Lines into the events of an event stream, by the rules of the WHATWG HTML Standard, section "Interpreting
-//! an event stream"; the comments give its steps. Of an event only the data is kept.
-
-use std::io::{self, Read};
+//! Lines into the events of an event stream, by the rules of the WHATWG HTML Standard, section
+//! "Interpreting an event stream"; the comments give its steps. Of an event its data is kept, and
+//! what its name says about an error.
 
 use super::lines::{Lines, too_long};
 use crate::error::Result;
 
-const BOM: &[u8] = b"\xEF\xBB\xBF";
-
-#[derive(Default)]
 pub(crate) struct Events {
-    lines: Lines,
+    pub(super) lines: Lines,
     /// The data buffer: each line of data with an LF after it.
     data: Vec<u8>,
-    /// The event in the data buffer has been handed out.
+    /// The event type buffer.
+    name: Name,
+    /// The event in the buffers has been handed out.
     dispatched: bool,
-    begun: bool,
+}
+
+/// The name of an event, as far as it matters.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) enum Name {
+    /// None, or `message`, which means the same.
+    #[default]
+    Message,
+    Error,
+    Other,
 }
 
 impl Events {
-    /// The data of the next event, if all of it is here already. One with a line, or data, of more than `longest`
-    /// bytes is an error.
+    pub(crate) fn new() -> Events {
+        Events {
+            lines: Lines::new(is_never_data),
+            data: Vec::new(),
+            name: Name::Message,
+            dispatched: false,
+        }
+    }
+
+    /// The name and the data of the next event, if all of it is here already. One with a line of
+    /// data, or data, of more than `longest` bytes is an error.
     ///
     /// An event that the end of the stream cuts off is not one: its blank line never comes.
-    pub(crate) fn next(&mut self, longest: usize) -> Result<Option<&[u8]>> {
+    pub(super) fn next(&mut self, longest: usize) -> Result<Option<(Name, &[u8])>> {
         if self.dispatched {
             self.data.clear();
+            self.name = Name::Message;
             self.dispatched = false;
         }
-        while let Some(mut line) = self.lines.next(longest)? {
-            // One leading BOM is ignored.
-            if !self.begun {
-                self.begun = true;
-                let has_bom = self.lines.bytes(line.clone()).starts_with(BOM);
-                line.start += if has_bom { BOM.len() } else { 0 };
-            }
+        while let Some(line) = self.lines.next(longest)? {
             // An empty line dispatches the event; with an empty data buffer there is none.
             if line.is_empty() {
                 if let Some(length) = self.data.len().checked_sub(1) {
                     self.dispatched = true;
                     // The last LF of the data buffer is removed.
-                    return Ok(Some(&self.data[..length]));
+                    return Ok(Some((self.name, &self.data[..length])));
                 }
+                self.name = Name::Message;
                 continue;
             }
-            let Some(value) = data_of(self.lines.bytes(line.clone())) else {
+            let Some(value) = value_of(self.lines.bytes(line.clone()), b"data") else {
+                if let Some(name) = value_of(self.lines.bytes(line), b"event") {
+                    self.name = match name {
+                        b"" | b"message" => Name::Message,
+                        b"error" => Name::Error,
+                        _ => Name::Other,
+                    };
+                }
                 continue;
             };
             if self.data.len() + value.len() > longest {
@@ -53,23 +72,19 @@ impl Events {
             // An event of one line, as they nearly all are, need not go through the data buffer.
             let value = line.end - value.len()..line.end;
             if self.data.is_empty() && self.lines.skip_empty() {
-                return Ok(Some(self.lines.bytes(value)));
+                self.dispatched = true;
+                return Ok(Some((self.name, self.lines.bytes(value))));
             }
             self.data.extend_from_slice(self.lines.bytes(value));
             self.data.push(b'\n');
         }
         Ok(None)
     }
-
-    /// Reads more, once; 0 is the end.
-    pub(crate) fn fill(&mut self, reader: &mut impl Read) -> io::Result<usize> {
-        self.lines.fill(reader)
-    }
 }
 
-/// The value of a line of data; a comment and every other field are passed over.
-fn data_of(line: &[u8]) -> Option<&[u8]> {
-    let value = match line.strip_prefix(b"data")? {
+/// The value of a line with this field; a comment and every other field are passed over.
+fn value_of<'a>(line: &'a [u8], field: &[u8]) -> Option<&'a [u8]> {
+    let value = match line.strip_prefix(field)? {
         // A line without a colon is a field with an empty value.
         b"" => return Some(b""),
         rest => rest.strip_prefix(b":")?,
@@ -78,8 +93,16 @@ fn data_of(line: &[u8]) -> Option<&[u8]> {
     Some(value.strip_prefix(b" ").unwrap_or(value))
 }
 
+/// Whether a line that begins like this is a comment or another field.
+fn is_never_data(line: &[u8]) -> bool {
+    let field = b"data:";
+    !field.starts_with(&line[..line.len().min(field.len())])
+}
+
 #[cfg(test)]
 mod tests {
+    use std::io::{self, Read};
+
     use super::*;
     use crate::error::ErrorKind;
 
@@ -102,13 +125,13 @@ mod tests {
     }
 
     fn events(pieces: Vec<&[u8]>) -> Result<Vec<String>> {
-        let (mut events, mut reader) = (Events::default(), Pieces(pieces));
+        let (mut events, mut reader) = (Events::new(), Pieces(pieces));
         let mut found = Vec::new();
         loop {
-            while let Some(event) = events.next(LONGEST)? {
+            while let Some((_, event)) = events.next(LONGEST)? {
                 found.push(String::from_utf8(event.to_vec()).unwrap());
             }
-            if events.fill(&mut reader).unwrap() == 0 {
+            if events.lines.fill(&mut reader).unwrap() == 0 {
                 return Ok(found);
             }
         }
@@ -154,12 +177,12 @@ mod tests {
     #[test]
     fn an_event_is_handed_out_as_soon_as_its_blank_line_has_come() {
         for end in ["\n", "\r\n", "\r"] {
-            let mut events = Events::default();
+            let mut events = Events::new();
             let bytes = format!("data: now{end}{end}");
-            events.fill(&mut bytes.as_bytes()).unwrap();
+            events.lines.fill(&mut bytes.as_bytes()).unwrap();
             assert_eq!(
                 events.next(LONGEST).unwrap(),
-                Some(b"now".as_slice()),
+                Some((Name::Message, b"now".as_slice())),
                 "{end:?}"
             );
         }
@@ -199,6 +222,15 @@ mod tests {
     }
 
     #[test]
+    fn comments_and_other_fields_may_be_longer_than_the_longest_event() {
+        let long = "x".repeat(3 * LONGEST);
+        let bytes = format!(":{long}\ndata: one\nid:{long}\n\n{long}\ndatum:{long}\ndata: two\n\n");
+        assert_eq!(events(vec![bytes.as_bytes()]).unwrap(), ["one", "two"]);
+        let chunks = bytes.as_bytes().chunks(1000).collect();
+        assert_eq!(events(chunks).unwrap(), ["one", "two"]);
+    }
+
+    #[test]
     fn lines_that_never_become_an_event_are_not_gathered_without_end() {
         let lines = format!("data:{}\n", "x".repeat(1000)).repeat(LONGEST / 1000 + 1);
         let error = events(vec![lines.as_bytes()]).unwrap_err();
@@ -214,31 +246,33 @@ mod properties {
     use crate::decode::random::Random;
     use crate::error::ErrorKind;
 
+    const BOM: &[u8] = b"\xEF\xBB\xBF";
+
     const CASES: u64 = 5000;
 
     /// What the rules look for, what looks like it, and halves of it.
     #[rustfmt::skip]
     const PIECES: &[&[u8]] = &[
-        b"data", b"data:", b"data: ", b"data:  ", b"data:x", b"data: y", b"dat", b"datax:", b" data:", b"event: x",
+        b"data", b"data:", b"data: ", b"data:  ", b"data:x", b"data: y", b"dat", b"datax:", b" data:", b"event: x", b"event:error\n",
         b"id", b"retry:1", b":", b"::", b" ", b"\n", b"\n", b"\n", b"\n\n", b"\n\n", b"\r", b"\r", b"\r\n", b"\r\n",
         b"\r\r", b"\r\n\r\n", b"\n\r", b"data:z\n\n", b"\ndata:z\r\n\r\n", BOM, b"\xEF\xBB", b"\xBF",
         "é".as_bytes(), "😀".as_bytes(), b"\xF0\x9F", b"\x98\x80", b"\0", b"\xFF", b"x", b"{\"token\":", b"xxxxxxxxxxxx",
     ];
 
     /// Events, and what ended them.
-    type Decoded = (Vec<Vec<u8>>, Option<ErrorKind>);
+    type Decoded = (Vec<(Name, Vec<u8>)>, Option<ErrorKind>);
 
     fn decoded(mut reader: Cuts, longest: usize) -> Decoded {
-        let (mut events, mut found) = (Events::default(), Vec::new());
+        let (mut events, mut found) = (Events::new(), Vec::new());
         loop {
             loop {
                 match events.next(longest) {
-                    Ok(Some(event)) => found.push(event.to_vec()),
+                    Ok(Some((name, event))) => found.push((name, event.to_vec())),
                     Ok(None) => break,
                     Err(error) => return (found, Some(error.kind())),
                 }
             }
-            if events.fill(&mut reader).unwrap() == 0 {
+            if events.lines.fill(&mut reader).unwrap() == 0 {
                 return (found, None);
             }
         }
@@ -247,37 +281,48 @@ mod properties {
     /// The same by the letter of the rules, for bytes that are here all at once.
     fn by_the_rules(bytes: &[u8], longest: usize) -> Decoded {
         let too_long = |found| (found, Some(ErrorKind::TooLarge));
-        let (mut found, mut data) = (Vec::new(), Vec::new());
+        let bytes = bytes.strip_prefix(BOM).unwrap_or(bytes);
+        // Of a line that is too long only the beginning is looked at.
+        let is_too_long = |line: &[u8]| {
+            let beginning = &line[..line.len().min(longest + 1)];
+            let may_be_data = beginning.starts_with(b"data:") || b"data:".starts_with(beginning);
+            line.len() > longest && may_be_data
+        };
+        let (mut found, mut data, mut name) = (Vec::new(), Vec::new(), Name::Message);
         let mut lines = lines_of(bytes);
         let unfinished = lines.pop().unwrap_or_default();
-        for (number, line) in lines.iter().enumerate() {
-            if line.len() > longest {
+        for line in &lines {
+            if is_too_long(line) {
                 return too_long(found);
             }
-            let line = match line.strip_prefix(BOM) {
-                Some(rest) if number == 0 => rest,
-                _ => line.as_slice(),
-            };
             let colon = line.iter().position(|&byte| byte == b':');
             let (field, value) = match colon {
                 Some(at) => (&line[..at], &line[at + 1..]),
-                None => (line, b"".as_slice()),
+                None => (line.as_slice(), b"".as_slice()),
             };
+            let value = value.strip_prefix(b" ").unwrap_or(value);
             if line.is_empty() {
                 if data.pop().is_some() {
-                    found.push(data);
+                    found.push((name, data));
                 }
-                data = Vec::new();
+                (data, name) = (Vec::new(), Name::Message);
+            } else if line.len() > longest {
+                // Skipped.
             } else if field == b"data" {
-                let value = value.strip_prefix(b" ").unwrap_or(value);
                 if data.len() + value.len() > longest {
                     return too_long(found);
                 }
                 data.extend_from_slice(value);
                 data.push(b'\n');
+            } else if field == b"event" {
+                name = match value {
+                    b"error" => Name::Error,
+                    b"" | b"message" => Name::Message,
+                    _ => Name::Other,
+                };
             }
         }
-        if unfinished.len() > longest {
+        if is_too_long(&unfinished) {
             return too_long(found);
         }
         (found, None)
@@ -317,7 +362,7 @@ mod properties {
             for (cuts, reader) in ways {
                 let (events, end) = decoded(reader, longest);
                 assert!(
-                    events.iter().all(|event| event.len() <= longest),
+                    events.iter().all(|(_, event)| event.len() <= longest),
                     "{}",
                     context(cuts)
                 );

@@ -1,110 +1,137 @@
 //! The events of text-generation-inference (TGI), of which a classic server's reply consists.
 
-use super::object::{object, read};
-use super::update::{Update, reported, unexpected};
+use super::object::{Json, Raw, read_object};
+use super::surrogates::into_string;
+use super::update::{Context, Update, reported, unexpected, unreadable};
 use crate::error::Result;
 use crate::reply::{Details, End, Event, Token};
 
 /// An event of the reply.
 #[derive(Default)]
-struct StreamResponse {
-    token: Option<TokenObject>,
+struct StreamResponse<'a> {
+    token: Option<TokenObject<'a>>,
     /// Only in the last event.
-    generated_text: Option<String>,
-    details: Option<Box<StreamDetails>>,
-    error: Option<String>,
+    generated_text: Raw<'a>,
+    details: Raw<'a>,
+    error: Raw<'a>,
 }
-
-object!(StreamResponse {
-    "token" => token,
-    "generated_text" => generated_text,
-    "details" => details,
-    "error" => error,
-});
 
 #[derive(Default)]
-struct TokenObject {
-    text: Option<String>,
-    id: Option<u32>,
-    logprob: Option<f32>,
-    special: bool,
+struct TokenObject<'a> {
+    text: Raw<'a>,
+    id: Raw<'a>,
+    logprob: Raw<'a>,
+    special: Raw<'a>,
 }
 
-object!(TokenObject {
-    "text" => text,
-    "id" => id,
-    "logprob" => logprob,
-    "special" => special,
-});
-
-#[derive(Default)]
-struct StreamDetails {
-    finish_reason: Option<String>,
-    generated_tokens: Option<u64>,
-    seed: Option<u64>,
-    input_length: Option<u64>,
-}
-
-object!(StreamDetails {
-    "finish_reason" => finish_reason,
-    "generated_tokens" => generated_tokens,
-    "seed" => seed,
-    "input_length" => input_length,
-});
-
-/// The update of an event, if it has one.
-pub(super) fn update(event: &[u8]) -> Result<Option<Update>> {
-    if event == b"[DONE]" || event.is_empty() {
-        return Ok(None);
-    }
-    let Some(response) = str::from_utf8(event).ok().and_then(read::<StreamResponse>) else {
-        return Err(unexpected(event));
+/// Reads an event: see [`Decoder`](super::Decoder).
+pub(super) fn read(event: &[u8], context: &mut Context) -> Result<Option<Update>> {
+    let Some(response) = StreamResponse::read(event) else {
+        return unreadable(event);
     };
-    if let Some(message) = response.error {
-        return Err(reported(&message));
+    let is_of_reply = response.token.is_some() || !response.generated_text.is_null();
+    if !is_of_reply || !response.error.is_null() {
+        match reported(event) {
+            Some(error) => return Err(error),
+            None if is_of_reply => {}
+            None => return Ok(None),
+        }
     }
-    let token = match response.token.map(TokenObject::token) {
-        Some(None) => return Err(unexpected(event)),
-        None if response.generated_text.is_none() => return Err(unexpected(event)),
-        token => token.flatten(),
-    };
-    Ok(Some(Update {
-        event: token.map(Event::Token),
-        end: response.generated_text.map(|text| {
-            Box::new(End {
-                text,
-                details: response.details.map(|details| details.details()),
-            })
-        }),
-        interrupted: None,
-    }))
+    let update = response.update(context);
+    update.map(Some).ok_or_else(|| unexpected(event))
 }
 
-impl TokenObject {
-    fn token(self) -> Option<Token> {
+impl<'a> StreamResponse<'a> {
+    fn read(event: &'a [u8]) -> Option<StreamResponse<'a>> {
+        let mut response = StreamResponse::default();
+        read_object(event, |json, key| {
+            match key {
+                b"token" if json.is_at_object() => response.token = Some(TokenObject::read(json)?),
+                b"token" => response.token = json.value()?.is_null().then_some(None)?,
+                b"generated_text" => response.generated_text = json.value()?,
+                b"details" => response.details = json.value()?,
+                b"error" => response.error = json.value()?,
+                _ => drop(json.value()?),
+            }
+            Some(())
+        })?;
+        Some(response)
+    }
+
+    /// The update, unless its text is none.
+    fn update(self, context: &mut Context) -> Option<Update> {
+        let event = match self.token {
+            Some(token) if !token.text.is_null() => Some(Event::Token(token.token(context)?)),
+            _ => None,
+        };
+        let mut update = Update {
+            event,
+            ..Update::default()
+        };
+        if !self.generated_text.is_null() {
+            update.end = Some(Box::new(End {
+                text: self.generated_text.text()?,
+                details: details(self.details),
+            }));
+        }
+        Some(update)
+    }
+}
+
+impl<'a> TokenObject<'a> {
+    fn read(json: &mut Json<'a>) -> Option<TokenObject<'a>> {
+        let mut token = TokenObject::default();
+        json.object(|json, key| {
+            let value = json.value()?;
+            match key {
+                b"text" => token.text = value,
+                b"id" => token.id = value,
+                b"logprob" => token.logprob = value,
+                b"special" => token.special = value,
+                _ => {}
+            }
+            Some(())
+        })?;
+        Some(token)
+    }
+
+    fn token(self, context: &mut Context) -> Option<Token> {
+        let special = self.special.is_true();
+        let text = self.text.bytes()?.into_owned();
+        let text = if special {
+            into_string(text)?
+        } else {
+            context.halves.join(text)?
+        };
+        let (id, logprob) = if context.reads_metadata {
+            (self.id.read(), self.logprob.read())
+        } else {
+            (None, None)
+        };
         Some(Token {
-            text: self.text?,
-            id: self.id,
-            logprob: self.logprob,
-            special: self.special,
+            text,
+            id,
+            logprob,
+            special,
         })
     }
 }
 
-impl StreamDetails {
-    fn details(self) -> Details {
-        Details {
-            finish_reason: self.finish_reason,
-            generated_tokens: self.generated_tokens,
-            seed: self.seed,
-            input_length: self.input_length,
-        }
-    }
+fn details(object: Raw) -> Option<Details> {
+    let mut details = Details::default();
+    object.fields(|key, value| match key {
+        b"finish_reason" => details.finish_reason = value.text(),
+        b"generated_tokens" => details.generated_tokens = value.read(),
+        b"seed" => details.seed = value.read(),
+        b"input_length" => details.input_length = value.read(),
+        _ => {}
+    })?;
+    Some(details)
 }
 
 #[cfg(test)]
 mod properties {
-    use serde_json::Value;
+    use serde_json::{Value, json};
 
     use super::*;
     use crate::decode::random::Random;
@@ -161,16 +188,19 @@ mod properties {
         for seed in 0..20_000 {
             let event = event(&mut Random::new(seed));
             let (decoded, json) = (
-                update(event.as_bytes()),
+                read(event.as_bytes(), &mut Context::default()),
                 serde_json::from_str::<Value>(&event),
             );
             let context = format!("seed {seed}: {event}: {decoded:?}");
             match (decoded, json) {
                 (Ok(update), Ok(json)) => {
-                    let update = update.expect(&context);
+                    let is_of_reply =
+                        json["token"].is_object() || !json["generated_text"].is_null();
+                    assert_eq!(update.is_some(), is_of_reply, "{context}");
+                    let update = update.unwrap_or_default();
+                    let is_special = json["token"]["special"] == true;
                     let text = json["token"]["text"].as_str();
-                    let text =
-                        text.filter(|text| !text.is_empty() && json["token"]["special"] != true);
+                    let text = text.filter(|text| !text.is_empty() && !is_special);
                     assert_eq!(
                         update.event.as_ref().and_then(Event::text),
                         text,
@@ -178,7 +208,16 @@ mod properties {
                     );
                     let end = update.end.map(|end| end.text);
                     assert_eq!(end.as_deref(), json["generated_text"].as_str(), "{context}");
-                    assert!(json["error"].is_null(), "{context}");
+                    let error = &json["error"];
+                    let no_errors = [
+                        json!(null),
+                        json!(false),
+                        json!(0),
+                        json!(""),
+                        json!([]),
+                        json!({}),
+                    ];
+                    assert!(no_errors.contains(error), "{context}");
                 }
                 // What is passed over need not be good.
                 (Ok(_), Err(_)) => {}

@@ -1,8 +1,16 @@
 //! One step of a reply, whatever protocol it came in.
 
-use crate::error::{Error, ErrorKind, Step};
-use crate::reply::{End, Event};
-use crate::text::{excerpt, one_line};
+use serde_core::de::IgnoredAny;
+use serde_json::Value;
+
+use super::surrogates::Halves;
+use crate::error::{Error, ErrorKind, Result, Step};
+use crate::json::read_json;
+use crate::reply::{End, Event, Token};
+use crate::text::{ErrorReport, excerpt, one_line};
+
+/// The longest event that is searched for an error, in bytes. As JSON it takes sixteen times that.
+const MAX_ERROR: usize = 1 << 20;
 
 /// One step of a reply.
 #[derive(Debug, Default, PartialEq)]
@@ -14,9 +22,21 @@ pub(crate) struct Update {
     pub(crate) interrupted: Option<Box<str>>,
 }
 
+/// What an event needs besides itself to be read.
+#[derive(Default)]
+pub(super) struct Context {
+    pub(super) halves: Halves,
+    /// The id and the probability of each token are read too.
+    pub(super) reads_metadata: bool,
+}
+
 impl Update {
     pub(crate) fn is_last(&self) -> bool {
         self.interrupted.is_some() || self.end.is_some()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.event.is_none() && !self.is_last()
     }
 
     /// The text of the whole reply, which only the last update has.
@@ -26,15 +46,82 @@ impl Update {
     }
 }
 
-/// The error for one that the server reports inside its reply.
-pub(super) fn reported(message: &str) -> Error {
-    let message = one_line(message);
+/// A token of which only the text is known.
+pub(super) fn text_token(text: String) -> Event {
+    Event::Token(Token {
+        text,
+        ..Token::default()
+    })
+}
+
+/// The error that an event reports, if it does, in any of the shapes that servers and gateways use.
+pub(super) fn reported(event: &[u8]) -> Option<Error> {
+    if event.len() > MAX_ERROR {
+        return None;
+    }
+    let json = read_json(event).ok().filter(Value::is_object)?;
+    let has_error = ["error", "errors"].iter().any(|it| is_set(&json[it]));
+    let names_error = ["type", "object"].iter().any(|it| json[it] == "error");
+    let has_words = || json["type"].is_null() && ErrorReport::new(&json).words.is_some();
+    (has_error || names_error || has_words()).then(|| failure_of_json(&json))
+}
+
+/// The error of an event that is known to report one.
+pub(super) fn failure(event: &[u8]) -> Error {
+    match read_json(&event[..event.len().min(MAX_ERROR)]) {
+        Ok(json) => failure_of_json(&json),
+        Err(_) => failure_in_words(&excerpt(event)),
+    }
+}
+
+fn failure_of_json(json: &Value) -> Error {
+    let report = ErrorReport::new(json);
+    let error = match (report.words, &json["error"]) {
+        (Some(words), _) => failure_in_words(&words),
+        (None, error @ (Value::Object(_) | Value::Number(_))) => {
+            failure_in_words(&error.to_string())
+        }
+        (None, _) => failure_in_words("an error without words"),
+    };
+    let error = error.with_overload(report.is_overloaded);
+    match report.status {
+        Some(status) => error.with_status(status),
+        None => error,
+    }
+}
+
+fn failure_in_words(words: &str) -> Error {
+    let words = one_line(words);
     Error::new(
         ErrorKind::Generation,
         Step::ReadReply,
-        format!("the server reported: {message}"),
+        format!("the server reported: {words}"),
     )
-    .with_server_message(message)
+    .with_server_message(words)
+}
+
+/// Whether a field says more than that there is no error.
+fn is_set(value: &Value) -> bool {
+    match value {
+        Value::Null => false,
+        Value::Bool(is_true) => *is_true,
+        Value::Number(number) => number.as_f64() != Some(0.0),
+        Value::String(text) => !text.is_empty(),
+        Value::Array(items) => !items.is_empty(),
+        Value::Object(fields) => !fields.is_empty(),
+    }
+}
+
+/// Tells an event that may be skipped from one whose text is lost.
+pub(super) fn unreadable(event: &[u8]) -> Result<Option<Update>> {
+    if let Some(error) = reported(event) {
+        return Err(error);
+    }
+    let is_json = serde_json::from_slice::<IgnoredAny>(event).is_ok();
+    if is_json && !event.trim_ascii_start().starts_with(b"{") {
+        return Ok(None);
+    }
+    Err(unexpected(event))
 }
 
 /// The error for an event that does not belong to the protocol.

@@ -78,7 +78,7 @@ impl HttpClient {
             .max_redirects(0)
             .max_redirects_will_error(false)
             .accept("application/json")
-            .accept_encoding("")
+            .accept_encoding("identity")
             .user_agent(config.user_agent)
             .proxy(config.proxy)
             .timeout_connect(connect_timeout)
