@@ -2,12 +2,11 @@
 
 use std::error::Error as _;
 use std::io;
-use std::net::TcpListener;
 
 use h2o_chat::{Client, Error, ErrorKind, Step};
 
 use crate::stand_in::{Act, Plan, StandIn, frame};
-use crate::support::{NEWEST, always, answer, assert_failed, assert_nothing_left, client};
+use crate::support::{NEWEST, always, answer, assert_failed, assert_nothing_left, client, nobody};
 
 /// The error of asking this, on a server where nothing may stay behind.
 fn error(server: &StandIn, prompt: &str) -> Error {
@@ -142,8 +141,8 @@ fn a_redirect_names_the_right_url_without_its_password_and_is_not_followed() {
 
 #[test]
 fn the_source_of_a_failed_connection_is_the_systems_error() {
-    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr();
-    let client = Client::builder(&format!("http://{}", nobody.unwrap())).retries(0);
+    let (address, _kept) = nobody();
+    let client = Client::builder(&format!("http://{address}")).retries(0);
     let error = client.build().unwrap().ask("hello").unwrap_err();
     assert_failed(&error, ErrorKind::Connect, Step::PostSettings);
     assert!(error.is_retryable());

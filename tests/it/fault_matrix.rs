@@ -2,6 +2,7 @@
 //! one walk through all of it.
 
 use std::fmt;
+use std::net::TcpStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -182,10 +183,21 @@ impl Case {
             .plan(move |_| self.plan())
             .intercept(move |request| self.reaction(step_of(request)?, &left))
             .start();
-        if self.fault == Refused && self.stage == Stage::Settings {
+        (server, times)
+    }
+
+    /// Lets nobody listen any more where that is the fault of the first step. While the socket is
+    /// kept, nobody else can have the server's port.
+    fn refuse(self, server: &StandIn) -> Option<TcpStream> {
+        let kept = (self.fault == Refused).then(|| {
+            let kept = TcpStream::connect(("127.0.0.1", server.port())).unwrap();
+            server.wait_for("the connection", |counts| counts.open == 1);
+            kept
+        });
+        if kept.is_some() && self.stage == Stage::Settings {
             server.refuse();
         }
-        (server, times)
+        kept
     }
 
     fn plan(self) -> Plan {
@@ -353,6 +365,7 @@ impl Case {
     /// Walks through the cell; returns how long a drop took.
     fn walk(self) -> Option<Duration> {
         let (server, left) = self.server();
+        let _kept = self.refuse(&server);
         let client = self.client(&server);
         let (said, took) = self.call(&server, &client);
 
