@@ -56,7 +56,7 @@ const STALLING: Duration = Duration::from_millis(2500);
 const WAIT: Duration = Duration::from_secs(1);
 
 /// The cleanup budget where a fault has to run into it.
-const BUDGET: Duration = Duration::from_secs(1);
+const BUDGET: Duration = Duration::from_secs(2);
 
 /// What no fault but those is given: a call that came this far has waited for what it need not wait
 /// for.
