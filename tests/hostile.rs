@@ -104,7 +104,7 @@ fn endless_data() -> Plan {
 
 /// One line of so many megabytes.
 fn one_comment(megabytes: usize) -> Plan {
-    let pieces = iter::repeat_n(Act::Send(vec![b':'; 1_000_000]), megabytes);
+    let pieces = (0..megabytes).map(|_| Act::Send(vec![b':'; 1_000_000]));
     Plan::acts(pieces).then([Act::Send(b"\n\n".to_vec())])
 }
 
