@@ -72,7 +72,7 @@ fn run(options: &Options, answer: &mut Answer) -> Result<(), Failure> {
     {
         tell(&format!(
             "to delete it: {}",
-            options.sweep_command(&url, &client)
+            options.sweep_command(&url, &client, error)
         ));
     }
     answered.and(closed)

@@ -158,6 +158,12 @@ impl Case {
         }
     }
 
+    /// Whether it is asked again and again until the cleanup timeout is over.
+    fn is_repeated(self) -> bool {
+        let is_cleanup = matches!(self.stage, Stage::Stop | Stage::Delete);
+        is_cleanup && self.times == Always && matches!(self.fault, Busy(..))
+    }
+
     /// Whether a stop comes through and does something.
     fn is_stopped(self) -> bool {
         let is_lost = matches!(self.cell, Left(_)) && self.stage == Stage::Stop;
@@ -255,7 +261,7 @@ impl Case {
         };
         // An answer that would bring an id is waited for so much longer.
         let has_budget = is_cleanup || self.stage == Stage::Conversation;
-        let budget = if has_budget && self.fault.is_endless() {
+        let budget = if has_budget && self.fault.is_endless() || self.is_repeated() {
             BUDGET
         } else {
             LONG
@@ -273,6 +279,9 @@ impl Case {
     fn longest(self) -> Duration {
         let limit = match self.stage {
             Stage::Stop | Stage::Delete if self.fault.is_endless() => BUDGET,
+            _ if self.is_repeated() => BUDGET,
+            // Before it is repeated.
+            Stage::Stop | Stage::Delete if matches!(self.fault, Busy(..)) => PAUSE,
             Stage::Conversation if self.fault.is_endless() => SHORT + BUDGET,
             _ if self.fault == Mute => STALLING,
             _ if self.fault.is_endless() => SHORT,

@@ -70,6 +70,7 @@ const JUST_USED: Cell = Never("the connection brought the answer before a moment
 const NO_MODEL: Cell = Never("no model has a part in it");
 const ALL_SAID: Cell = Never("the model has said all");
 const UNASKED: Cell = Never("this server is not asked for it");
+const UNREAD: Cell = Never("this server stops only what is read");
 const FOUND_OUT: Cell = Never("a current server is found out once");
 
 pub const STAGES: [Stage; 9] = [
@@ -107,22 +108,28 @@ pub const MATRIX: &[Row] = &[
     (EndlessLine,        Always, [Fails(TooLarge),  Fails(TooLarge),  Lost(TooLarge),  Fails(TooLarge),  Fails(TooLarge),  Fails(TooLarge),  Whole,        Whole,         Whole]),
     (Page,               Always, [Fails(Status),    Fails(Status),    Fails(Status),   Fails(Status),    Fails(Status),    ANSWERED,         ANSWERED,     Runs,          Left(Status)]),
     (Busy(429, None),    Always, [Fails(Status),    Fails(Status),    Fails(Status),   Fails(Status),    Fails(Status),    ANSWERED,         ANSWERED,     Runs,          Left(Status)]),
-    (Busy(429, None),    Once,   [Whole,            Whole,            Whole,           Whole,            Whole,            ANSWERED,         ANSWERED,     Runs,          Left(Status)]),
+    (Busy(429, None),    Once,   [Whole,            Whole,            Whole,           Whole,            Whole,            ANSWERED,         ANSWERED,     Whole,         Whole]),
     (Busy(429, Some(1)), Always, [Fails(Status),    Fails(Status),    Fails(Status),   Fails(Status),    Fails(Status),    ANSWERED,         ANSWERED,     Runs,          Left(Status)]),
-    (Busy(429, Some(1)), Once,   [Whole,            Whole,            Whole,           Whole,            Whole,            ANSWERED,         ANSWERED,     Runs,          Left(Status)]),
+    (Busy(429, Some(1)), Once,   [Whole,            Whole,            Whole,           Whole,            Whole,            ANSWERED,         ANSWERED,     Whole,         Whole]),
     (Busy(503, None),    Always, [Fails(Status),    Fails(Status),    Fails(Status),   Fails(Status),    Fails(Status),    ANSWERED,         ANSWERED,     Runs,          Left(Status)]),
-    (Busy(503, None),    Once,   [Whole,            Whole,            Whole,           Whole,            Whole,            ANSWERED,         ANSWERED,     Runs,          Left(Status)]),
+    (Busy(503, None),    Once,   [Whole,            Whole,            Whole,           Whole,            Whole,            ANSWERED,         ANSWERED,     Whole,         Whole]),
     (Busy(503, Some(1)), Always, [Fails(Status),    Fails(Status),    Fails(Status),   Fails(Status),    Fails(Status),    ANSWERED,         ANSWERED,     Runs,          Left(Status)]),
-    (Busy(503, Some(1)), Once,   [Whole,            Whole,            Whole,           Whole,            Whole,            ANSWERED,         ANSWERED,     Runs,          Left(Status)]),
+    (Busy(503, Some(1)), Once,   [Whole,            Whole,            Whole,           Whole,            Whole,            ANSWERED,         ANSWERED,     Whole,         Whole]),
     (Moved,              Always, [Fails(Status),    Fails(Status),    Fails(Status),   Fails(Status),    Fails(Status),    ANSWERED,         ANSWERED,     Runs,          Left(Status)]),
     (Idle,               Always, [Whole,            JUST_USED,        Whole,           JUST_USED,        JUST_USED,        IN_USE,           IN_USE,       Whole,         Whole]),
     (Bytewise,           Always, [Whole,            Whole,            Whole,           Whole,            Whole,            Whole,            Whole,        Whole,         Whole]),
 ];
 
-const CURRENT: &[Dialect] = &[Dialect::Json, Dialect::Form, Dialect::Newest];
+const CURRENT: &[Dialect] = &[
+    Dialect::Json,
+    Dialect::V084,
+    Dialect::Form,
+    Dialect::V095,
+    Dialect::Newest,
+];
 
 /// Those that say in between that they are there, and that nothing is not a reply.
-const WATCHFUL: &[Dialect] = &[Dialect::Form, Dialect::Newest];
+const WATCHFUL: &[Dialect] = &[Dialect::Form, Dialect::V095, Dialect::Newest];
 
 /// Where a server does otherwise than the table above says.
 type Exception = (&'static [Dialect], Fault, Stage, Cell);
@@ -137,13 +144,20 @@ const EXCEPTIONS: &[Exception] = &[
 
 /// What becomes of a fault on this server, given what the table says.
 pub fn cell_on(server: Kind, fault: Fault, stage: Stage, usual: Cell) -> Cell {
-    let is_asked = !matches!(stage, Stage::Models | Stage::History)
-        || server
-            .cold
-            .iter()
-            .any(|line| step_of_line(line) == Some(stage.step()));
+    let is_asked = match stage {
+        Stage::Models | Stage::History => {
+            let mut cold = server.cold.iter();
+            cold.any(|line| step_of_line(line) == Some(stage.step()))
+        }
+        Stage::Stop => server.stops,
+        _ => true,
+    };
     if !is_asked {
         return UNASKED;
+    }
+    // It depends on what is left of its connection whether such a reply can be stopped.
+    if server.dialect == Dialect::V095 && matches!(stage, Stage::MessageHead | Stage::MidStream) {
+        return UNREAD;
     }
     let exception = EXCEPTIONS.iter().find(|exception| {
         exception.0.contains(&server.dialect) && (exception.1, exception.2) == (fault, stage)
