@@ -236,7 +236,7 @@ impl Case {
     /// The request after which nobody listens any more, if one comes through.
     fn last_heard(self) -> Option<Step> {
         match self.stage {
-            Stage::Delete if self.is_cut() => Some(Step::StopGeneration),
+            Stage::Delete if self.is_cut() && self.server.stops => Some(Step::StopGeneration),
             Stage::Stop => Some(Step::SendMessage),
             stage => {
                 let steps = self

@@ -117,24 +117,6 @@ fn nothing_is_tried_again_after_a_token() {
 }
 
 #[test]
-fn tidying_up_does_not_wait_for_a_busy_server() {
-    let server = at_first(1, Step::DeleteConversation, || {
-        busy(503, "retry-after: 1\r\n")
-    });
-    let error = builder(&server)
-        .build()
-        .unwrap()
-        .stream(ENDLESS)
-        .unwrap()
-        .cancel()
-        .unwrap_err();
-    assert_eq!(
-        (error.step(), error.status()),
-        (Step::DeleteConversation, Some(503))
-    );
-}
-
-#[test]
 fn a_lost_acceptance_of_the_terms_is_made_good_once() {
     let server = StandIn::start();
     let client = builder(&server).build().unwrap();
