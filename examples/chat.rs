@@ -1,8 +1,9 @@
 //! Holds a conversation: each line of standard input is a message, and the replies stream to
 //! standard output.
 //!
-//! Usage: `chat [URL]`, with your session in `H2O_CHAT_SESSION` if you have one. Ctrl-C ends the current reply. The end of the input (Ctrl-D) deletes the
-//! conversation. Exits with 1 if a message failed.
+//! Usage: `chat [URL]`, with your session in `H2O_CHAT_SESSION` if you have one. Ctrl-C ends the
+//! current reply. The end of the input (Ctrl-D) deletes the conversation. Exits with 1 if a message
+//! failed.
 
 use std::env;
 use std::error::Error;

@@ -85,7 +85,7 @@ impl Options {
                 Long("proxy") => options.proxy = proxy(text(arguments.value()?)?),
                 Long("idle-timeout") => options.idle_timeout = seconds(&text(arguments.value()?)?)?,
                 Long("total-timeout") => {
-                    options.total_timeout = Some(seconds(&text(arguments.value()?)?)?)
+                    options.total_timeout = Some(seconds(&text(arguments.value()?)?)?);
                 }
                 Long("retries") => options.retries = arguments.value()?.parse()?,
                 Long("check") => options.check = true,
