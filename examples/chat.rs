@@ -1,8 +1,9 @@
 //! Holds a conversation: each line of standard input is a message, and the replies stream to
 //! standard output.
 //!
-//! Usage: `chat [URL]`. Ctrl-C ends the current reply. The end of the input (Ctrl-D) deletes the
-//! conversation. Exits with 1 if a message failed.
+//! Usage: `chat [URL]`, with your session in `H2O_CHAT_SESSION` if you have one. Ctrl-C ends the
+//! current reply. The end of the input (Ctrl-D) deletes the conversation. Exits with 1 if a message
+//! failed.
 
 use std::env;
 use std::error::Error;
@@ -26,7 +27,11 @@ fn run() -> Result<ExitCode, Box<dyn Error>> {
     let interrupted = Arc::new(AtomicBool::new(false));
     flag::register(SIGINT, Arc::clone(&interrupted))?;
     let handle = CancelHandle::from(Arc::clone(&interrupted));
-    let client = Client::builder(&url).cancel_handle(&handle).build()?;
+    let mut builder = Client::builder(&url).cancel_handle(&handle);
+    if let Ok(session) = env::var("H2O_CHAT_SESSION") {
+        builder = builder.session(session);
+    }
+    let client = builder.build()?;
     let mut conversation = client.conversation()?;
     let mut code = ExitCode::SUCCESS;
     let prompt = if io::stdin().is_terminal() { "> " } else { "" };

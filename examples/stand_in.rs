@@ -22,7 +22,9 @@ in the background it wants one that stays open, `tail -f /dev/null | stand_in &`
                        classic  chat-ui to v0.6, the default
                        v0.7     whose replies never end
                        json     v0.8, messages in JSON
-                       form     v0.9.4, messages in forms
+                       v0.8.4   v0.8.4 to v0.9.1, which ignore stops
+                       form     v0.9.2 to v0.9.4, messages in forms
+                       v0.9.5   which stops only what is being read
                        newest   v0.9.6 and later
   --help             print this";
 

@@ -70,9 +70,8 @@ fn run(options: &Options, answer: &mut Answer) -> Result<(), Failure> {
     // After Ctrl-C, a terminal shows ^C before the cursor.
     let is_cancelled = answered.as_ref().is_err_and(Failure::is_cancelled);
     let closed = answer.screen.close(answered.is_ok() || is_cancelled);
-    if answered.as_ref().is_err_and(Failure::leaves_a_conversation) {
-        answer.sweep_command = Some(options.sweep_command(&url, &client));
-    }
+    let left = answered.as_ref().err().and_then(Failure::left_behind);
+    answer.sweep_command = left.map(|error| options.sweep_command(&url, &client, error));
     answered.and(closed)
 }
 

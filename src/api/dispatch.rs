@@ -96,6 +96,11 @@ impl Api {
         conversation: &RemoteConversation,
         message: &OutgoingMessage,
     ) -> Result<ReplyStream> {
+        let is_resumed = conversation.model.is_none();
+        if is_resumed && !self.0.share_with_model_authors {
+            // Nothing was set up for it here.
+            self.0.set_up(timer, None)?;
+        }
         let send = || match self.0.detect_protocol(timer)? {
             Protocol::ChatUiClassic => classic::send(&self.0, timer, conversation, message),
             Protocol::ChatUi => chat_ui::send(&self.0, timer, conversation, message),

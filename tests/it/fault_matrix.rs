@@ -162,6 +162,12 @@ impl Case {
         }
     }
 
+    /// Whether it is asked again and again until the cleanup timeout is over.
+    fn is_repeated(self) -> bool {
+        let is_cleanup = matches!(self.stage, Stage::Stop | Stage::Delete);
+        is_cleanup && self.times == Always && matches!(self.fault, Busy(..))
+    }
+
     /// Whether a stop comes through and does something.
     fn is_stopped(self) -> bool {
         let is_lost = matches!(self.cell, Left(_)) && self.stage == Stage::Stop;
@@ -283,12 +289,6 @@ impl Case {
             .cleanup_timeout(budget)
             .build()
             .unwrap()
-    }
-
-    /// Whether a stop or a deletion is refused for as long as it is repeated.
-    fn is_repeated(self) -> bool {
-        let is_cleanup = matches!(self.stage, Stage::Stop | Stage::Delete);
-        is_cleanup && matches!(self.fault, Busy(..)) && self.times == Always
     }
 
     /// How long the call may take by what the documentation promises.

@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use crate::stand_in::{Act, Plan, Reaction, Request, StandIn};
 
-pub use table::{ALL, CLASSIC, CURRENT, FORM, JSON, Kind, NEWER, NEWEST, each};
+pub use table::{ALL, CLASSIC, CURRENT, FORM, JSON, Kind, NEWER, NEWEST, V0_8_4, V0_9_5, each};
 
 /// The reply to a prompt that asks for nothing special.
 pub const GREETING: &str = " Hi there, how can I help?";
