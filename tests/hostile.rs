@@ -34,7 +34,7 @@ const CASES: &[Case] = &[
     Case("1 MB of empty comments", || replies(|| comments(0, 1)), "Reply", 2),
     Case("tokens without end", || plans(|| tokens(text(1).cycle())), "TooLarge at ReadReply", 16),
     Case("a comment of 20 MB in one line", || replies(|| one_comment(20)), "Reply", 2),
-    Case("a line without end", || plans(|| endless_data()), "TooLarge at ReadReply", 4),
+    Case("a line without end", || plans(endless_data), "TooLarge at ReadReply", 4),
     Case("a line without end after text", || plans(|| tokens(text(3)).then(acts(endless_data()))), "TooLarge at ReadReply", 64),
     Case("an event of lines without end", || plans(|| endless("data:x\n")), "TooLarge at ReadReply", 4),
     Case("an event of small values", || plans(|| event(&list(MIB / 2 - 100))), "Protocol at ReadReply", 8),
