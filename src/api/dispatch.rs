@@ -105,10 +105,7 @@ impl Api {
             Protocol::ChatUiClassic => classic::send(&self.0, timer, conversation, message),
             Protocol::ChatUi => chat_ui::send(&self.0, timer, conversation, message),
         };
-        let model = conversation
-            .model
-            .clone()
-            .unwrap_or_else(|| self.default_model());
+        let model = conversation.model.clone().unwrap_or_else(|| self.default_model());
         self.with_terms(timer, &conversation.session, &model, send)
     }
 
@@ -129,11 +126,7 @@ impl Api {
         // Unlike the request, this is not worth more time than the caller has given.
         let timer = timer.without_grace();
         let accepted = self.0.accept_terms(&timer, session, model);
-        if accepted.map_err(|second| second.at(error.step()))? {
-            request()
-        } else {
-            Err(error)
-        }
+        if accepted.map_err(|second| second.at(error.step()))? { request() } else { Err(error) }
     }
 
     /// Whether the server obeys a stop only while the reply is being read.
@@ -192,11 +185,7 @@ impl Api {
         self.clean_up(timer, conversation, || {
             let response = self.0.http.send(timer, &request)?;
             let was_there = response.status() != 404;
-            let response = if was_there {
-                response.error_for_status(timer)?
-            } else {
-                response
-            };
+            let response = if was_there { response.error_for_status(timer)? } else { response };
             response.discard(timer);
             Ok(was_there)
         })
@@ -213,10 +202,7 @@ impl Api {
         if !conversation.session.session.is_invented() {
             return request();
         }
-        let model = conversation
-            .model
-            .clone()
-            .unwrap_or_else(|| self.default_model());
+        let model = conversation.model.clone().unwrap_or_else(|| self.default_model());
         self.with_terms(timer, &conversation.session, &model, request)
     }
 
@@ -251,9 +237,7 @@ impl Api {
         let (protocol, model) = if self.0.has_given_session() {
             (self.0.detect_protocol(timer)?, None)
         } else if self.0.protocol.get() == Some(&Protocol::ChatUiClassic) {
-            let model = self
-                .0
-                .set_up_invented(timer, &self.default_model(), false)?;
+            let model = self.0.set_up_invented(timer, &self.default_model(), false)?;
             (Protocol::ChatUiClassic, Some(model))
         } else {
             let model = self.0.set_up(timer, None)?;

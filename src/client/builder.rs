@@ -70,10 +70,7 @@ impl ClientBuilder {
                 total: None,
                 cleanup: Duration::from_secs(3),
             },
-            retries: RetryPolicy {
-                max_retries: 2,
-                max_wait: Duration::from_secs(10),
-            },
+            retries: RetryPolicy { max_retries: 2, max_wait: Duration::from_secs(10) },
             cancel: None,
         }
     }
@@ -249,10 +246,7 @@ impl ClientBuilder {
         validate_user_agent(&self.user_agent)?;
         let mut headers = validate_headers(&self.headers)?;
         let (session, cookies) = session_and_cookies(self.session, self.cookie_name, &mut headers)?;
-        let header_sizes = self
-            .headers
-            .iter()
-            .map(|(name, value)| name.len() + value.len());
+        let header_sizes = self.headers.iter().map(|(name, value)| name.len() + value.len());
         validate_size(header_sizes.chain([
             self.url.len(),
             self.user_agent.len(),
@@ -281,11 +275,7 @@ impl ClientBuilder {
             model: self.model,
             usual_model: DEFAULT_MODEL,
         });
-        Ok(Client::sharing(Shared::new(
-            api,
-            self.timeouts,
-            self.cancel,
-        )))
+        Ok(Client::sharing(Shared::new(api, self.timeouts, self.cancel)))
     }
 }
 

@@ -57,10 +57,7 @@ pub(super) fn validate_timeouts(timeouts: &Timeouts) -> Result<()> {
         ("total timeout", timeouts.total),
         ("cleanup timeout", Some(timeouts.cleanup)),
     ];
-    match all
-        .iter()
-        .find(|(_, timeout)| *timeout == Some(Duration::ZERO))
-    {
+    match all.iter().find(|(_, timeout)| *timeout == Some(Duration::ZERO)) {
         Some((name, _)) => Err(Error::zero_timeout(name)),
         None => Ok(()),
     }
@@ -91,9 +88,7 @@ pub(super) fn validate_headers(headers: &[(String, String)]) -> Result<HeaderMap
             Error::invalid_input(format!("invalid header name {name:?}")).with_source(error)
         })?;
         if SET_BY_CLIENT.contains(&key) {
-            return Err(Error::invalid_input(format!(
-                "the header {name} is set by this crate"
-            )));
+            return Err(Error::invalid_input(format!("the header {name} is set by this crate")));
         }
         // The value is not shown: it may be a secret.
         let invalid = |error| {

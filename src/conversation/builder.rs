@@ -29,11 +29,7 @@ pub struct ConversationBuilder {
 
 impl ConversationBuilder {
     pub(crate) fn new(shared: Arc<Shared>) -> ConversationBuilder {
-        ConversationBuilder {
-            shared,
-            model: None,
-            system: None,
-        }
+        ConversationBuilder { shared, model: None, system: None }
     }
 
     /// The model to converse with. Defaults to the client's.
@@ -55,11 +51,7 @@ impl ConversationBuilder {
     /// If the model or the system prompt is invalid, or the server cannot be reached or refuses.
     pub fn open(self) -> Result<Conversation> {
         validate_model(self.model.as_deref())?;
-        if self
-            .system
-            .as_ref()
-            .is_some_and(|text| text.trim().is_empty())
-        {
+        if self.system.as_ref().is_some_and(|text| text.trim().is_empty()) {
             return Err(Error::invalid_input("the system prompt is empty"));
         }
         Conversation::open(&self.shared, self.model.as_deref(), self.system)
@@ -68,10 +60,7 @@ impl ConversationBuilder {
 
 impl fmt::Debug for ConversationBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let system = self
-            .system
-            .as_ref()
-            .map(|text| format!("{} bytes", text.len()));
+        let system = self.system.as_ref().map(|text| format!("{} bytes", text.len()));
         f.debug_struct("ConversationBuilder")
             .field("model", &self.model)
             .field("system", &system)

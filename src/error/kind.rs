@@ -123,10 +123,7 @@ impl Step {
 
     /// Whether the server may answer this step with titles or messages, which no error must show.
     pub(crate) fn is_private(self) -> bool {
-        matches!(
-            self,
-            Step::ListModels | Step::ListConversations | Step::ReadHistory
-        )
+        matches!(self, Step::ListModels | Step::ListConversations | Step::ReadHistory)
     }
 
     /// The words that introduce a message.

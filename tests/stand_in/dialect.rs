@@ -32,15 +32,8 @@ pub(super) enum OnStop {
 }
 
 impl Dialect {
-    pub const ALL: [Self; 7] = [
-        Self::Classic,
-        Self::V07,
-        Self::Json,
-        Self::V084,
-        Self::Form,
-        Self::V095,
-        Self::Newest,
-    ];
+    pub const ALL: [Self; 7] =
+        [Self::Classic, Self::V07, Self::Json, Self::V084, Self::Form, Self::V095, Self::Newest];
 
     pub fn name(self) -> &'static str {
         match self {

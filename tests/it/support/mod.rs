@@ -43,9 +43,7 @@ pub fn other_client(server: &StandIn, client: &Client) -> Client {
 /// Waits until the server has no conversation and generates nothing.
 #[track_caller]
 pub fn assert_nothing_left(server: &StandIn) {
-    server.wait_for("nothing to be left", |counts| {
-        counts.conversations + counts.running == 0
-    });
+    server.wait_for("nothing to be left", |counts| counts.conversations + counts.running == 0);
 }
 
 #[track_caller]
@@ -58,9 +56,7 @@ pub fn assert_failed(error: &Error, kind: ErrorKind, step: Step) {
 pub fn assert_stopped_then_deleted(server: &StandIn) {
     server.wait_for("the deletion", |counts| counts.conversations == 0);
     let requests = server.requests();
-    let [.., message, stop, delete] = &requests[..] else {
-        panic!("{requests:?}")
-    };
+    let [.., message, stop, delete] = &requests[..] else { panic!("{requests:?}") };
     assert_eq!(stop.path, format!("{}/stop-generating", message.path));
     assert!(stop.body.is_empty(), "{stop:?}");
     let deleted = (&*delete.method, &delete.path);
@@ -137,9 +133,7 @@ pub fn inputs(server: &StandIn) -> Vec<String> {
 /// The model of each conversation that was opened.
 pub fn opened_models(server: &StandIn) -> Vec<Value> {
     let opened = requests_of(server, Step::CreateConversation).into_iter();
-    opened
-        .map(|request| request.json()["model"].clone())
-        .collect()
+    opened.map(|request| request.json()["model"].clone()).collect()
 }
 
 /// A classic server that reacts like this to the first so many requests of a step.
