@@ -51,7 +51,7 @@ impl CancelHandle {
         self.0.store(true, Ordering::Release);
     }
 
-    /// Whether [`cancel`](CancelHandle::cancel) was called, or the underlying flag set.
+    /// Returns whether [`cancel`](CancelHandle::cancel) was called, or the underlying flag set.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         self.0.load(Ordering::Acquire)

@@ -204,7 +204,8 @@ impl Client {
     /// ```
     ///
     /// # Errors
-    /// What is wrong with the server, or on the way to it. [`Error::hint`] says what can be done.
+    /// The first problem with the server, or on the way to it. [`Error::hint`] says what can be
+    /// done.
     pub fn server_info(&self) -> Result<ServerInfo> {
         self.shared.api.server_info(&self.shared.timer(None, None))
     }

@@ -157,7 +157,7 @@ impl Conversation {
             api.render(&timer, &mut message)?;
             Ok((system, message))
         };
-        // What is too large is refused before anything is sent, if the protocol is known.
+        // A request that is too large is refused before anything is sent, if the protocol is known.
         let rendered = api.is_detected().then(render).transpose()?;
         let model = api.set_up(&timer, request.model.as_deref())?;
         let (system, message) = rendered.map_or_else(render, Ok)?;

@@ -156,7 +156,7 @@ impl Error {
         self
     }
 
-    /// What went wrong.
+    /// The kind of the error.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
@@ -187,9 +187,9 @@ impl Error {
         self.0.retry_after
     }
 
-    /// Whether the same call may succeed later: the server could not be reached, was overloaded
-    /// (429, 502, 503, 504, or in its words), or was silent. Always false for a failed deletion, because the reply
-    /// has been handed out.
+    /// Returns whether the same call may succeed later: the server could not be reached, was
+    /// overloaded (429, 502, 503, 504, or in its words), or was silent. Always false for a failed
+    /// deletion, because the reply has been handed out.
     ///
     /// ```no_run
     /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
@@ -216,7 +216,8 @@ impl Error {
         is_temporary && self.0.step != Step::DeleteConversation
     }
 
-    /// Whether the server, or a gateway in front of it, says that it is overloaded or not there.
+    /// Returns whether the server, or a gateway in front of it, says that it is overloaded or not
+    /// there.
     fn is_busy(&self) -> bool {
         self.0.is_overloaded || matches!(self.0.status, Some(429 | 502 | 503 | 504))
     }
@@ -258,8 +259,9 @@ impl Error {
         self.0.undeleted.as_ref().map(|(_, session)| session)
     }
 
-    /// Whether there may be a conversation on the server whose id is unknown, because the response
-    /// to its creation was lost. It belongs to the client's [session](crate::Client::session).
+    /// Returns whether there may be a conversation on the server whose id is unknown, because the
+    /// response to its creation was lost. It belongs to the client's
+    /// [session](crate::Client::session).
     ///
     /// ```no_run
     /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
@@ -275,8 +277,8 @@ impl Error {
         self.0.maybe_undeleted
     }
 
-    /// Whether the server generates nothing after this error: it said so itself, or the request
-    /// never reached it. A gateway in front of it (502 and above) does not know.
+    /// Returns whether the server generates nothing after this error: it said so itself, or the
+    /// request never reached it. A gateway in front of it (502 and above) does not know.
     pub(crate) fn ends_the_generation(&self) -> bool {
         let refused = self.0.status.is_some_and(|status| status <= 500);
         let unsent = self.0.step.is_before_the_message()
@@ -292,7 +294,7 @@ impl Error {
         refused || unsent || self.0.kind == ErrorKind::Generation
     }
 
-    /// Whether this side gave up: a timeout expired or the call was cancelled.
+    /// Returns whether this side gave up: a timeout expired or the call was cancelled.
     pub(crate) fn is_interrupt(&self) -> bool {
         matches!(self.0.kind, ErrorKind::Cancelled | ErrorKind::Timeout(_))
     }

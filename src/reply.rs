@@ -1,4 +1,4 @@
-//! What a reply consists of: events, most of them tokens, and its end.
+//! The parts of a reply: events, most of them tokens, and the end.
 
 /// A complete reply, collected from its tokens.
 #[derive(Clone, Debug, PartialEq)]
@@ -6,7 +6,7 @@
 pub struct Reply {
     /// The text of all tokens.
     pub text: String,
-    /// What the server said at the end.
+    /// The server's last event.
     pub end: End,
 }
 
@@ -49,7 +49,7 @@ pub struct Token {
     pub id: Option<u32>,
     /// The logarithm of its probability, if the server tells it.
     pub logprob: Option<f32>,
-    /// Whether it is a sign for the model and not text, such as the end of the reply.
+    /// True if it is a sign for the model and not text, such as the end of the reply.
     pub special: bool,
 }
 
@@ -76,7 +76,7 @@ impl Token {
     }
 }
 
-/// What the server says at the end of a complete reply.
+/// The last event of a complete reply.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct End {

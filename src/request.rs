@@ -138,8 +138,8 @@ impl Request {
         self.number("repetition_penalty", penalty)
     }
 
-    /// Whether tokens are chosen at random. If not, the likeliest is taken. Defaults to true.
-    /// [Classic servers](Request#parameters) only.
+    /// Returns whether tokens are chosen at random. If not, the likeliest is taken. Defaults to
+    /// true. [Classic servers](Request#parameters) only.
     pub fn do_sample(self, sample: bool) -> Request {
         self.param("do_sample", sample)
     }
@@ -157,7 +157,7 @@ impl Request {
         self.param("stop", texts)
     }
 
-    /// Whether the end of the reply has [`Details`](crate::Details). Not sent by default.
+    /// Returns whether the end of the reply has [`Details`](crate::Details). Not sent by default.
     /// [Classic servers](Request#parameters) only.
     pub fn details(self, details: bool) -> Request {
         self.param("details", details)

@@ -1,4 +1,4 @@
-//! What a server says about itself.
+//! Information that a server gives about itself.
 
 use std::fmt;
 
@@ -48,7 +48,7 @@ pub struct ConversationSummary {
     pub model: Option<String>,
 }
 
-/// What [`Client::server_info`](crate::Client::server_info) has found. `Display` says it in plain
+/// The result of [`Client::server_info`](crate::Client::server_info). `Display` says it in plain
 /// sentences.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -61,7 +61,7 @@ pub struct ServerInfo {
     pub models: Vec<Model>,
     /// The model that this client asks.
     pub model: String,
-    /// Whether the server considers itself an https server although the URL says http.
+    /// True if the server considers itself an https server although the URL says http.
     pub expects_https: bool,
 }
 

@@ -56,7 +56,7 @@ impl Session {
         &self.id
     }
 
-    /// Whether this crate invented it, and not the user or a login.
+    /// Returns whether this crate invented it, and not the user or a login.
     pub(crate) fn is_invented(&self) -> bool {
         self.is_invented
     }

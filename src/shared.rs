@@ -1,4 +1,4 @@
-//! What a client and its conversations share: the server's API, the timeouts, and the
+//! The state that a client and its conversations share: the server's API, the timeouts, and the
 //! conversations that could not be deleted.
 
 use std::collections::VecDeque;

@@ -37,7 +37,7 @@ impl ErrorReport {
         report
     }
 
-    /// What is found first counts, and the innermost object knows best.
+    /// The first find counts, and the innermost object knows best.
     fn add(&mut self, error: &Value) {
         match error {
             Value::String(words) if self.words.is_none() && !words.trim().is_empty() => {

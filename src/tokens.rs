@@ -219,7 +219,7 @@ impl Tokens<'_> {
         Ok(())
     }
 
-    /// What the server said at the end. `None` before the end, and after an error.
+    /// The server's last event. `None` before the end, and after an error.
     #[must_use]
     pub fn end(&self) -> Option<&End> {
         self.end.as_deref()

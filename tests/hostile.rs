@@ -19,8 +19,8 @@ mod stand_in;
 
 use stand_in::{Act, Builder, Plan, Reaction, Request, StandIn, frame};
 
-/// What a server does, how a client that asks it something has to end, and how much more memory
-/// that may take than a short reply, in MiB.
+/// A server's behaviour, the outcome of a client's call, and how much more memory that may take
+/// than a short reply, in MiB.
 struct Case(&'static str, fn() -> Builder, &'static str, u64);
 
 #[rustfmt::skip]
@@ -276,7 +276,7 @@ fn ending(error: &Error) -> String {
     format!("{:?} at {:?}", error.kind(), error.step())
 }
 
-/// What turns the line of whoever reads it, moves a terminal's cursor, or hides.
+/// Characters that end a line, move a terminal's cursor, reverse text, or hide.
 const WORDS: &str = "one\r\n two\u{1b}[2J\u{1b}]0;x\u{7}\u{9b}31m\u{8}\u{85}three\u{2028}four\
                      \u{2029}five\u{202e}six\u{2066}\
                      seven\u{200f}\u{200b}\u{feff}\u{e0041}eight";
@@ -360,8 +360,8 @@ fn a_set_cookie_gets_nothing_else_into_a_request() {
     let many: String = (0..15).map(|n| long(&format!("c{n}"))).collect();
     let refused = Err("Protocol at PostSettings");
     let too_large = Err("TooLarge at PostSettings");
-    // What is set together with the settings; then the cookies of the deletion, which ends a good
-    // reply: the session and, if there are some, others.
+    // The cookies set with the settings; then those of the deletion, which ends a good reply: the
+    // session and, if there are some, others.
     let cases = [
         ("set-cookie: hf-chat=a; Path=/\r\n".to_owned(), Ok("hf-chat=a")),
         ("set-cookie: hf-chat=a\r\n b\r\n".to_owned(), refused),

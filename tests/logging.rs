@@ -1,4 +1,4 @@
-//! What is logged is for everybody's eyes: no secret and no text gets there, nor into `Debug` or
+//! Logs contain no secret and no text, nor does `Debug` or
 //! `Display`.
 
 use std::sync::Mutex;
@@ -40,7 +40,7 @@ impl Log for Lines {
     fn flush(&self) {}
 }
 
-/// What this crate has logged since the last look.
+/// The messages that this crate has logged since the last call.
 fn logged() -> Vec<(Level, String)> {
     let lines = std::mem::take(&mut *LINES.own.lock().unwrap());
     assert!(!format!("{lines:?}").contains("secret"), "{lines:?}");

@@ -1,4 +1,4 @@
-//! What is measured of other programs than this one, which cargo has to build or to run.
+//! Measurements of other programs, which cargo builds or runs.
 
 use std::env;
 use std::path::Path;

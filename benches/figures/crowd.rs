@@ -114,7 +114,7 @@ impl Role {
         Ok(line)
     }
 
-    /// What it says at its end.
+    /// Its last line of output.
     fn end(&mut self) -> io::Result<String> {
         drop(self.process.stdin.take());
         self.line()
@@ -130,7 +130,7 @@ impl Drop for Role {
     }
 }
 
-/// What such a process does.
+/// The main function of such a process.
 pub fn play(role: &str, arguments: &[String]) -> Outcome<()> {
     match (role, arguments) {
         ("server", [tokens]) => serve(tokens.parse()?),
@@ -179,7 +179,7 @@ fn read_all(size: usize, read: impl Fn(&mut dyn FnMut(f64)) -> Outcome<()> + Syn
     let waiting = Barrier::new(size + 1);
     let [begun, complete, failed] = [const { AtomicUsize::new(0) }; 3];
     let member = |number: u32| {
-        // What is not the client's is there before the memory is looked at.
+        // Memory that is not the client's is allocated before it is measured.
         use_stack();
         let mut ages = vec![f64::NAN; LONGEST];
         ages.clear();

@@ -58,7 +58,7 @@ struct Options {
     quick: bool,
     strict: bool,
     help: bool,
-    /// What this process is to be instead, for another one that measures.
+    /// The role of this process, if it is started by another one that measures.
     role: Option<String>,
 }
 

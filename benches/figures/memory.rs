@@ -1,4 +1,5 @@
-//! What a reply takes of memory, however long it is: the peak of the example `ask`, by the system's figure, read while
+//! The memory of a reply, however long it is: the peak of the example `ask`, by the system's
+//! figure, read while
 //! `ask` waits for the answer to its last request.
 
 use std::process::Stdio;

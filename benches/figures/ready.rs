@@ -9,7 +9,7 @@ use std::thread;
 
 use super::tokens::LAST_CHUNK;
 
-/// What it has ready. It serves until the process ends.
+/// The replies that it has ready. It serves until the process ends.
 pub struct Ready {
     reply: Box<Reply>,
     deletion: Box<dyn Fn() + Send + Sync>,
@@ -39,7 +39,7 @@ impl Ready {
         Ready { reply: Box::new(reply), deletion: Box::new(|| {}), counts: Counts::default() }
     }
 
-    /// What it does before it answers a deletion.
+    /// Called before it answers a deletion.
     pub fn before_deletion(mut self, deletion: impl Fn() + Send + Sync + 'static) -> Ready {
         self.deletion = Box::new(deletion);
         self

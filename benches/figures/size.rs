@@ -1,4 +1,4 @@
-//! What the crate brings into a program.
+//! The size of a program with the crate.
 
 use super::Outcome;
 use super::cargo::{self, DEFAULT, NONE};

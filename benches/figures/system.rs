@@ -1,4 +1,4 @@
-//! What the system tells of a process.
+//! The system's figures for a process.
 
 use std::fs;
 

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
-/// What a chunked reply ends with.
+/// The last chunk of a reply.
 pub const LAST_CHUNK: &str = "0\r\n\r\n";
 
 const WORDS: [&str; 5] = [" the", " sky", " is", " blue", ","];

@@ -16,7 +16,7 @@ pub(super) const SETTINGS: &str = "/settings";
 /// An account's settings, as the server shows them.
 pub(super) struct AccountSettings(Map<String, Value>);
 
-/// What has to be changed.
+/// The changes that a message needs.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Changes {
     accept_terms: bool,
@@ -69,7 +69,7 @@ impl AccountSettings {
         })
     }
 
-    /// What has to be changed before a message is sent.
+    /// The changes that are needed before a message is sent.
     pub(super) fn needed_changes(&self, context: &Context) -> Changes {
         let shares = self.0.get("shareConversationsWithModelAuthors");
         Changes {
@@ -149,7 +149,7 @@ impl AccountSettings {
     }
 }
 
-/// Whether a setting has the value that it has when nobody has set it.
+/// Returns whether a setting has the value that it has when nobody has set it.
 fn is_default(value: &Value) -> bool {
     match value {
         Value::Null => true,

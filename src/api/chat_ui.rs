@@ -238,7 +238,7 @@ struct History {
     messages: Vec<StoredMessage>,
     /// The id of the last message, whoever wrote it.
     last: Option<String>,
-    /// What the response suggests.
+    /// The version that the response suggests.
     version: Version,
 }
 
@@ -313,7 +313,7 @@ impl History {
         }
     }
 
-    /// Whether this was the user's last message. Servers change the ends of its lines.
+    /// Returns whether this was the user's last message. Servers change the ends of its lines.
     fn was_last_message(&self, text: &str) -> bool {
         let last = self.messages.iter().rfind(|it| it.message.is_users());
         let normalized = |text: &str| text.replace('\r', "").trim().to_owned();

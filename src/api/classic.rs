@@ -54,7 +54,7 @@ fn post_with_other_scheme(
     request: HttpRequest,
     refused: Response,
 ) -> Result<SettingsOutcome> {
-    // What was sent, because another thread may have changed it meanwhile.
+    // The scheme that was sent: another thread may have changed it meanwhile.
     let https = refused.referer.starts_with("http://");
     let (error, body) = refused.into_error_and_body(timer);
     if is_not_classic(403, &body) {
@@ -103,7 +103,7 @@ fn settings_outcome(
     }
 }
 
-/// Whether chat-ui from 0.7 responds like this to a form of settings.
+/// Returns whether chat-ui from 0.7 responds like this to a form of settings.
 fn is_not_classic(status: u16, body: &[u8]) -> bool {
     const NO_ORIGIN: &str = "Non-JSON form requests need to have an origin";
     match status {

@@ -1,4 +1,4 @@
-//! What the protocol modules share about one server.
+//! The state of one server that the protocol modules share.
 
 use std::collections::HashSet;
 use std::fmt::Display;
@@ -30,7 +30,7 @@ pub(super) struct Context {
     pub(super) protocol: OnceLock<Protocol>,
     /// Of a chat-ui from 0.8. Known after the first message.
     pub(super) version: OnceLock<Version>,
-    /// Whether a chat-ui from 0.8 is 0.8.4 or newer. Known if settings were posted first.
+    /// True if a chat-ui from 0.8 is 0.8.4 or newer. Known if settings were posted first.
     pub(super) is_from_0_8_4: OnceLock<bool>,
     default_model: Mutex<DefaultModel>,
     ready: Mutex<ReadySession>,
@@ -73,7 +73,7 @@ impl Context {
         self.http.base()
     }
 
-    /// Whether the session is the user's, with an account that must not be damaged.
+    /// Returns whether the session is the user's, with an account that must not be damaged.
     pub(super) fn has_given_session(&self) -> bool {
         !self.http.session().session.is_invented()
     }
@@ -115,7 +115,7 @@ impl Context {
         }
     }
 
-    /// Whether a conversation with this model can be created in this session at once.
+    /// Returns whether a conversation with this model can be created in this session at once.
     pub(super) fn is_ready(&self, session: &SessionCookie, model: &str) -> bool {
         let ready = lock(&self.ready);
         ready.session.as_ref() == Some(session) && ready.models.contains(model)

@@ -1,4 +1,4 @@
-//! What a client and its conversations ask of a server, whichever protocol it speaks.
+//! The calls that a client and its conversations make, whichever protocol it speaks.
 
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ impl Api {
         self.0.default_model()
     }
 
-    /// Whether the protocol is known, so that nothing is sent to detect it.
+    /// Returns whether the protocol is known, so that nothing is sent to detect it.
     pub(crate) fn is_detected(&self) -> bool {
         self.0.protocol.get().is_some()
     }
@@ -56,8 +56,8 @@ impl Api {
         self.0.set_up(timer, named)
     }
 
-    /// Whether the server stores a conversation's system prompt. Otherwise it has to be a part of
-    /// the first message.
+    /// Returns whether the server stores a conversation's system prompt. Otherwise it has to be a
+    /// part of the first message.
     pub(crate) fn stores_system_prompt(&self, timer: &Timer) -> Result<bool> {
         Ok(self.0.detect_protocol(timer)? == Protocol::ChatUi)
     }
@@ -129,7 +129,7 @@ impl Api {
         if accepted.map_err(|second| second.at(error.step()))? { request() } else { Err(error) }
     }
 
-    /// Whether the server obeys a stop only while the reply is being read.
+    /// Returns whether the server obeys a stop only while the reply is being read.
     pub(crate) fn stops_only_while_reading(&self) -> bool {
         self.stop_support() == StopSupport::WhileReading
     }

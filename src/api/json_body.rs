@@ -9,7 +9,7 @@ use crate::http::{Redirect, Response, Timer};
 use crate::json::{JsonError, read_json};
 use crate::text::{error_message, html_title, one_line};
 
-/// What is known of a response before its body is read.
+/// The facts about a response before its body is read.
 struct Head {
     step: Step,
     status: u16,

@@ -64,7 +64,7 @@ pub(crate) struct StoredMessage {
     pub(crate) message: Message,
 }
 
-/// Whether this can be an id. Ids become parts of paths, so nothing else is accepted.
+/// Returns whether this can be an id. Ids become parts of paths, so nothing else is accepted.
 pub(crate) fn is_id(id: &str) -> bool {
     let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
     (1..=64).contains(&id.len()) && id.bytes().all(is_allowed)

@@ -1,4 +1,4 @@
-//! What is said to a server: one module per protocol, and the dispatch between them.
+//! The requests to a server: one module per protocol, and the dispatch between them.
 //!
 //! Nothing above this module knows which protocol is spoken.
 

@@ -1,4 +1,4 @@
-//! What comes before a conversation: detecting the protocol, accepting the terms, choosing the
+//! The steps before a conversation: detecting the protocol, accepting the terms, choosing the
 //! model.
 //!
 //! In a session that this crate has invented, the first step is to post settings, as the service's
@@ -17,7 +17,7 @@ use crate::http::{SessionCookie, Timer};
 use crate::server::{Model, Protocol};
 use crate::text::one_line;
 
-/// What detection has found out besides the protocol.
+/// The protocol, and the response that detection got on the way.
 enum Detected {
     ChatUi,
     /// In an invented session, from the response to its settings.

@@ -147,8 +147,8 @@ impl ClientBuilder {
         self
     }
 
-    /// Whether the server may share conversations with the authors of the model. Defaults to true,
-    /// as on the service's own page.
+    /// Sets whether the server may share conversations with the authors of the model. Defaults to
+    /// true, as on the service's own page.
     ///
     /// In a session of your own, true leaves the account's choice as it is.
     pub fn share_with_model_authors(mut self, share: bool) -> ClientBuilder {

@@ -1,4 +1,4 @@
-//! What servers, gateways and shims have been seen to send, and what becomes of it.
+//! Replies that servers, gateways and shims were seen to send, and their updates.
 
 use std::io::Read;
 
@@ -178,7 +178,7 @@ const TGI: &[Case] = cases! { Decoder::tgi;
     "overloaded by its words": [r#"data:{"error":"Overloaded"}"#, "\n\n"] => "", Reported("Overloaded", None, true);
     "message of another type": [r#"data:{"type":"status","message":"waiting"}"#, "\n\n", hello!(), world!()] => "Hello world", Complete;
 
-    // What says nothing.
+    // Events without content.
     "keep-alives": ["data: null\n\ndata: {}\n\ndata:\n\nevent: ping\ndata: {\"at\":1}\n\nevent: ping\ndata: now\n\n", hello!(), world!(), "data: [DONE]\n\n"] => "Hello world", Complete;
     "keep-alives only": ["data: null\n\ndata: {}\n\nevent: ping\ndata: {\"at\":1}\n\n"] => "", Truncated;
     "named tokens": ["event: token\n", hello!(), "event: token\n", world!()] => "Hello world", Complete;
@@ -238,7 +238,7 @@ const CHAT_UI: &[Case] = cases! { Decoder::chat_ui;
     "last line after an error": [line!("Hello"), r#"{"type":"status","status":"error","message":"x"}"#, "\n", answer!("Hello"), "\n"] => "Hello", Reported("x", None, false);
     "error of a tool": [r#"{"type":"tool","subtype":"error","message":"no such tool"}"#, "\n", r#"{"type":"tool","error":{"message":"x"}}"#, "\n", lines!()] => "Hello world", Complete;
 
-    // What says nothing.
+    // Lines without content.
     "lines that say nothing": ["null\n{}\n: keep-alive\n\n[DONE]\n", lines!()] => "Hello world", Complete;
     "fields of other types": [r#"{"type":"title","title":7}"#, "\n", r#"{"type":"status","status":["x"],"message":7}"#, "\n", lines!()] => "Hello world", Complete;
     "long line of a tool": [r#"{"type":"tool","subtype":"result","data":"@"}"#, "\n", lines!()] => "Hello world", Complete;

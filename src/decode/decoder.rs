@@ -181,7 +181,7 @@ impl Decoder {
     }
 }
 
-/// Whether an event only keeps the connection alive.
+/// Returns whether an event only keeps the connection alive.
 fn is_keep_alive(name: Name, event: &[u8]) -> bool {
     let event = event.trim_ascii();
     let says_nothing = matches!(event, b"" | b"null" | b"{}" | b"[DONE]");

@@ -14,7 +14,7 @@ const BOM: &[u8] = b"\xEF\xBB\xBF";
 
 /// Lines that end in LF, CRLF or CR. A byte order mark at the very beginning is ignored.
 pub(crate) struct Lines {
-    /// What lies between `start` and `end` is still to be handed out.
+    /// The bytes between `start` and `end` is still to be handed out.
     buffer: Vec<u8>,
     start: usize,
     end: usize,
@@ -23,7 +23,7 @@ pub(crate) struct Lines {
     /// The last line ended in CR: an LF here still belongs to that end.
     after_cr: bool,
     has_begun: bool,
-    /// Whether a line that is too long does not matter, by its beginning.
+    /// True if a line that is too long does not matter, by its beginning.
     is_skipped: fn(&[u8]) -> bool,
     /// The rest of the present line is dropped.
     is_skipping: bool,

@@ -39,7 +39,8 @@ pub(super) fn read(line: &[u8], context: &mut Context) -> Result<Option<Update>>
     update.map(Some).ok_or_else(|| unexpected(line))
 }
 
-/// Whether a line that begins like this does not matter: a comment, or a type that is not text.
+/// Returns whether a line that begins like this does not matter: a comment, or a type that is not
+/// text.
 pub(super) fn is_skipped(beginning: &[u8]) -> bool {
     let is_comment = beginning.trim_ascii_start().starts_with(b":");
     let kind = match first_field(beginning) {

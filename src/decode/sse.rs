@@ -93,7 +93,7 @@ fn value_of<'a>(line: &'a [u8], field: &[u8]) -> Option<&'a [u8]> {
     Some(value.strip_prefix(b" ").unwrap_or(value))
 }
 
-/// Whether a line that begins like this is a comment or another field.
+/// Returns whether a line that begins like this is a comment or another field.
 fn is_never_data(line: &[u8]) -> bool {
     let field = b"data:";
     !field.starts_with(&line[..line.len().min(field.len())])
@@ -225,7 +225,7 @@ mod tests {
     }
 }
 
-/// What holds for any bytes at all.
+/// Properties of any bytes.
 #[cfg(test)]
 mod properties {
     use super::*;
@@ -237,7 +237,7 @@ mod properties {
 
     const CASES: u64 = 5000;
 
-    /// What the rules look for, what looks like it, and halves of it.
+    /// The bytes that the rules look for, similar ones, and halves of them.
     #[rustfmt::skip]
     const PIECES: &[&[u8]] = &[
         b"data", b"data:", b"data: ", b"data:  ", b"data:x", b"data: y", b"dat", b"datax:", b" data:", b"event: x", b"event:error\n",
@@ -265,7 +265,7 @@ mod properties {
         }
     }
 
-    /// The same by the letter of the rules, for bytes that are here all at once.
+    /// Decodes bytes that are here all at once, by the letter of the rules.
     fn by_the_rules(bytes: &[u8], longest: usize) -> Decoded {
         let too_long = |found| (found, Some(ErrorKind::TooLarge));
         let bytes = bytes.strip_prefix(BOM).unwrap_or(bytes);

@@ -68,7 +68,7 @@ impl Halves {
         )
     }
 
-    /// What becomes of a half whose other half does not come any more.
+    /// The replacement of a half whose other half will not come.
     pub(super) fn give_up(&mut self) -> Option<&'static str> {
         self.held.take().map(|_| "\u{fffd}")
     }

@@ -22,7 +22,7 @@ pub(crate) struct Update {
     pub(crate) interrupted: Option<Box<str>>,
 }
 
-/// What an event needs besides itself to be read.
+/// The state that is needed to read an event.
 #[derive(Default)]
 pub(super) struct Context {
     pub(super) halves: Halves,
@@ -93,7 +93,7 @@ fn failure_in_words(words: &str) -> Error {
         .with_server_message(words)
 }
 
-/// Whether a field says more than that there is no error.
+/// Returns whether a field says more than that there is no error.
 fn is_set(value: &Value) -> bool {
     match value {
         Value::Null => false,

@@ -1,4 +1,4 @@
-//! What the user can do about an error.
+//! Hints at what the user can do about an error.
 
 use super::{Error, ErrorKind, Step, Timeout};
 
@@ -73,7 +73,7 @@ const NO_SUCH_PATH: &str = "There is no chat at this path: check the base path o
 const NO_CHAT: &str = "This does not look like a chat-ui server.";
 
 impl Error {
-    /// What can be done about it, if this crate knows something.
+    /// A hint at what to do about the error, if this crate has one.
     ///
     /// ```no_run
     /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
@@ -115,7 +115,8 @@ impl Error {
         }
     }
 
-    /// Whether this is a step that comes first, and so shows whether the server is a chat-ui.
+    /// Returns whether this is a step that comes first, and so shows whether the server is a
+    /// chat-ui.
     fn is_first_contact(&self) -> bool {
         matches!(self.0.step, Step::PostSettings | Step::ListModels)
     }

@@ -1,8 +1,8 @@
-//! What an error can be: its kind, the timeout that expired, the step that failed.
+//! The vocabulary of errors: the kind, the timeout that expired, the step that failed.
 
 use std::fmt;
 
-/// What went wrong.
+/// The kind of an error.
 ///
 /// ```no_run
 /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
@@ -121,7 +121,8 @@ impl Step {
         )
     }
 
-    /// Whether the server may answer this step with titles or messages, which no error must show.
+    /// Returns whether the server may answer this step with titles or messages, which no error must
+    /// show.
     pub(crate) fn is_private(self) -> bool {
         matches!(self, Step::ListModels | Step::ListConversations | Step::ReadHistory)
     }

@@ -110,7 +110,7 @@ impl HttpClient {
         self.cookies().session().clone()
     }
 
-    /// Whether the server considers itself an https server although the URL says http.
+    /// Returns whether the server considers itself an https server although the URL says http.
     pub(crate) fn expects_https(&self) -> bool {
         self.expects_https.load(Ordering::Relaxed)
     }

@@ -331,7 +331,7 @@ mod tests {
         let set = |name: &str| format!("{name}={UUID}; Path=/");
         let uuid = cookie("my-chat", Session::from(UUID));
         let second = format!("second={OTHER_UUID}");
-        // What is set, and whether that names the cookie.
+        // The cookies that are set, and whether they name the session's.
         let cases: [(&[&str], bool); 8] = [
             (&[&set("my-chat")], true),
             (&["lb=1", &set("my-chat")], true),

@@ -116,7 +116,7 @@ fn proxy_status(why: &str) -> Option<StatusCode> {
     status.split('/').next()?.parse().ok()
 }
 
-/// What can be done about a refusal of the proxy: a status, or ureq's words for a SOCKS reply.
+/// The hint for a refusal of the proxy: a status, or ureq's words for a SOCKS reply.
 fn proxy_hint(why: &str) -> Option<&'static str> {
     let says = |words: &[&str]| words.iter().any(|words| why.contains(words));
     match proxy_status(why).map(|status| status.as_u16()) {

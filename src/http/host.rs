@@ -19,7 +19,7 @@ impl Host {
         }
     }
 
-    /// Whether connections to it stay on this machine.
+    /// Returns whether connections to it stay on this machine.
     pub(super) fn is_on_this_machine(&self) -> bool {
         match self {
             Host::Address(address) => address.is_loopback() || address.is_unspecified(),
@@ -27,7 +27,7 @@ impl Host {
         }
     }
 
-    /// Whether it is in a list of hosts, separated by commas or spaces. A name includes its
+    /// Returns whether it is in a list of hosts, separated by commas or spaces. A name includes its
     /// subdomains. Ports are ignored.
     pub(super) fn is_one_of(&self, hosts: &str) -> bool {
         let mut hosts = hosts.split([',', ' ']);
@@ -42,7 +42,7 @@ impl Host {
     }
 }
 
-/// Whether `name` is `domain` or a subdomain of it.
+/// Returns whether `name` is `domain` or a subdomain of it.
 fn is_within(name: &str, domain: &str) -> bool {
     let rest = name.strip_suffix(domain).filter(|_| !domain.is_empty());
     rest.is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))

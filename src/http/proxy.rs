@@ -130,8 +130,8 @@ pub(super) fn display_name(proxy: &ureq::Proxy) -> String {
     shown.trim_end_matches('/').to_owned()
 }
 
-/// Whether there is a path, a query or a fragment. ureq would ignore it, and it may be the rest of
-/// a password.
+/// Returns whether there is a path, a query or a fragment. ureq would ignore it, and it may be the
+/// rest of a password.
 fn has_more_than_a_host(url: &str) -> bool {
     let after_scheme = url.split_once("://").map_or(url, |(_, rest)| rest);
     let authority = after_scheme.strip_suffix('/').unwrap_or(after_scheme);

@@ -46,7 +46,7 @@ impl Redirect {
     }
 }
 
-/// Whether it leads to a login.
+/// Returns whether it leads to a login.
 fn is_login(location: &str) -> bool {
     let location = location.to_lowercase();
     LOGIN_PATHS.iter().any(|path| location.contains(path))

@@ -103,7 +103,7 @@ impl Response {
         let (body, read) = read_bounded(timer, self.body, MAX_BODY);
         match read.map_err(|error| unreadable(step, error)) {
             Err(error) if error.kind() == ErrorKind::Cancelled => return (error, body),
-            // What has arrived is the message.
+            // The part that has arrived is the message.
             _ => {}
         }
         let message = error_message(&body);
@@ -120,7 +120,7 @@ impl Response {
         (error, body)
     }
 
-    /// Whether the server did nothing because it is too busy, and says so.
+    /// Returns whether the server did nothing because it is too busy, and says so.
     pub(super) fn is_busy(&self) -> bool {
         matches!(self.status(), 429 | 503)
     }
@@ -159,7 +159,7 @@ impl Response {
     }
 }
 
-/// Whether a `WWW-Authenticate` header asks for a user and password.
+/// Returns whether a `WWW-Authenticate` header asks for a user and password.
 fn is_basic(challenge: &str) -> bool {
     let scheme = challenge.split_whitespace().next().unwrap_or_default();
     scheme.eq_ignore_ascii_case("basic")

@@ -1,4 +1,5 @@
-//! Whether a request is sent again, and after how long: only where nothing can be lost or doubled.
+//! Decides whether a request is sent again, and after how long: only where nothing can be lost or
+//! doubled.
 
 use std::time::Duration;
 
@@ -42,7 +43,7 @@ impl Attempts {
     pub(super) fn next_wait(&mut self, error: &Error, body: &[u8]) -> Option<Duration> {
         match (error.kind(), error.status()) {
             (ErrorKind::Status, Some(429 | 503)) if self.is_cleanup => {
-                // As often as the cleanup timeout allows, but never without a wait.
+                // Repeated as often as the cleanup timeout allows, but never without a wait.
                 let asked = error.retry_after().filter(|wait| !wait.is_zero());
                 Some(asked.unwrap_or(FIRST_WAIT))
             }
@@ -77,8 +78,8 @@ impl Attempts {
     }
 }
 
-/// Whether chat-ui itself limits the messages, and not a model's server or a gateway. It counts
-/// refused attempts too, so that retries only prolong the limit.
+/// Returns whether chat-ui itself limits the messages, and not a model's server or a gateway. It
+/// counts refused attempts too, so that retries only prolong the limit.
 fn is_own_limit(error: &Error, body: &[u8]) -> bool {
     let has_message = || read_json(body).is_ok_and(|json| json["message"].is_string());
     error.status() == Some(429) && error.retry_after().is_none() && has_message()

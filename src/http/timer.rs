@@ -25,7 +25,7 @@ pub(crate) struct Timeouts {
     pub(crate) cleanup: Duration,
 }
 
-/// What limits one call of a user, from its beginning to the end of its reply.
+/// The limits of one call of a user, from its beginning to the end of its reply.
 #[derive(Clone, Debug)]
 pub(crate) struct Timer {
     cancel: CancelHandles,
@@ -114,7 +114,7 @@ impl Timer {
         }
     }
 
-    /// Whether a pause of this length would leave time for something after it.
+    /// Returns whether a pause of this length would leave time for something after it.
     pub(super) fn has_time_for(&self, pause: Duration) -> bool {
         let left = |end: Deadline| end.at.saturating_duration_since(Instant::now());
         pause.is_zero() || self.end.is_none_or(|end| pause < left(end))

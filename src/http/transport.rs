@@ -148,7 +148,7 @@ fn with_proxy(details: &ConnectionDetails, error: ureq::Error) -> ureq::Error {
     })
 }
 
-/// Whether the system says that it could not connect.
+/// Returns whether the system says that it could not connect.
 fn is_system_error(cause: &io::Error) -> bool {
     let is_broken = matches!(
         cause.kind(),

@@ -74,8 +74,8 @@ impl BaseUrl {
         self.authorization.as_deref()
     }
 
-    /// Whether a location in a response to `path` is the server's first page, whatever its host:
-    /// proxies rewrite that.
+    /// Returns whether a location in a response to `path` is the server's first page, whatever its
+    /// host: proxies rewrite that.
     pub(crate) fn is_first_page(&self, path: &str, location: &str) -> bool {
         let end = location.find(['?', '#']).unwrap_or(location.len());
         let target = self.resolve(path, &location[..end]);
@@ -179,7 +179,8 @@ fn is_scheme(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_alphabetic()) && text.chars().all(of_a_scheme)
 }
 
-/// Whether the port is out of range: `http::Uri` accepts any digits, and then reports no port.
+/// Returns whether the port is out of range: `http::Uri` accepts any digits, and then reports no
+/// port.
 pub(super) fn has_bad_port(authority: &str) -> bool {
     let host_and_port = authority.rsplit('@').next().unwrap_or_default();
     let after_host = host_and_port.rsplit(']').next().unwrap_or_default();

@@ -29,7 +29,7 @@ struct Row {
 /// Who answers, which shows in how the answer is framed.
 #[derive(Clone, Copy)]
 enum By {
-    /// What stands before the routes of the server: no cookie, in chunks.
+    /// In front of the server's routes: no cookie, in chunks.
     Hook,
     /// A route of the server.
     Route,
@@ -45,7 +45,7 @@ const JSON: &str = "application/json";
 const HTML: &str = "text/html; charset=utf-8";
 const TEXT: &str = "text/plain";
 
-/// What is said, and by whom.
+/// The response, and its author.
 type Said = (By, &'static str, &'static str, &'static str);
 
 const fn row(
@@ -177,7 +177,7 @@ impl Row {
         self.status.split(' ').next().unwrap().parse().unwrap()
     }
 
-    /// Whether the same call may succeed later.
+    /// Returns whether the same call may succeed later.
     fn is_passing(&self) -> bool {
         matches!(self.code(), 429 | 502..=504) && self.step != Step::DeleteConversation
     }

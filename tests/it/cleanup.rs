@@ -82,7 +82,7 @@ fn deleting_by_id_stops_what_a_killed_process_left_running() {
     let killed = client(&server);
     let tokens = killed.stream(ENDLESS).unwrap();
     let id = tokens.conversation_id().to_owned();
-    // As little of it runs as after a signal.
+    // Like a signal, this runs no destructor.
     mem::forget(tokens);
 
     let later = builder(&server).session(killed.session());

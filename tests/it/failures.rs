@@ -1,4 +1,4 @@
-//! What goes wrong is an error with what had come, and nothing is left.
+//! Failures are errors with the text so far, and leave nothing behind.
 
 use std::error::Error as _;
 use std::io;

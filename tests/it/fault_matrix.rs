@@ -49,7 +49,7 @@ impl Stage {
 /// How long silence and stall may last where a fault has to run into them.
 const SHORT: Duration = Duration::from_millis(700);
 
-/// The same of a stall that is to be told from a silence.
+/// A token timeout that is clearly longer than an idle timeout.
 const STALLING: Duration = Duration::from_millis(2500);
 
 /// The longest wait that a busy server asks for.
@@ -58,8 +58,8 @@ const WAIT: Duration = Duration::from_secs(1);
 /// The cleanup budget where a fault has to run into it.
 const BUDGET: Duration = Duration::from_secs(2);
 
-/// What no fault but those is given: a call that came this far has waited for what it need not wait
-/// for.
+/// The timeout where no fault should reach one: a call that takes this long has waited for
+/// something it need not wait for.
 const LONG: Duration = Duration::from_secs(20);
 
 /// How long the end of a complete reply is waited for.
@@ -68,7 +68,7 @@ const DRAIN: Duration = Duration::from_millis(250);
 /// The longest that is waited before the one retry.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// What a busy machine may take besides.
+/// The additional time that a busy machine may take.
 const SLACK: Duration = Duration::from_secs(3);
 
 /// After how long an idle connection is closed, where that is the fault.
@@ -120,7 +120,7 @@ impl Case {
         !matches!(self.cell, Never(_)) && (self.fault != Idle || is_idle)
     }
 
-    /// Whether the fault is in what the model says, and not in how the server answers.
+    /// Returns whether the fault is in what the model says, and not in how the server answers.
     fn is_planned(self) -> bool {
         match self.stage {
             Stage::MidStream | Stage::EndOfStream => true,
@@ -145,12 +145,12 @@ impl Case {
         }
     }
 
-    /// Whether the reply is ended by its reader, and never by the server.
+    /// Returns whether the reply is ended by its reader, and never by the server.
     fn is_cut(self) -> bool {
         matches!(self.way, Way::Delete | Way::Drop | Way::Keep)
     }
 
-    /// Whether the model goes on until it is stopped.
+    /// Returns whether the model goes on until it is stopped.
     fn goes_on(self) -> bool {
         let is_asked = self.fault != Refused && !self.fault.is_refusal();
         match self.stage {
@@ -162,13 +162,13 @@ impl Case {
         }
     }
 
-    /// Whether it is asked again and again until the cleanup timeout is over.
+    /// Returns whether it is asked again and again until the cleanup timeout is over.
     fn is_repeated(self) -> bool {
         let is_cleanup = matches!(self.stage, Stage::Stop | Stage::Delete);
         is_cleanup && self.times == Always && matches!(self.fault, Busy(..))
     }
 
-    /// Whether a stop comes through and does something.
+    /// Returns whether a stop comes through and does something.
     fn is_stopped(self) -> bool {
         let is_lost = matches!(self.cell, Left(_)) && self.stage == Stage::Stop;
         self.server.stops && self.cell != Runs && !is_lost
@@ -302,7 +302,7 @@ impl Case {
         limit + DRAIN
     }
 
-    /// What the call says, and how long it took from where the fault could strike.
+    /// The result of the call, and its duration from where the fault could strike.
     fn call(self, server: &StandIn, client: &Client) -> (Result<String>, Duration) {
         let mut request = Request::new("hello");
         if self.is_cut() {
@@ -409,7 +409,7 @@ impl Case {
     }
 
     fn check_received(self, received: &str, context: &str) {
-        // What the iterator has handed out is not in its error.
+        // An error of the iterator has no text: that was handed out.
         let is_gathered = self.stage == Stage::MidStream && self.way == Way::Ask;
         match self.fault {
             // ureq forgets what it has read together with a broken frame.

@@ -1,11 +1,11 @@
-//! What is wrong with a server is told with what can be done about it.
+//! Errors of a server have a hint at what to do.
 
 use h2o_chat::{Client, Error, ErrorKind};
 
 use crate::stand_in::StandIn;
 use crate::support::{answer, builder, client, nobody};
 
-/// What checking a server that answers everything like this says.
+/// The error of checking a server that answers everything like this.
 fn check(status: &str, headers: &str, body: &str) -> Error {
     let (status, headers, body) = (status.to_owned(), headers.to_owned(), body.to_owned());
     let react = move |_: &_| Some(answer(&status, &headers, &body));

@@ -1,4 +1,4 @@
-//! The same over https: a relay that speaks TLS stands before the stand-in, and only who trusts its
+//! https: a relay that speaks TLS is in front of the stand-in, and only clients that trust its
 //! authority talks to it.
 
 use std::io::{self, Read, Write};
@@ -25,7 +25,7 @@ fn relay_to(server: &StandIn) -> String {
     relay_with(include_bytes!("../tls/server.pem"), server)
 }
 
-/// The same with this certificate.
+/// Starts a relay with this certificate.
 fn relay_with(certificate: &[u8], server: &StandIn) -> String {
     let certificate = CertificateDer::from_pem_slice(certificate).unwrap();
     let key = PrivateKeyDer::from_pem_slice(include_bytes!("../tls/server.key.pem")).unwrap();
@@ -137,7 +137,7 @@ fn an_authority_of_ones_own_can_be_given() {
     let server = server();
     let trusting = client(&server).build().unwrap();
     assert_eq!(trusting.ask("hello").unwrap(), GREETING);
-    // What is no certificate is refused at once.
+    // Anything but a certificate is refused at once.
     let key = include_bytes!("../tls/server.key.pem");
     for pem in [&key[..], b"", b"nonsense"] {
         let builder = Client::builder("https://127.0.0.1:1").root_certificates(pem);

@@ -114,7 +114,7 @@ fn a_long_reply_in_good_health_is_cut_by_no_limit() {
     assert!(took > SILENCE * 3, "{took:?}");
 }
 
-/// What becomes of a reply that does not come, or does not go on.
+/// The outcome of a reply that does not begin, or does not continue.
 fn assert_cut(kind: Kind, prompt: &str, limit: Timeout, step: Step) {
     let server = kind.start();
     let limited = builder(&server).idle_timeout(SHORT).token_timeout(SHORT * 2);
@@ -362,7 +362,7 @@ fn an_answer_that_dribbles_ends_as_a_stall() {
     });
 }
 
-/// What a server turns into after its first connection.
+/// The behaviour of a server after its first connection.
 #[derive(Clone, Copy, Debug)]
 enum Turn {
     Silent,

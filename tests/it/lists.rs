@@ -1,4 +1,4 @@
-//! What a server offers, what it keeps, and what is wrong with it.
+//! Lists of models and conversations, and the look at a server.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

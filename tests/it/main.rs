@@ -1,4 +1,4 @@
-//! What the client promises, over real sockets: one module for each topic.
+//! The client's promises, over real sockets: one module for each topic.
 
 mod account;
 mod answers;

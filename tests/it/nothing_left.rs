@@ -251,7 +251,7 @@ fn a_leftover_that_is_deleted_by_its_id_is_none_any_more() {
     }
     let left = client.leftovers();
     assert_eq!(left, server.conversations());
-    // What fails again stays in its place.
+    // A leftover that fails again keeps its place.
     client.delete_conversation(&left[0]).unwrap_err();
     client.delete_leftovers().unwrap_err();
     assert_eq!(client.leftovers(), left);

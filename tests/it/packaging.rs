@@ -1,4 +1,4 @@
-//! What is published is what a stranger needs, on the compiler that is promised.
+//! The package has all that a stranger needs, for the promised compiler.
 
 use std::fs;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-/// What cargo prints, told to touch nothing.
+/// The output of a cargo command that changes nothing.
 fn cargo(arguments: &[&str]) -> Vec<u8> {
     let output = Command::new(env!("CARGO"))
         .args(arguments)

@@ -10,7 +10,7 @@ use crate::support::{ALL, GREETING, Kind, assert_nothing_left, client, count, ea
 use ErrorKind::{Generation, Status, Truncated};
 use Outcome::{Fails, Whole};
 
-/// What a client gets.
+/// The outcome for a client.
 #[derive(Clone, Copy, Debug)]
 enum Outcome {
     /// A reply with this in it; an empty one if this is empty.

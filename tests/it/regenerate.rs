@@ -22,7 +22,7 @@ fn a_regenerated_reply_takes_the_place_of_the_last_reply() {
         assert_eq!(prompts[1], prompts[2], "{kind:?}");
         assert_eq!(prompts[1], prompts[3], "{kind:?}");
         assert_eq!(chat.messages().unwrap().len(), 4, "{kind:?}");
-        // What comes next answers to the last of them.
+        // The next message answers the last of them.
         chat.ask("third").unwrap();
         let third = server.model_prompts().pop().unwrap();
         assert_eq!(third.matches(GREETING).count(), 2, "{kind:?} {third}");

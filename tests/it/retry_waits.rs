@@ -56,7 +56,7 @@ fn what_the_user_allows_shortens_the_own_waits_and_not_their_number() {
     assert!(start.elapsed() < SOON);
 }
 
-/// As servers write it.
+/// In the format of the header.
 fn http_date(at: SystemTime) -> String {
     let days_in = |year: u64| {
         if year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400)) {

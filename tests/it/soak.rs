@@ -28,7 +28,7 @@ use script::{FAULTS, Script, Way};
 const LIMIT: Duration = Duration::from_millis(500);
 const BUDGET: Duration = Duration::from_millis(500);
 
-/// What a busy machine may take besides.
+/// The additional time that a busy machine may take.
 const SLACK: Duration = Duration::from_secs(5);
 
 /// Far longer than all limits of one call together, and far shorter than a hang.
@@ -42,7 +42,7 @@ const FAULTY: usize = 6;
 
 const FORGOTTEN: &str = "HTTP/1.1 405 Method Not Allowed\r\ncontent-length: 0\r\n\r\n";
 
-/// What goes wrong on the server, and what has.
+/// The faults of the server, and those that have struck.
 struct Trouble {
     server: Kind,
     seed: u64,
@@ -141,7 +141,7 @@ fn id_of(request: &stand_in::Request) -> Option<String> {
     Some(id.strip_suffix("/stop-generating").unwrap_or(id).to_owned())
 }
 
-/// What became of the replies.
+/// The outcomes of the replies.
 #[derive(Debug, Default)]
 struct Tally {
     whole: AtomicUsize,
@@ -213,7 +213,7 @@ impl Program<'_> {
                 tokens.next().transpose()?;
                 let panicking = move || {
                     let _tokens = tokens;
-                    // As a panic, without a word on standard error.
+                    // Like a panic, without output on standard error.
                     resume_unwind(Box::new(()));
                 };
                 self.timed(|| catch_unwind(AssertUnwindSafe(panicking)).unwrap_err());
@@ -256,7 +256,7 @@ impl Program<'_> {
     }
 }
 
-/// What this process holds of the system.
+/// The system resources of this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Held {
     threads: usize,
@@ -394,7 +394,7 @@ fn check_what_is_left(client: &Client, server: &StandIn, trouble: &Trouble, lost
     assert_eq!(client.delete_leftovers().unwrap(), named.len());
     assert_eq!(client.leftovers(), [""; 0]);
     let left = check(&[]);
-    // What could not be stopped, and was deleted all the same, runs on; no other, with all that was
+    // Only generations that could not be stopped run on after the deletion. Shown with all that was
     // asked of it.
     let others = || {
         let unstopped = trouble.unstopped.lock().unwrap();

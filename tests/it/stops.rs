@@ -100,7 +100,7 @@ fn a_clients_stop_ends_whatever_it_waits_for() {
         let error = stopped(&stop, wait, || call(&client).unwrap_err());
         assert_eq!(error.step(), step, "{error}");
         assert_nothing_left(&server);
-        // What comes later is not begun.
+        // Later calls do not begin.
         let requests = server.counts().requests;
         let error = call(&client).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Cancelled, "{error}");

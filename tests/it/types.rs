@@ -1,4 +1,4 @@
-//! What every program relies on of the types that it holds.
+//! Properties of the public types that programs rely on.
 
 use h2o_chat::{
     CancelHandle, Client, ClientBuilder, Conversation, ConversationBuilder, Error, Event, Proxy,

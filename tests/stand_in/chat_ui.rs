@@ -144,7 +144,7 @@ impl Exchange<'_> {
         }
     }
 
-    /// What the server believes to be its own origin.
+    /// The server's own origin, as it believes.
     pub fn origin(&self) -> String {
         let scheme = if self.config.https_referer { "https" } else { "http" };
         format!("{scheme}://{}", self.header("host"))

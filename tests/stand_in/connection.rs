@@ -14,7 +14,7 @@ use super::state::Shared;
 use super::stream::{Running, Stream};
 use super::{Config, Reaction};
 
-/// Whether the connection can serve another request.
+/// True if the connection can serve another request.
 type IsKept = io::Result<bool>;
 
 pub(super) struct Connection<'a> {

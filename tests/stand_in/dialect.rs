@@ -19,7 +19,7 @@ pub enum Dialect {
     Newest,
 }
 
-/// What a stop does.
+/// The effect of a stop.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum OnStop {
     /// It ends what is being generated.

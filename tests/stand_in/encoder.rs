@@ -1,4 +1,4 @@
-//! What a protocol defines of a reply: how the acts of a plan are written, and which text the
+//! The encoding of a reply in a protocol: how the acts of a plan are written, and which text the
 //! server stores.
 
 use super::plan::Act;

@@ -23,7 +23,7 @@ pub fn error(message: &str, error_type: &str) -> Vec<u8> {
     format!("data:{{\"error\":{message},\"error_type\":{error_type}}}\n\n").into_bytes()
 }
 
-/// What is sent during a long silence.
+/// A keep-alive.
 pub fn comment() -> Vec<u8> {
     b":\n\n".to_vec()
 }

@@ -67,7 +67,7 @@ pub struct StandIn {
     accepting: Option<JoinHandle<()>>,
 }
 
-/// What the server does with a request instead of answering it.
+/// The server's reaction to a request, instead of a response.
 pub enum Reaction {
     /// Sends these bytes, and serves the next request.
     Answer(Vec<u8>),
@@ -139,7 +139,7 @@ macro_rules! setters {
 setters! {
     /// The generation of chat-ui. Defaults to [`Dialect::Classic`].
     dialect(dialect: Dialect) = dialect;
-    /// What becomes of a prompt. Defaults to [`Plan::for_prompt`].
+    /// Sets the plan of each prompt. Defaults to [`Plan::for_prompt`].
     plan(plan: impl Fn(&str) -> Plan + Send + Sync + 'static) = Box::new(plan);
     /// Sees every request first. Defaults to no reaction.
     intercept(see: impl Fn(&Request) -> Option<Reaction> + Send + Sync + 'static) = Box::new(see);
@@ -254,7 +254,7 @@ impl StandIn {
         self.shared.lock().requests.clone()
     }
 
-    /// What the model was given, in the order in which it was asked.
+    /// The prompts that the model was given, in order.
     pub fn model_prompts(&self) -> Vec<String> {
         self.shared.lock().prompts.clone()
     }

@@ -1,11 +1,11 @@
-//! What a test tells the server to do with a prompt.
+//! A test's plan for the reply to a prompt.
 
 use std::iter;
 use std::time::Duration;
 
 use super::Reaction;
 
-/// What a prompt leads to.
+/// The server's reply to a prompt.
 pub enum Plan {
     /// The model's server answers with something other than a reply.
     Answer { status: u16, reason: String, headers: Vec<(String, String)>, body: Vec<u8> },
@@ -25,7 +25,7 @@ pub enum Act {
         id: usize,
         text: String,
     },
-    /// What the model's server sends during a long silence.
+    /// A keep-alive of the model's server.
     Comment,
     /// An error after the reply has begun.
     Failure(Failure),

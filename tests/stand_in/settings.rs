@@ -7,7 +7,7 @@ use super::answer::Answer;
 use super::chat_ui::Exchange;
 use super::devalue::DATE;
 
-/// As the server stores them. Without a date of acceptance, the modal is in the way.
+/// In the form that the server stores. Without a date of acceptance, the modal is in the way.
 pub(super) type Settings = Map<String, Value>;
 
 /// The name of that date.

@@ -1,4 +1,4 @@
-//! What the server remembers, behind one lock with one condition for every wait.
+//! The server's state, behind one lock with one condition for every wait.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -12,7 +12,7 @@ use super::history::Message;
 use super::request::Request;
 use super::settings::{ACCEPTED_AT, Settings, has_accepted};
 
-/// What has happened so far, and what there is now.
+/// Counts of what has happened, and of what there is now.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Connections ever accepted.
@@ -43,7 +43,7 @@ pub(super) struct State {
     pub settings: HashMap<String, Settings>,
     /// By id. Ids grow, so the oldest come first.
     pub conversations: BTreeMap<String, Conversation>,
-    /// What the model was given.
+    /// The prompts that the model was given.
     pub prompts: Vec<String>,
     /// The MCP servers whose tools it was offered with each message.
     pub tools: Vec<Value>,

@@ -1,4 +1,4 @@
-//! What can go wrong at which stage, and what has to become of it.
+//! The faults at each stage, and the outcome that each must have.
 
 use h2o_chat::{ErrorKind, Step, Timeout};
 
@@ -32,7 +32,7 @@ pub enum Stage {
     Delete,
 }
 
-/// What has to become of a call.
+/// The outcome that a call must have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cell {
     /// It succeeds, and nothing is left.
@@ -139,7 +139,7 @@ const EXCEPTIONS: &[Exception] = &[
     (WATCHFUL, Ended, Stage::MessageHead, Fails(Generation)),
 ];
 
-/// What becomes of a fault on this server, given what the table says.
+/// The outcome of a fault on this server, given the table's.
 pub fn cell_on(server: Kind, fault: Fault, stage: Stage, usual: Cell) -> Cell {
     let is_asked = match stage {
         Stage::Models | Stage::History => {

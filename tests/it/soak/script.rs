@@ -28,7 +28,7 @@ pub const FAULTS: &[Fault] = &[
     Fault::Bytewise,
 ];
 
-/// What the program does with a reply.
+/// The ways in which the program uses a reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
     Ask,
@@ -106,7 +106,7 @@ impl Script {
         self.place == self.tokens.len()
     }
 
-    /// What the server says at the most, which is the text twice where it asks the model once more
+    /// The longest text of the server, which is the text twice where it asks the model once more
     /// before it gives up.
     pub fn most(&self, server: Kind) -> String {
         match self.ending {
@@ -117,7 +117,7 @@ impl Script {
         }
     }
 
-    /// Whether the last event can come through.
+    /// Returns whether the last event can come through.
     pub fn can_be_whole(&self) -> bool {
         match self.ending {
             Ending::Complete => true,

@@ -1,4 +1,4 @@
-//! What the servers tell in JSON, with the recorded fields. Their order is not compared.
+//! The JSON documents of the servers, with the recorded fields. Their order is not compared.
 
 use serde_json::{Value, json};
 

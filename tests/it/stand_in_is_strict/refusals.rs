@@ -1,4 +1,4 @@
-//! What each server refuses, and in which words.
+//! The refusals of each server, in its words.
 
 use super::client::{Client, form_message, json_post};
 use super::{CREATE, Chat, DONE};

@@ -1,4 +1,4 @@
-//! What goes wrong between a client and a server, as the stand-in does it.
+//! Faults between a client and a server, as reactions of the stand-in.
 
 use std::time::Duration;
 
@@ -51,7 +51,7 @@ const GARBAGE: &str = "SSH-2.0-OpenSSH_9.2\r\n";
 const PAGE: &str = "<!doctype html><title>Internal Error</title><h1>500</h1>";
 
 impl Fault {
-    /// What comes in the place of an answer. None if no answer can do it.
+    /// The reaction in place of a response. `None` if no response can do it.
     pub fn instead(self) -> Option<Reaction> {
         let closing = |text: &str| Reaction::AnswerAndClose(text.into());
         Some(match self {
@@ -76,7 +76,7 @@ impl Fault {
         })
     }
 
-    /// What comes in the middle of a reply, or after its last event. None if there is no such
+    /// The reaction in the middle of a reply, or after its last event. `None` if there is no such
     /// thing.
     pub fn within(self, is_complete: bool) -> Option<Reaction> {
         let closing = |text: &str| Reaction::AnswerAndClose(text.into());

@@ -1,5 +1,4 @@
-//! What the tests have in common: clients, servers that react in some way, and what can be seen of
-//! both.
+//! Shared by the tests: clients, servers with reactions, and the observations of both.
 
 pub mod faults;
 #[cfg(target_os = "linux")]
@@ -70,7 +69,7 @@ pub fn step_of(request: &Request) -> Option<Step> {
     step_at(&request.method, &request.path)
 }
 
-/// The same of a request as `METHOD /path`.
+/// The step of a request given as `METHOD /path`.
 pub fn step_of_line(line: &str) -> Option<Step> {
     let (method, path) = line.split_once(' ')?;
     step_at(method, path)
@@ -155,7 +154,7 @@ pub fn always(step: Step, reaction: impl Fn() -> Reaction + Send + Sync + 'stati
     at_first(usize::MAX, step, reaction)
 }
 
-/// Whether there was one left, which is gone then.
+/// Returns whether there was one left, which is gone then.
 pub fn take_one(left: &AtomicUsize) -> bool {
     let less = |left: usize| left.checked_sub(1);
     let taken = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);

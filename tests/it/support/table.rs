@@ -20,7 +20,7 @@ pub struct Kind {
     pub known: usize,
     /// How many requests the first and every later turn of an open conversation take.
     pub turns: (usize, usize),
-    /// Whether a stop ends a generation.
+    /// True if a stop ends a generation.
     pub stops: bool,
     pub title: Option<&'static str>,
 }
