@@ -181,12 +181,8 @@ impl Client {
                 "invalid conversation id {id:?}"
             )));
         }
-        Ok(RemoteConversation {
-            id: id.to_owned(),
-            session: self.shared.api.session(),
-            model: None,
-            root: None,
-        })
+        let session = self.shared.api.session();
+        Ok(RemoteConversation::new(id, session, None))
     }
 
     /// Lists the models that the server offers, its default first.

@@ -125,7 +125,7 @@ impl Step {
     pub(crate) fn is_private(self) -> bool {
         matches!(
             self,
-            Step::ListModels | Step::ListConversations | Step::ReadHistory
+            Step::ListModels | Step::ListConversations | Step::ReadHistory | Step::StopGeneration
         )
     }
 
