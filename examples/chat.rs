@@ -26,7 +26,11 @@ fn run() -> Result<ExitCode, Box<dyn Error>> {
     let interrupted = Arc::new(AtomicBool::new(false));
     flag::register(SIGINT, Arc::clone(&interrupted))?;
     let handle = CancelHandle::from(Arc::clone(&interrupted));
-    let client = Client::builder(&url).cancel_handle(&handle).build()?;
+    let mut builder = Client::builder(&url).cancel_handle(&handle);
+    if let Ok(key) = env::var("H2OGPTE_API_KEY") {
+        builder = builder.api_key(key); // The server is h2oGPTe.
+    }
+    let client = builder.build()?;
     let mut conversation = client.conversation()?;
     let mut code = ExitCode::SUCCESS;
     let prompt = if io::stdin().is_terminal() { "> " } else { "" };

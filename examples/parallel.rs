@@ -28,7 +28,12 @@ fn run() -> Result<ExitCode, Box<dyn Error>> {
     let interrupted = Arc::new(AtomicBool::new(false));
     flag::register(SIGINT, Arc::clone(&interrupted))?;
     let handle = CancelHandle::from(interrupted);
-    let client = Client::builder(&url).cancel_handle(&handle).build()?;
+    let mut builder = Client::builder(&url).cancel_handle(&handle);
+    if let Ok(key) = env::var("H2OGPTE_API_KEY") {
+        builder = builder.api_key(key); // The server is h2oGPTe.
+    }
+    let has_key = env::var_os("H2OGPTE_API_KEY").is_some();
+    let client = builder.build()?;
     let lines = text.lines().filter(|line| !line.trim().is_empty());
     let prompts: Vec<&str> = lines.collect();
     // A channel for each answer keeps the answers in the order of the prompts.
@@ -51,7 +56,9 @@ fn run() -> Result<ExitCode, Box<dyn Error>> {
                 Err(error) if error.kind() == ErrorKind::Cancelled => return Err(error.into()),
                 Err(error) => {
                     eprintln!("{prompt}: {error}. {}", error.hint().unwrap_or_default());
-                    if let Some(session) = error.undeleted_session() {
+                    if let Some(session) = error.undeleted_session()
+                        && !has_key
+                    {
                         let (name, id) = (client.cookie_name(), session.as_str());
                         eprintln!(
                             "to delete it: sweep --url {url} --session {id} --cookie-name {name} --delete"

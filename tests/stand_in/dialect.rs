@@ -1,4 +1,4 @@
-//! The generations of chat-ui, and the facts in which they differ.
+//! The generations of chat-ui, and the facts in which they differ. h2oGPTe is none of them.
 
 /// A generation of the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,6 +13,8 @@ pub enum Dialect {
     Form,
     /// v0.9.6 and later.
     Newest,
+    /// Another server altogether, with an API of its own.
+    H2ogpte,
 }
 
 /// What a stop does.
@@ -26,12 +28,13 @@ pub(super) enum OnStop {
 }
 
 impl Dialect {
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Classic,
         Self::V07,
         Self::Json,
         Self::Form,
         Self::Newest,
+        Self::H2ogpte,
     ];
 
     pub fn name(self) -> &'static str {
@@ -41,6 +44,7 @@ impl Dialect {
             Self::Json => "json",
             Self::Form => "form",
             Self::Newest => "newest",
+            Self::H2ogpte => "h2ogpte",
         }
     }
 

@@ -13,6 +13,7 @@
 //!     dialect.rs   in what the generations differ
 //!     classic.rs   the routes up to v0.6;  current.rs  the routes from v0.7 on
 //!     pages.rs     the data of pages, packed by devalue.rs;  api.rs  the JSON API
+//! h2ogpte.rs       one request to h2oGPTe
 //! state.rs         what the server remembers, and how to wait for it
 //!     history.rs   the messages of a conversation
 //! ```
@@ -38,6 +39,7 @@ mod devalue;
 mod dialect;
 mod encoder;
 pub mod frame;
+mod h2ogpte;
 mod history;
 mod jsonl;
 mod named;
@@ -116,6 +118,8 @@ struct Config {
     idle: Duration,
     stop_delay: Duration,
     ignores_second_stop: bool,
+    lacks_stop: bool,
+    lacks_delete: bool,
     models: Vec<String>,
     port: u16,
 }
@@ -164,6 +168,10 @@ setters! {
     stop_delay(time: Duration) = time;
     /// A stop does nothing within 30 s of another one in the same conversation.
     ignores_second_stop() = true;
+    /// An h2oGPTe that is too old to stop a generation.
+    lacks_stop() = true;
+    /// An h2oGPTe that deletes only by a job.
+    lacks_delete() = true;
     /// The names of the models. Defaults to the public service's own and `other/model`.
     models(names: &[&str]) = names.iter().map(ToString::to_string).collect();
     /// The port on this machine. Defaults to any that is free.
@@ -239,6 +247,8 @@ impl StandIn {
                 idle: Duration::from_secs(5),
                 stop_delay: Duration::ZERO,
                 ignores_second_stop: false,
+                lacks_stop: false,
+                lacks_delete: false,
                 models: MODELS.map(str::to_string).to_vec(),
                 port: 0,
             },

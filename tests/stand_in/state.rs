@@ -6,6 +6,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use uuid::Uuid;
+
 use super::history::Message;
 use super::request::Request;
 
@@ -42,6 +44,8 @@ pub(super) struct State {
     pub conversations: BTreeMap<String, Conversation>,
     /// What the model was given.
     pub prompts: Vec<String>,
+    /// How often each deletion job was asked for.
+    pub polled_jobs: Vec<usize>,
     pub generations: HashMap<usize, Generation>,
     generations_ever: usize,
     pub sockets: HashMap<usize, TcpStream>,
@@ -133,6 +137,17 @@ impl State {
     pub fn create(&mut self, conversation: Conversation) -> String {
         const FIRST: u128 = 0x6b04_84a3_877c_3227_c1a4_6464;
         let id = format!("{:024x}", FIRST + self.counts.created as u128);
+        self.insert(id, conversation)
+    }
+
+    /// The same with a UUID.
+    pub fn create_with_uuid(&mut self, conversation: Conversation) -> String {
+        const FIRST: u128 = 0x0eb9_e941_da78_49af_8725_361e_a027_98c0;
+        let id = Uuid::from_u128(FIRST + self.counts.created as u128);
+        self.insert(id.to_string(), conversation)
+    }
+
+    fn insert(&mut self, id: String, conversation: Conversation) -> String {
         self.counts.created += 1;
         self.conversations.insert(id.clone(), conversation);
         id
