@@ -16,7 +16,7 @@ use crate::stand_in::{Act, Plan, Reaction, StandIn};
 use crate::support::faults::Fault::{
     self, Busy, Bytewise, Ended, Garbage, Idle, Mute, Refused, Silent, Trickling,
 };
-use crate::support::{ALL, Kind, acts, step_of, step_of_line, take_one, timed};
+use crate::support::{EVERY, Kind, acts, builder, step_of, step_of_line, take_one, timed};
 use matrix::Cell::{self, Fails, Left, Lost, Never, Runs};
 use matrix::Times::{self, Always, Once};
 use matrix::{MATRIX, SILENCE, STAGES, STALL, Stage, cell_on};
@@ -94,7 +94,7 @@ struct Case {
 impl Case {
     fn all() -> Vec<Case> {
         let mut all = Vec::new();
-        for server in ALL {
+        for server in EVERY {
             for &(fault, times, cells) in MATRIX {
                 for (stage, usual) in STAGES.into_iter().zip(cells) {
                     let case = |&way| Case {
@@ -132,7 +132,8 @@ impl Case {
     /// Where the error says that it came up. A stop that fails is none.
     fn step(self) -> Step {
         // A current server begins its reply before its model does.
-        let is_begun = self.fault.has_good_head() || self.is_planned() && !self.server.is_classic();
+        let is_begun =
+            self.fault.has_good_head() || self.is_planned() && self.server.begins_at_once();
         match self.stage {
             Stage::Settings => Step::PostSettings,
             Stage::Models => Step::ListModels,
@@ -182,7 +183,7 @@ impl Case {
             .plan(move |_| self.plan())
             .intercept(move |request| self.reaction(step_of(request)?, &left))
             .start();
-        if self.fault == Refused && self.stage == Stage::Settings {
+        if self.fault == Refused && self.last_heard().is_none() {
             server.refuse();
         }
         (server, times)
@@ -264,7 +265,7 @@ impl Case {
         } else {
             LONG
         };
-        Client::builder(&server.url())
+        builder(server)
             .retries(1)
             .idle_timeout(silence)
             .token_timeout(stall)

@@ -239,11 +239,8 @@ impl Exchange<'_> {
             Plan::Dead => return Err(error(500, "Internal Server Error")),
             plan => acts(plan),
         };
-        let turn = Turn::in_chat(
-            conversation.messages,
-            question,
-            body["system_prompt"].as_str(),
-        );
+        let system = body["system_prompt"].as_str();
+        let turn = Turn::in_chat(id, conversation.messages, question, system);
         self.shared.change(|state| {
             state.prompts.push(turn.prompt());
             if let Some(conversation) = state.conversations.get_mut(id) {

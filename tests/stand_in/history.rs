@@ -55,10 +55,17 @@ impl Turn {
         }
     }
 
-    /// A question at the end of a chat, with a system prompt of its own.
-    pub fn in_chat(mut history: Vec<Message>, inputs: &str, system: Option<&str>) -> Self {
-        let question = Message::new(new_id(), "user", inputs, None);
-        let answer = Message::new(new_id(), "assistant", "", Some(question.id.clone()));
+    /// A question at the end of a chat, with a system prompt of its own. The ids tell the chat.
+    pub fn in_chat(
+        chat: &str,
+        mut history: Vec<Message>,
+        inputs: &str,
+        system: Option<&str>,
+    ) -> Self {
+        let id = |place: usize| format!("{:08x}{}", history.len() + place, &chat[8..]);
+        let (question, answer) = (id(1), id(2));
+        let question = Message::new(question, "user", inputs, None);
+        let answer = Message::new(answer, "assistant", "", Some(question.id.clone()));
         history.push(question);
         let mut path: Vec<Message> = system.map(Message::system).into_iter().collect();
         path.extend_from_slice(&history);

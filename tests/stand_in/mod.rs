@@ -63,6 +63,7 @@ use state::{Shared, State};
 
 /// A running server. Dropped, it closes every connection at once.
 pub struct StandIn {
+    dialect: Dialect,
     address: SocketAddr,
     base_path: String,
     shared: Arc<Shared>,
@@ -188,7 +189,7 @@ impl Builder {
     pub fn try_start(self) -> io::Result<StandIn> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, self.config.port))?;
         let address = listener.local_addr()?;
-        let base_path = self.config.base_path.clone();
+        let (dialect, base_path) = (self.config.dialect, self.config.base_path.clone());
         let shared = Arc::new(Shared::default());
         let accepting = thread::spawn({
             let shared = Arc::clone(&shared);
@@ -199,6 +200,7 @@ impl Builder {
             }
         });
         Ok(StandIn {
+            dialect,
             address,
             base_path,
             shared,
@@ -253,6 +255,10 @@ impl StandIn {
                 port: 0,
             },
         }
+    }
+
+    pub fn dialect(&self) -> Dialect {
+        self.dialect
     }
 
     pub fn url(&self) -> String {

@@ -139,7 +139,7 @@ const EXCEPTIONS: &[Exception] = &[
 
 /// What becomes of a fault on this server, given what the table says.
 pub fn cell_on(server: Kind, fault: Fault, stage: Stage, usual: Cell) -> Cell {
-    let is_asked = !matches!(stage, Stage::Models | Stage::History)
+    let is_asked = !matches!(stage, Stage::Settings | Stage::Models | Stage::History)
         || server
             .cold
             .iter()

@@ -88,6 +88,30 @@ pub const NEWER: Kind = Kind {
     ..NEWEST
 };
 
+pub const H2OGPTE: Kind = Kind {
+    dialect: Dialect::H2ogpte,
+    protocol: Protocol::H2ogpte,
+    cold: &[
+        "POST /api/v1/chats",
+        "POST /api/v1/chats/ID/completions",
+        "DELETE /api/v1/chats/ID",
+    ],
+    known: 0,
+    ..CLASSIC
+};
+
+/// All generations of chat-ui, and h2oGPTe.
+pub const EVERY: [Kind; ALL.len() + 1] = {
+    let mut every = [H2OGPTE; ALL.len() + 1];
+    let mut at = 0;
+    while at < ALL.len() {
+        every[at] = ALL[at];
+        at += 1;
+    }
+    every
+};
+
+/// All generations of chat-ui.
 pub const ALL: [Kind; 5] = [CLASSIC, JSON, FORM, NEWER, NEWEST];
 pub const CURRENT: [Kind; 4] = [JSON, FORM, NEWER, NEWEST];
 
@@ -121,6 +145,11 @@ impl Kind {
 
     pub fn start(self) -> StandIn {
         self.builder().start()
+    }
+
+    /// Whether a reply begins before its first token is here.
+    pub fn begins_at_once(self) -> bool {
+        self.protocol == Protocol::ChatUi
     }
 
     pub fn is_classic(self) -> bool {
