@@ -1,8 +1,9 @@
 //! Holds a conversation: each line of standard input is a message, and the replies stream to
 //! standard output.
 //!
-//! Usage: `chat [URL]`. Ctrl-C ends the current reply. The end of the input (Ctrl-D) deletes the
-//! conversation. Exits with 1 if a message failed.
+//! Usage: `chat [URL]`, with your session in `H2O_CHAT_SESSION` if you have one. Ctrl-C ends the
+//! current reply. The end of the input (Ctrl-D) deletes the conversation. Exits with 1 if a message
+//! failed.
 
 use std::env;
 use std::error::Error;
@@ -27,7 +28,9 @@ fn run() -> Result<ExitCode, Box<dyn Error>> {
     flag::register(SIGINT, Arc::clone(&interrupted))?;
     let handle = CancelHandle::from(Arc::clone(&interrupted));
     let mut builder = Client::builder(&url).cancel_handle(&handle);
-    if let Ok(key) = env::var("H2OGPTE_API_KEY") {
+    if let Ok(session) = env::var("H2O_CHAT_SESSION") {
+        builder = builder.session(session);
+    } else if let Ok(key) = env::var("H2OGPTE_API_KEY") {
         builder = builder.api_key(key); // The server is h2oGPTe.
     }
     let client = builder.build()?;

@@ -40,7 +40,8 @@ fn run() -> Result<ExitCode, Box<dyn Error>> {
     let (senders, answers): (Vec<_>, Vec<_>) = prompts.iter().map(|_| mpsc::channel()).unzip();
     let queue = Mutex::new(prompts.iter().zip(senders));
     let next = || queue.lock().expect("no thread panics with the lock").next();
-    thread::scope(|scope| {
+    let mut is_left = false;
+    let outcome = thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
                 while let Some((prompt, answer)) = next() {
@@ -56,18 +57,21 @@ fn run() -> Result<ExitCode, Box<dyn Error>> {
                 Err(error) if error.kind() == ErrorKind::Cancelled => return Err(error.into()),
                 Err(error) => {
                     eprintln!("{prompt}: {error}. {}", error.hint().unwrap_or_default());
-                    if let Some(session) = error.undeleted_session()
-                        && !has_key
-                    {
-                        let (name, id) = (client.cookie_name(), session.as_str());
-                        eprintln!(
-                            "to delete it: sweep --url {url} --session {id} --cookie-name {name} --delete"
-                        );
-                    }
+                    is_left |= error.maybe_undeleted();
                     code = ExitCode::FAILURE;
                 }
             }
         }
         Ok(code)
-    })
+    });
+    if !has_key && (is_left || !client.leftovers().is_empty()) {
+        let (session, name) = (client.session(), client.cookie_name());
+        let name = match name.as_str() {
+            "hf-chat" => String::new(),
+            name => format!(" --cookie-name {name}"),
+        };
+        let session = session.as_str();
+        eprintln!("to delete what is left: sweep --url {url} --session {session}{name} --delete");
+    }
+    outcome
 }

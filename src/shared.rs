@@ -86,10 +86,9 @@ impl Shared {
         let stop = || self.stop(timer, conversation, stream.as_mut()).err();
         let not_stopped = is_running.then(stop).flatten();
         drop(stream);
-        let deleted = self.api.delete(timer, conversation);
-        self.forget(&conversation.id);
-        match deleted {
+        match self.api.delete(timer, conversation) {
             Ok(was_there) => {
+                self.forget(&conversation.id);
                 if let Some(error) = not_stopped.filter(|_| was_there) {
                     let id = &conversation.id;
                     warn!("conversation {id} is deleted, but its generation may go on: {error}");
@@ -142,6 +141,12 @@ impl Shared {
 
     fn remember(&self, leftover: Leftover) {
         let mut leftovers = self.leftovers();
+        let id = &leftover.conversation.id;
+        if let Some(known) = leftovers.iter_mut().find(|it| it.conversation.id == *id) {
+            // It stays in its place, the oldest first.
+            *known = leftover;
+            return;
+        }
         leftovers.push_back(leftover);
         if leftovers.len() > MAX_LEFTOVERS {
             let id = leftovers.pop_front().map(|oldest| oldest.conversation.id);

@@ -28,13 +28,14 @@ const CASES: &[Case] = &[
     // The longest first, for they are walked by two.
     Case("tokens longer and longer", || plans(|| tokens(longer_and_longer())), "TooLarge at ReadReply", 96),
     Case("the longest reply", || StandIn::builder().plan(|_| Plan::tokens(text(8))), "Reply", 64),
-    Case("an event of small values after text", || plans(|| tokens(text(3)).then(acts(event(&list(8 * MIB))))), "Protocol at ReadReply", 96),
+    Case("an event of small values after text", || plans(|| tokens(text(3)).then(acts(event(&list(8 * MIB))))), "Truncated at ReadReply", 96),
     Case("200,000 empty tokens", || replies(empty_tokens), "Reply", 2),
     Case("20 MB of long comments", || replies(|| comments(10_000, 20)), "Reply", 2),
     Case("1 MB of empty comments", || replies(|| comments(0, 1)), "Reply", 2),
     Case("tokens without end", || plans(|| tokens(text(1).cycle())), "TooLarge at ReadReply", 16),
-    Case("a line without end", || plans(|| endless("x")), "TooLarge at ReadReply", 4),
-    Case("a line without end after text", || plans(|| tokens(text(3)).then(acts(endless("x")))), "TooLarge at ReadReply", 64),
+    Case("a comment of 20 MB in one line", || replies(|| one_comment(20)), "Reply", 2),
+    Case("a line without end", || plans(endless_data), "TooLarge at ReadReply", 4),
+    Case("a line without end after text", || plans(|| tokens(text(3)).then(acts(endless_data()))), "TooLarge at ReadReply", 64),
     Case("an event of lines without end", || plans(|| endless("data:x\n")), "TooLarge at ReadReply", 4),
     Case("an event of small values", || plans(|| event(&list(MIB / 2 - 100))), "Protocol at ReadReply", 8),
     Case("an event of brackets", || plans(|| event(&"[".repeat(9_000))), "Protocol at ReadReply", 4),
@@ -93,6 +94,18 @@ fn longer_and_longer() -> impl Iterator<Item = String> + Send {
 
 fn endless(text: &'static str) -> Plan {
     Plan::acts(iter::repeat_with(|| Act::Send(text.repeat(10_000).into())))
+}
+
+/// Without its line end, a line of data cannot be passed over.
+fn endless_data() -> Plan {
+    let begin = Plan::acts([Act::Send(b"data:".to_vec())]);
+    begin.then(acts(endless("x")))
+}
+
+/// One line of so many megabytes.
+fn one_comment(megabytes: usize) -> Plan {
+    let pieces = (0..megabytes).map(|_| Act::Send(vec![b':'; 1_000_000]));
+    Plan::acts(pieces).then([Act::Send(b"\n\n".to_vec())])
 }
 
 fn empty_tokens() -> Plan {

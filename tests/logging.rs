@@ -92,6 +92,30 @@ fn once(path: &'static str, status: &'static str) -> StandIn {
         .start()
 }
 
+fn too_many_leftovers_are_a_warning_that_names_the_oldest() {
+    const MAX: usize = 1000;
+    let refuse = b"HTTP/1.1 500 Oh\r\ncontent-length: 0\r\n\r\n";
+    let react = |request: &stand_in::Request| {
+        (request.method == "DELETE").then(|| Reaction::Answer(refuse.to_vec()))
+    };
+    let server = StandIn::builder().intercept(react).start();
+    let client = client(&server);
+    for _ in 0..=MAX {
+        client.ask("/count 1").unwrap();
+    }
+    let all = server.conversations();
+    assert_eq!(client.leftovers(), all[1..]);
+    let lines = logged();
+    let dropped: Vec<_> = lines
+        .iter()
+        .filter(|(_, line)| line.contains("forgetting"))
+        .collect();
+    assert!(
+        matches!(dropped[..], [(Level::Warn, line)] if line.contains(&all[0])),
+        "{dropped:?}"
+    );
+}
+
 #[test]
 fn what_is_logged_says_what_happened_and_nothing_secret() {
     log::set_logger(&LINES).unwrap();
@@ -158,6 +182,8 @@ fn what_is_logged_says_what_happened_and_nothing_secret() {
         secret_request("secret")
     );
     assert!(!shown.contains("secret"), "{shown}");
+
+    too_many_leftovers_are_a_warning_that_names_the_oldest();
 
     let others = LINES.others.lock().unwrap();
     let requests = others.iter().filter(|line| line.starts_with("ureq"));

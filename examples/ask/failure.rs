@@ -20,11 +20,13 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// Whether a conversation is, or may be, left on the server.
-    pub fn leaves_a_conversation(&self) -> bool {
+    /// The error, if a conversation is, or may be, left on the server.
+    pub fn left_behind(&self) -> Option<&h2o_chat::Error> {
         match self {
-            Failure::Chat(error) => error.undeleted().is_some() || error.maybe_undeleted(),
-            _ => false,
+            Failure::Chat(error) if error.undeleted().is_some() || error.maybe_undeleted() => {
+                Some(error)
+            }
+            _ => None,
         }
     }
 
@@ -40,7 +42,7 @@ pub fn report(outcome: &Result<(), Failure>) -> ExitCode {
     };
     let (message, code) = match failure {
         Failure::Chat(error) if failure.is_cancelled() => {
-            if !failure.leaves_a_conversation() {
+            if failure.left_behind().is_none() {
                 return ExitCode::from(INTERRUPTED);
             }
             (error.to_string(), INTERRUPTED)

@@ -74,11 +74,10 @@ fn run(options: &Options, answer: &mut Answer) -> Result<(), Failure> {
     // After Ctrl-C, a terminal shows ^C before the cursor.
     let is_cancelled = answered.as_ref().is_err_and(Failure::is_cancelled);
     let closed = answer.screen.close(answered.is_ok() || is_cancelled);
+    let left = answered.as_ref().err().and_then(Failure::left_behind);
     // With an API key, the command would delete all of the user's conversations.
-    let has_session = options.api_key.is_none();
-    if has_session && answered.as_ref().is_err_and(Failure::leaves_a_conversation) {
-        answer.sweep_command = Some(options.sweep_command(&url, &client));
-    }
+    let left = left.filter(|_| options.api_key.is_none());
+    answer.sweep_command = left.map(|error| options.sweep_command(&url, &client, error));
     answered.and(closed)
 }
 

@@ -4,7 +4,7 @@ use std::env;
 use std::ffi::OsString;
 use std::time::Duration;
 
-use h2o_chat::{Client, Message, Proxy, Request};
+use h2o_chat::{Client, Error, Message, Proxy, Request};
 use lexopt::prelude::{Long, Short, Value, ValueExt};
 
 use crate::failure::Failure;
@@ -90,7 +90,7 @@ impl Options {
                 Long("proxy") => options.proxy = proxy(text(arguments.value()?)?),
                 Long("idle-timeout") => options.idle_timeout = seconds(&text(arguments.value()?)?)?,
                 Long("total-timeout") => {
-                    options.total_timeout = Some(seconds(&text(arguments.value()?)?)?)
+                    options.total_timeout = Some(seconds(&text(arguments.value()?)?)?);
                 }
                 Long("retries") => options.retries = arguments.value()?.parse()?,
                 Long("check") => options.check = true,
@@ -133,9 +133,10 @@ impl Options {
 
     /// The command that deletes what the client could not. It repeats neither a session nor a
     /// password that the user has given: these are credentials.
-    pub fn sweep_command(&self, url: &str, client: &Client) -> String {
+    pub fn sweep_command(&self, url: &str, client: &Client, error: &Error) -> String {
         let has_cookie = |(name, _): &(String, String)| name.eq_ignore_ascii_case("cookie");
-        let session = client.session();
+        let clients = client.session();
+        let session = error.undeleted_session().unwrap_or(&clients);
         let session = if self.session.is_some() || self.headers.iter().any(has_cookie) {
             "<yours>"
         } else {

@@ -69,6 +69,10 @@ pub(super) fn probe(context: &Context, timer: &Timer) -> Result<Option<Vec<Model
             .is_some_and(|it| it.contains("API is disabled"));
         return Ok(is_disabled.then(Vec::new));
     }
+    if response.status() == 401 || response.status() >= 500 {
+        // Such a server says nothing about its protocol.
+        return Err(response.into_error(timer));
+    }
     if !response.is_success() || response.is_html() {
         response.discard(timer);
         return Ok(None);

@@ -136,6 +136,11 @@ impl Api {
         conversation: &mut RemoteConversation,
         message: &OutgoingMessage,
     ) -> Result<ReplyStream> {
+        let is_resumed = conversation.model.is_none();
+        if is_resumed && !self.0.share_with_model_authors {
+            // Nothing was set up for it here.
+            self.0.set_up(timer, None)?;
+        }
         let model = conversation
             .model
             .clone()

@@ -75,7 +75,9 @@ mod tests {
         ];
         for (tokens, whole, rest) in cases {
             let mut handed_out = HandedOut::new();
-            tokens.iter().for_each(|token| handed_out.add(token));
+            for token in tokens {
+                handed_out.add(token);
+            }
             assert_eq!(handed_out.rest(whole), rest, "{tokens:?} {whole:?}");
         }
     }

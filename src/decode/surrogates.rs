@@ -83,13 +83,22 @@ mod tests {
 
     #[test]
     fn halves_of_two_tokens_are_joined_and_lone_ones_are_replaced() {
+        type Case<'a> = (&'a [&'a [&'a [u8]]], &'a [&'a str], bool);
         #[rustfmt::skip]
-        let cases: &[(&[&[&[u8]]], &[&str], bool)] = &[
+        let cases: &[Case] = &[
             (&[&[b"a"], &[b"b"]], &["a", "b"], false),
             (&[&[b"a ", FIRST], &[SECOND, b" b"]], &["a ", "👋 b"], false),
             (&[&[FIRST], &[], &[SECOND]], &["", "", "👋"], false),
-            (&[&[FIRST], &[SECOND, FIRST], &[SECOND]], &["", "👋", "👋"], false),
-            (&[&[FIRST], &[FIRST], &[SECOND]], &["", "\u{fffd}", "👋"], false),
+            (
+                &[&[FIRST], &[SECOND, FIRST], &[SECOND]],
+                &["", "👋", "👋"],
+                false,
+            ),
+            (
+                &[&[FIRST], &[FIRST], &[SECOND]],
+                &["", "\u{fffd}", "👋"],
+                false,
+            ),
             (&[&[FIRST], &[b"a"]], &["", "\u{fffd}a"], false),
             (&[&[SECOND], &[b"a"]], &["\u{fffd}", "a"], false),
             (&[&[FIRST, b"a", SECOND]], &["\u{fffd}a\u{fffd}"], false),

@@ -56,7 +56,7 @@ pub(super) fn text_token(text: String) -> Event {
 
 /// The error that an event reports, if it does, in any of the shapes that servers and gateways use.
 pub(super) fn reported(event: &[u8]) -> Option<Error> {
-    if event.len() > MAX_ERROR {
+    if event.len() > MAX_ERROR || !event.trim_ascii_start().starts_with(b"{") {
         return None;
     }
     let json = read_json(event).ok().filter(Value::is_object)?;

@@ -367,9 +367,9 @@ mod tests {
             assert_eq!(session == uuid, is_named, "{set:?}");
             assert_eq!(*other.session(), session, "{set:?}");
             // Its value is not sent twice, and later responses name no other.
-            let sent = other.header(&session);
+            let header = other.header(&session);
             assert_eq!(
-                sent.matches(UUID).count(),
+                header.matches(UUID).count(),
                 usize::from(set.join("").contains(UUID))
             );
             store(&mut other, &[&second], true);

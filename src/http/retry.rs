@@ -45,8 +45,9 @@ impl Attempts {
     pub(super) fn next_wait(&mut self, error: &Error, body: &[u8]) -> Option<Duration> {
         match (error.kind(), error.status()) {
             (ErrorKind::Status, Some(429 | 503)) if self.is_cleanup => {
-                // As often as the cleanup timeout allows.
-                Some(error.retry_after().unwrap_or(FIRST_WAIT))
+                // As often as the cleanup timeout allows, but never without a wait.
+                let asked = error.retry_after().filter(|wait| !wait.is_zero());
+                Some(asked.unwrap_or(FIRST_WAIT))
             }
             (ErrorKind::Status, Some(429 | 503)) if !is_own_limit(error, body) => {
                 self.retry(error.retry_after())

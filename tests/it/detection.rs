@@ -9,8 +9,9 @@ use serde_json::json;
 
 use crate::stand_in::{Builder, Dialect, Plan, Request as Received, StandIn};
 use crate::support::{
-    ALL, CLASSIC, CURRENT, FORM, GREETING, JSON, Kind, NEWEST, always, answer, assert_failed,
-    assert_nothing_left, builder, client, count, each, other_client, paths, requests_of, step_of,
+    ALL, CLASSIC, CURRENT, FORM, GREETING, JSON, Kind, NEWEST, V0_9_5, always, answer,
+    assert_failed, assert_nothing_left, builder, client, count, each, other_client, paths,
+    requests_of, step_of,
 };
 
 #[test]
@@ -65,7 +66,8 @@ fn an_origin_is_told_where_it_is_wanted_and_never_to_a_classic_server() {
         drop(chat);
         client.list_models().unwrap();
         let origin = format!("http://127.0.0.1:{}", server.port());
-        let wanted = [FORM.dialect, NEWEST.dialect].contains(&kind.dialect);
+        let forms = [FORM.dialect, V0_9_5.dialect, NEWEST.dialect];
+        let wanted = forms.contains(&kind.dialect);
         for request in server.requests() {
             let is_message = request.path.starts_with("/chat/conversation/");
             let is_form = is_message && request.any_form().is_some();

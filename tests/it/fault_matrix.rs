@@ -2,6 +2,7 @@
 //! one walk through all of it.
 
 use std::fmt;
+use std::net::TcpStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -55,7 +56,7 @@ const STALLING: Duration = Duration::from_millis(2500);
 const WAIT: Duration = Duration::from_secs(1);
 
 /// The cleanup budget where a fault has to run into it.
-const BUDGET: Duration = Duration::from_secs(1);
+const BUDGET: Duration = Duration::from_secs(2);
 
 /// What no fault but those is given: a call that came this far has waited for what it need not wait
 /// for.
@@ -162,6 +163,12 @@ impl Case {
         }
     }
 
+    /// Whether it is asked again and again until the cleanup timeout is over.
+    fn is_repeated(self) -> bool {
+        let is_cleanup = matches!(self.stage, Stage::Stop | Stage::Delete);
+        is_cleanup && self.times == Always && matches!(self.fault, Busy(..))
+    }
+
     /// Whether a stop comes through and does something.
     fn is_stopped(self) -> bool {
         let is_lost = matches!(self.cell, Left(_)) && self.stage == Stage::Stop;
@@ -183,10 +190,21 @@ impl Case {
             .plan(move |_| self.plan())
             .intercept(move |request| self.reaction(step_of(request)?, &left))
             .start();
-        if self.fault == Refused && self.last_heard().is_none() {
+        (server, times)
+    }
+
+    /// Lets nobody listen any more where that is the fault of the first step. While the socket is
+    /// kept, nobody else can have the server's port.
+    fn refuse(self, server: &StandIn) -> Option<TcpStream> {
+        let kept = (self.fault == Refused).then(|| {
+            let kept = TcpStream::connect(("127.0.0.1", server.port())).unwrap();
+            server.wait_for("the connection", |counts| counts.open == 1);
+            kept
+        });
+        if kept.is_some() && self.last_heard().is_none() {
             server.refuse();
         }
-        (server, times)
+        kept
     }
 
     fn plan(self) -> Plan {
@@ -274,12 +292,6 @@ impl Case {
             .unwrap()
     }
 
-    /// Whether a stop or a deletion is refused for as long as it is repeated.
-    fn is_repeated(self) -> bool {
-        let is_cleanup = matches!(self.stage, Stage::Stop | Stage::Delete);
-        is_cleanup && matches!(self.fault, Busy(..)) && self.times == Always
-    }
-
     /// How long the call may take by what the documentation promises.
     fn longest(self) -> Duration {
         let limit = match self.stage {
@@ -354,6 +366,7 @@ impl Case {
     /// Walks through the cell; returns how long a drop took.
     fn walk(self) -> Option<Duration> {
         let (server, left) = self.server();
+        let _kept = self.refuse(&server);
         let client = self.client(&server);
         let (said, took) = self.call(&server, &client);
 

@@ -1,11 +1,9 @@
 //! What is wrong with a server is told with what can be done about it.
 
-use std::net::TcpListener;
-
 use h2o_chat::{Client, Error, ErrorKind};
 
 use crate::stand_in::StandIn;
-use crate::support::{answer, builder, client};
+use crate::support::{answer, builder, client, nobody};
 
 /// What checking a server that answers everything like this says.
 fn check(status: &str, headers: &str, body: &str) -> Error {
@@ -50,8 +48,8 @@ fn what_is_wrong_with_a_server_is_told_with_a_remedy() {
 
 #[test]
 fn a_server_that_is_elsewhere_or_not_there_or_has_a_door_is_told_as_such() {
-    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr();
-    let nobody = format!("http://{}", nobody.unwrap());
+    let (address, _kept) = nobody();
+    let nobody = format!("http://{address}");
     let login = StandIn::builder().requires_login().start();
     let base_path = StandIn::builder().base_path("/chat").start();
     let no_path = base_path.url().replace("/chat", "");

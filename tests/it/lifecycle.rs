@@ -113,7 +113,7 @@ fn classic_requests_carry_exactly_what_the_protocol_says() {
         assert_eq!(request.header("cookie"), Some(cookie.as_str()));
         assert_eq!(request.header("referer"), Some(referer.as_str()));
         assert_eq!(request.header("accept"), Some("application/json"));
-        assert_eq!(request.header("accept-encoding"), None);
+        assert_eq!(request.header("accept-encoding"), Some("identity"));
         assert_eq!(
             request.header("user-agent"),
             Some(concat!("h2o-chat/", env!("CARGO_PKG_VERSION")))

@@ -15,7 +15,7 @@ use h2o_chat::{
 use crate::stand_in::{Act, Dialect, Plan, StandIn, frame};
 use crate::support::{
     CLASSIC, EVERY, FORM, GREETING, JSON, Kind, NEWEST, assert_failed, assert_nothing_left,
-    builder, client, count, each, timed,
+    builder, client, count, each, keep_port, timed,
 };
 
 /// A limit that the steps before the one that runs into it do not reach on a busy machine either.
@@ -394,14 +394,14 @@ enum Turn {
     QueueIsFull,
 }
 
-/// Whoever waits for a server that accepts nobody.
-type Queue = (TcpListener, Vec<TcpStream>);
+/// Whoever waits for a server that accepts nobody, or what keeps the port of one that is gone.
+type Queue = (Option<TcpListener>, Vec<TcpStream>);
 
 impl Turn {
     fn take(self, listener: TcpListener) -> Option<Queue> {
         match self {
-            Turn::Silent => return Some((listener, Vec::new())),
-            Turn::Refusing => drop(listener),
+            Turn::Silent => return Some((Some(listener), Vec::new())),
+            Turn::Refusing => return Some((None, vec![keep_port(&listener)])),
             Turn::Closing => accept(listener, |_| Ok(())),
             Turn::HeadDribbles => dribble(listener, b"HTTP/1.1 200 OK\r\nx: "),
             Turn::HeadIsEndless => accept(listener, |mut socket| {
@@ -416,7 +416,7 @@ impl Turn {
             }
             Turn::QueueIsFull => {
                 let waiting = fill(&listener);
-                return Some((listener, waiting));
+                return Some((Some(listener), waiting));
             }
         }
         None

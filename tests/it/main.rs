@@ -1,5 +1,6 @@
 //! What the client promises, over real sockets: one module for each topic.
 
+mod account;
 mod answers;
 mod cleanup;
 mod conversation;
@@ -17,6 +18,7 @@ mod leftovers;
 mod lifecycle;
 mod limits;
 mod lists;
+mod nothing_left;
 mod packaging;
 mod prompts;
 mod proxy;

@@ -167,7 +167,7 @@ fn assert_outcome(kind: Kind, prompt: &str, expected: Outcome, context: &str) {
             assert_eq!(is_said, kind != Truncated, "{context}");
             assert_eq!(error.received(), received, "{context}");
             assert_eq!(error.undeleted(), None, "{context}");
-            let is_busy = matches!(status, Some(429 | 502 | 503));
+            let is_busy = matches!(status, Some(429 | 502 | 503)) || words.contains("overloaded");
             assert_eq!(error.is_retryable(), is_busy, "{context}");
             stopped
         }

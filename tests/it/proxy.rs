@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use h2o_chat::{CancelHandle, Client, ErrorKind, Proxy, Request, Step, Timeout};
 
 use crate::stand_in::StandIn;
-use crate::support::{GREETING, PROMPT, assert_failed, assert_nothing_left, builder};
+use crate::support::{GREETING, PROMPT, assert_failed, assert_nothing_left, builder, nobody};
 
 /// How a proxy agrees on the connection that it is to make.
 type Handshake = fn(&mut TcpStream) -> io::Result<String>;
@@ -204,8 +204,7 @@ fn a_proxy_that_refuses_says_so() {
 
 #[test]
 fn a_proxy_that_is_not_there_is_named_without_its_password() {
-    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr();
-    let nobody = nobody.unwrap().to_string();
+    let (nobody, _kept) = nobody();
     for scheme in ["http", "socks5", "socks5h"] {
         let client = Client::builder("http://127.0.0.1:9")
             .proxy(Proxy::url(format!("{scheme}://me:secret@{nobody}")))

@@ -67,7 +67,7 @@ pub(super) fn conversation(exchange: &Exchange, id: &str) -> Answer {
         "modelId": conversation.model,
         "messages": messages.collect::<Value>(),
     });
-    if exchange.config.dialect == Dialect::Form {
+    if exchange.config.dialect.has_early_forms() {
         body["assistantId"] = Value::Null;
         body["modelTools"] = false.into();
     }

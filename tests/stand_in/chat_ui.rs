@@ -197,9 +197,13 @@ impl Exchange<'_> {
         Err(self.early_refusal(405, "You need to accept the welcome modal first"))
     }
 
+    /// The login begins a session of its own.
     pub fn to_login(&self) -> Answer {
         let location = format!("{}{}/login", self.origin(), self.config.base_path);
-        Answer::new(302).header("location", location).sized("")
+        let answer = Answer::new(302).header("location", location);
+        answer
+            .header("set-cookie", self.cookie(&Uuid::new_v4().to_string()))
+            .sized("")
     }
 
     pub fn model<'b>(&self, body: &'b Value) -> Option<&'b str> {
@@ -231,6 +235,7 @@ impl Exchange<'_> {
 
     pub fn stop(&self, id: &str) -> Result<Answer, Answer> {
         const REMEMBERED: Duration = Duration::from_secs(30);
+        const UNTIL_SEEN: Duration = Duration::from_millis(350);
         self.conversation(id)?;
         let (on_stop, now) = (self.config.dialect.on_stop(), Instant::now());
         let running = self.shared.change(|state| {
@@ -245,7 +250,14 @@ impl Exchange<'_> {
             (on_stop != OnStop::Nothing && !is_ignored).then_some(running)
         });
         if let Some(running) = running {
-            self.shared.stop_after(self.config.stop_delay, running);
+            let only_read = on_stop == OnStop::EndsWhatIsRead;
+            let delay = if only_read {
+                // Long enough to see by keep-alive lines whether the client is still there.
+                self.config.stop_delay.max(UNTIL_SEEN)
+            } else {
+                self.config.stop_delay
+            };
+            self.shared.stop_after(delay, running, only_read);
         }
         Ok(Answer::new(200))
     }
@@ -257,11 +269,15 @@ impl Exchange<'_> {
     }
 
     pub fn with_cookie(&self, answer: Answer) -> Answer {
-        let cookie = format!(
-            "{}={}; Path=/; Expires=Fri, 01 Jan 2100 00:00:00 GMT; HttpOnly; Secure; SameSite=None",
-            self.config.cookie_name, self.session
-        );
-        answer.header("set-cookie", cookie)
+        answer.header("set-cookie", self.cookie(&self.session))
+    }
+
+    fn cookie(&self, session: &str) -> String {
+        format!(
+            "{}={session}; Path=/; Expires=Fri, 01 Jan 2100 00:00:00 GMT; HttpOnly; Secure; \
+             SameSite=None",
+            self.config.cookie_name
+        )
     }
 
     /// A refusal before the routes: the media type is guessed, and no cookie set.

@@ -7,7 +7,8 @@ use super::chat_ui::{Exchange, Job, Reply, Route};
 use super::history::{Turn, is_uuid};
 use super::pages;
 use super::plan::Plan;
-use super::state::{Conversation, Settings};
+use super::settings;
+use super::state::Conversation;
 use super::tgi::{self, Events};
 
 pub(super) fn reply(exchange: &Exchange, route: Option<Route>) -> Reply {
@@ -39,7 +40,7 @@ fn plain(exchange: &Exchange, route: Option<Route>) -> Result<Answer, Answer> {
         ("GET", Some(Route::Login)) => Ok(Answer::page(200, "Login")),
         ("GET", Some(Route::HomeData)) => Ok(pages::home(exchange)),
         ("GET", Some(Route::ConversationData(id))) => Ok(pages::conversation(exchange, id)),
-        ("POST", Some(Route::Settings)) => settings(exchange),
+        ("POST", Some(Route::Settings)) => post_settings(exchange),
         ("POST", Some(Route::Create)) => create(exchange),
         ("POST", Some(Route::Stop(id))) => exchange.stop(id),
         ("DELETE", Some(Route::Conversation(id))) => exchange.delete(id),
@@ -48,9 +49,9 @@ fn plain(exchange: &Exchange, route: Option<Route>) -> Result<Answer, Answer> {
 }
 
 /// The answer is the way to the page that a browser shows next.
-fn settings(exchange: &Exchange) -> Result<Answer, Answer> {
+fn post_settings(exchange: &Exchange) -> Result<Answer, Answer> {
     let is_for_json = exchange.request.prefers_json() != Some(false);
-    let Some(settings) = posted_settings(exchange) else {
+    let Some(settings) = settings::posted_form(exchange) else {
         return Err(if is_for_json {
             let body = r#"{"type":"error","error":{"message":"Internal Error"}}"#;
             Answer::json(500, body)
@@ -67,26 +68,6 @@ fn settings(exchange: &Exchange) -> Result<Answer, Answer> {
         Answer::json(200, &body)
     } else {
         Answer::new(303).header("location", location)
-    })
-}
-
-/// Returns the settings in a form, or none if it is not valid.
-fn posted_settings(exchange: &Exchange) -> Option<Settings> {
-    let content_type = exchange.header("content-type");
-    if !content_type.starts_with("application/x-www-form-urlencoded") {
-        return None;
-    }
-    let form = exchange.request.form();
-    let value = |name| {
-        let field = form.iter().find(|(field, _)| field == name);
-        field.map(|(_, value)| value.as_str())
-    };
-    let shares = value("shareConversationsWithModelAuthors");
-    let model = value("activeModel").filter(|model| exchange.knows_model(model))?;
-    (shares != Some("")).then(|| Settings {
-        accepted: value("ethicsModalAccepted") == Some("true"),
-        shares: shares.is_some(),
-        active_model: model.to_string(),
     })
 }
 

@@ -12,7 +12,8 @@ use super::history::{Message, Turn, is_uuid};
 use super::jsonl::JsonLines;
 use super::pages;
 use super::plan::{Act, Failure, Plan};
-use super::state::{Conversation, Settings};
+use super::settings;
+use super::state::Conversation;
 
 /// The title of a conversation without a reply.
 const NEW: &str = "New Chat";
@@ -46,7 +47,7 @@ pub(super) fn reply(exchange: &Exchange, route: Option<Route>) -> Reply {
 
 /// Refuses a form whose Origin is not of this host. The scheme is not checked.
 fn check_origin(exchange: &Exchange) -> Result<(), Answer> {
-    if !exchange.config.dialect.takes_forms() {
+    if !exchange.config.dialect.checks_origin() {
         return exchange.check_referer();
     }
     if !exchange.is_form() {
@@ -90,7 +91,7 @@ fn plain(exchange: &Exchange, route: Option<Route>) -> Result<Answer, Answer> {
         ("GET", Some(Route::HomeData)) => Ok(pages::home(exchange)),
         ("GET", Some(Route::ConversationData(id))) => Ok(pages::conversation(exchange, id)),
         ("GET", Some(Route::Api(path))) if has_api => api(exchange, path),
-        ("POST", Some(Route::Settings)) => settings(exchange),
+        ("POST", Some(Route::Settings)) => post_settings(exchange),
         ("POST", Some(Route::Create)) => create(exchange),
         ("POST", Some(Route::Stop(id))) => exchange.stop(id),
         ("DELETE", Some(Route::Conversation(id))) => exchange.delete(id),
@@ -100,7 +101,7 @@ fn plain(exchange: &Exchange, route: Option<Route>) -> Result<Answer, Answer> {
 
 /// An unknown path, which some servers answer with a page.
 fn unknown(exchange: &Exchange) -> Result<Answer, Answer> {
-    if exchange.config.dialect == Dialect::Form && exchange.request.method == "GET" {
+    if exchange.config.dialect.has_early_forms() && exchange.request.method == "GET" {
         return Ok(Answer::page(200, "Chat"));
     }
     Err(exchange.error(404, "Not Found"))
@@ -113,20 +114,18 @@ fn api(exchange: &Exchange, path: &str) -> Result<Answer, Answer> {
     match path.split_once('/') {
         None if path == "models" => Ok(api::models(exchange)),
         None if path == "conversations" => Ok(api::conversations(exchange)),
+        Some(("v2", "user/settings")) if exchange.config.dialect == Dialect::Newest => {
+            Ok(settings::api(exchange))
+        }
         Some(("conversation", id)) => Ok(api::conversation(exchange, id)),
         _ => unknown(exchange),
     }
 }
 
-fn settings(exchange: &Exchange) -> Result<Answer, Answer> {
+fn post_settings(exchange: &Exchange) -> Result<Answer, Answer> {
     let body = exchange.json()?;
-    let model = body["activeModel"].as_str();
-    let model = model.or_else(|| exchange.config.models.first().map(String::as_str));
-    let settings = Settings {
-        accepted: body["ethicsModalAccepted"] == true,
-        shares: body["shareConversationsWithModelAuthors"] != false,
-        active_model: model.unwrap_or_default().to_string(),
-    };
+    let posted = settings::posted_json(exchange, &body);
+    let settings = posted.ok_or_else(|| exchange.internal_error())?;
     (exchange.shared).change(|state| state.save_settings(&exchange.session, settings));
     Ok(Answer::new(200))
 }
@@ -153,13 +152,18 @@ fn message(exchange: &Exchange, id: &str) -> Result<Reply, Answer> {
     let conversation = exchange.message_conversation(id)?;
     let dialect = exchange.config.dialect;
     let title = (conversation.title == NEW).then(|| dialect.title());
-    let turn = turn(exchange, conversation.messages, &body(exchange)?)?;
+    let body = body(exchange)?;
+    let turn = turn(exchange, conversation.messages, &body)?;
     let acts = match (exchange.config.plan)(turn.inputs()) {
         Plan::Refusal { status, message } => return Err(exchange.error(status, message)),
         plan => acts(plan),
     };
     let is_stopped = exchange.shared.change(|state| {
         state.prompts.push(turn.prompt());
+        let tools = body.get("selectedMcpServerNames");
+        state
+            .tools
+            .push(tools.cloned().unwrap_or_else(|| "all".into()));
         let conversation = state.conversations.get_mut(id)?;
         conversation.messages = turn.answered("");
         if let Some(title) = title {
@@ -175,7 +179,7 @@ fn message(exchange: &Exchange, id: &str) -> Result<Reply, Answer> {
         is_stopped: is_stopped.is_some_and(|stop| stop.elapsed() < Duration::from_secs(5)),
     };
     let content_type = match dialect {
-        Dialect::Newest => "application/jsonl",
+        Dialect::V095 | Dialect::Newest => "application/jsonl",
         _ => "text/event-stream",
     };
     let head = Answer::new(200).header("content-type", content_type);

@@ -9,8 +9,12 @@ pub enum Dialect {
     V07,
     /// v0.8.0 to v0.8.3: a reply is JSON lines; messages are JSON and name their parent.
     Json,
-    /// v0.9.4: messages are forms.
+    /// v0.8.4 to v0.9.1: the same, but forms need an Origin, and a stop does nothing.
+    V084,
+    /// v0.9.2 to v0.9.4: messages are forms.
     Form,
+    /// v0.9.5: the same, and a stop ends a reply that somebody reads.
+    V095,
     /// v0.9.6 and later.
     Newest,
     /// Another server altogether, with an API of its own.
@@ -22,17 +26,21 @@ pub enum Dialect {
 pub(super) enum OnStop {
     /// It ends what is being generated.
     Ends,
+    /// It ends a reply whose client is still there a while later.
+    EndsWhatIsRead,
     /// The same; with nothing to end it cuts the conversation's next reply, within 5 s.
     EndsOrCutsNext,
     Nothing,
 }
 
 impl Dialect {
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::Classic,
         Self::V07,
         Self::Json,
+        Self::V084,
         Self::Form,
+        Self::V095,
         Self::Newest,
         Self::H2ogpte,
     ];
@@ -42,7 +50,9 @@ impl Dialect {
             Self::Classic => "classic",
             Self::V07 => "v0.7",
             Self::Json => "json",
+            Self::V084 => "v0.8.4",
             Self::Form => "form",
+            Self::V095 => "v0.9.5",
             Self::Newest => "newest",
             Self::H2ogpte => "h2ogpte",
         }
@@ -65,20 +75,30 @@ impl Dialect {
         }
     }
 
-    /// Returns whether messages are forms. These servers check a form's Origin, the others its
-    /// Referer.
+    /// Returns whether a form's Origin is checked. The others check its Referer.
+    pub(super) fn checks_origin(self) -> bool {
+        self == Self::V084 || self.takes_forms()
+    }
+
+    /// Returns whether messages are forms.
     pub(super) fn takes_forms(self) -> bool {
-        matches!(self, Self::Form | Self::Newest)
+        self.has_early_forms() || self == Self::Newest
+    }
+
+    /// Returns whether it is one from v0.9.2 to v0.9.5.
+    pub(super) fn has_early_forms(self) -> bool {
+        matches!(self, Self::Form | Self::V095)
     }
 
     /// Returns whether tokens are padded, and keep-alive lines sent between them.
     pub(super) fn pads(self) -> bool {
-        matches!(self, Self::Form | Self::Newest)
+        self.takes_forms()
     }
 
     pub(super) fn on_stop(self) -> OnStop {
         match self {
-            Self::Form => OnStop::Nothing,
+            Self::V084 | Self::Form => OnStop::Nothing,
+            Self::V095 => OnStop::EndsWhatIsRead,
             Self::Newest => OnStop::EndsOrCutsNext,
             _ => OnStop::Ends,
         }

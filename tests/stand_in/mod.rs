@@ -12,6 +12,7 @@
 //! chat_ui.rs       one request to chat-ui, and the rules of all its generations
 //!     dialect.rs   in what the generations differ
 //!     classic.rs   the routes up to v0.6;  current.rs  the routes from v0.7 on
+//!     settings.rs  the settings of a session
 //!     pages.rs     the data of pages, packed by devalue.rs;  api.rs  the JSON API
 //! h2ogpte.rs       one request to h2oGPTe
 //! state.rs         what the server remembers, and how to wait for it
@@ -28,6 +29,8 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
+
+use serde_json::Value;
 
 mod answer;
 mod api;
@@ -47,6 +50,7 @@ mod pages;
 mod peek;
 mod plan;
 mod request;
+mod settings;
 mod state;
 mod stream;
 mod tgi;
@@ -297,6 +301,23 @@ impl StandIn {
             .collect()
     }
 
+    /// For each message, the names of the MCP servers whose tools the model was offered, or `all`.
+    pub fn offered_tools(&self) -> Vec<Value> {
+        self.shared.lock().tools.clone()
+    }
+
+    /// Gives a session these settings, as its user would in a browser.
+    pub fn set_settings(&self, session: &str, settings: Value) {
+        let settings = settings::object(settings);
+        (self.shared).change(|state| state.settings.insert(session.to_string(), settings));
+    }
+
+    /// The settings of a session as JSON, or `null` if it has none.
+    pub fn settings(&self, session: &str) -> String {
+        let settings = self.shared.lock().settings.get(session).cloned();
+        Value::from(settings).to_string()
+    }
+
     /// Accepts no connection from now on.
     pub fn refuse(&self) {
         self.shared.refuse(self.address);
@@ -311,7 +332,7 @@ impl StandIn {
     pub fn forget_sessions(&self) {
         self.shared.change(|state| {
             for settings in state.settings.values_mut() {
-                settings.accepted = false;
+                settings.insert(settings::ACCEPTED_AT.to_string(), Value::Null);
             }
         });
     }

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::answer::Answer;
 use super::chat_ui::{Exchange, is_id};
 use super::devalue::{DATE, UNDEFINED, pack};
+use super::settings;
 
 pub(super) fn home(exchange: &Exchange) -> Answer {
     page(exchange, &Value::Null)
@@ -60,7 +61,7 @@ fn conversation_node(exchange: &Exchange, id: &str) -> Result<Value, (u16, &'sta
 fn page(exchange: &Exchange, node: &Value) -> Answer {
     let data = json!({
         "conversations": conversations(exchange),
-        "settings": settings(exchange),
+        "settings": settings::shown(exchange),
         "models": models(&exchange.config.models),
         "oldModels": [],
         "user": UNDEFINED,
@@ -78,26 +79,6 @@ fn conversations(exchange: &Exchange) -> Value {
     let own = state.conversations_of(&exchange.session).into_iter();
     own.map(|(id, known)| json!({"id": id, "title": known.title, "model": known.model}))
         .collect()
-}
-
-fn settings(exchange: &Exchange) -> Value {
-    let saved = exchange
-        .shared
-        .lock()
-        .settings
-        .get(&exchange.session)
-        .cloned();
-    let accepted = saved.as_ref().is_some_and(|saved| saved.accepted);
-    let shares = saved.as_ref().is_none_or(|saved| saved.shares);
-    let model = saved.map(|saved| saved.active_model);
-    json!({
-        "shareConversationsWithModelAuthors": shares,
-        "ethicsModalAcceptedAt": if accepted { json!(DATE) } else { Value::Null },
-        "activeModel": model.or_else(|| exchange.config.models.first().cloned()),
-        // The server cannot search, whatever the session wants.
-        "searchEnabled": false,
-        "customPrompts": {},
-    })
 }
 
 /// The first model has a description, the others are known by name only.

@@ -6,10 +6,12 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
 use uuid::Uuid;
 
 use super::history::Message;
 use super::request::Request;
+use super::settings::{ACCEPTED_AT, Settings, has_accepted};
 
 /// What has happened so far, and what there is now.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -46,6 +48,8 @@ pub(super) struct State {
     pub prompts: Vec<String>,
     /// How often each deletion job was asked for.
     pub polled_jobs: Vec<usize>,
+    /// The MCP servers whose tools it was offered with each message.
+    pub tools: Vec<Value>,
     pub generations: HashMap<usize, Generation>,
     generations_ever: usize,
     pub sockets: HashMap<usize, TcpStream>,
@@ -54,15 +58,6 @@ pub(super) struct State {
     /// Nobody listens any more.
     pub is_deaf: bool,
     pub is_closed: bool,
-}
-
-/// The settings that a session has posted.
-#[derive(Clone)]
-pub(super) struct Settings {
-    /// The welcome modal is accepted.
-    pub accepted: bool,
-    pub shares: bool,
-    pub active_model: String,
 }
 
 #[derive(Clone)]
@@ -98,6 +93,8 @@ pub(super) struct Generation {
     is_stopped: bool,
     /// No thread sends its reply.
     is_unsent: bool,
+    /// The client does not read its reply any more.
+    pub is_unread: bool,
 }
 
 impl State {
@@ -124,13 +121,14 @@ impl State {
 
     /// Replaces a session's settings; the modal stays accepted.
     pub fn save_settings(&mut self, session: &str, mut settings: Settings) {
-        settings.accepted |= self.has_accepted(session);
+        if let Some(old) = self.settings.get(session).filter(|old| has_accepted(old)) {
+            settings.insert(ACCEPTED_AT.to_string(), old[ACCEPTED_AT].clone());
+        }
         self.settings.insert(session.to_string(), settings);
     }
 
     pub fn has_accepted(&self, session: &str) -> bool {
-        let settings = self.settings.get(session);
-        settings.is_some_and(|settings| settings.accepted)
+        self.settings.get(session).is_some_and(has_accepted)
     }
 
     /// Returns the new conversation's id.
@@ -168,6 +166,7 @@ impl State {
             connection,
             is_stopped: false,
             is_unsent: false,
+            is_unread: false,
         };
         if !self.is_closed {
             self.generations.insert(self.generations_ever, generation);
@@ -190,7 +189,15 @@ impl State {
     pub fn leave_generation(&mut self, generation: usize) {
         if let Some(generation) = self.generations.get_mut(&generation) {
             generation.is_unsent = true;
+            generation.is_unread = true;
         }
+    }
+
+    /// Of these generations those whose replies somebody reads.
+    pub fn read(&self, generations: Vec<usize>) -> Vec<usize> {
+        let mut read = generations;
+        read.retain(|id| self.generations.get(id).is_some_and(|it| !it.is_unread));
+        read
     }
 
     /// Ends a generation. `messages` are what its conversation consists of from now on.
@@ -258,14 +265,21 @@ impl Shared {
         drop(self.wait_while(None, |state| !state.is_deaf));
     }
 
-    /// Ends these generations after the delay, and does not wait for it.
-    pub fn stop_after(self: &Arc<Self>, delay: Duration, generations: Vec<usize>) {
+    /// Ends these generations after the delay, and does not wait for it. If `only_read`, those
+    /// that nobody reads then go on.
+    pub fn stop_after(self: &Arc<Self>, delay: Duration, generations: Vec<usize>, only_read: bool) {
         if delay.is_zero() {
             return self.stop(&generations);
         }
         let shared = Arc::clone(self);
         thread::spawn(move || {
-            drop(shared.wait_while(Some(delay), |state| !state.is_closed));
+            let state = shared.wait_while(Some(delay), |state| !state.is_closed);
+            let generations = if only_read {
+                state.read(generations)
+            } else {
+                generations
+            };
+            drop(state);
             shared.stop(&generations);
         });
     }

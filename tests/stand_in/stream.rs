@@ -182,6 +182,13 @@ impl<'a, 'c> Stream<'a, 'c> {
             });
             begun.and_then(|()| self.connection.write(rest))
         };
-        self.is_client_gone = written.is_err();
+        if written.is_err() {
+            self.is_client_gone = true;
+            let (shared, id) = (self.running.shared, self.running.id);
+            shared.change(|state| {
+                let generation = state.generations.get_mut(&id);
+                generation.map(|generation| generation.is_unread = true)
+            });
+        }
     }
 }

@@ -71,6 +71,7 @@ const NO_MODEL: Cell = Never("no model has a part in it");
 const ALL_SAID: Cell = Never("the model has said all");
 const UNASKED: Cell = Never("this server is not asked for it");
 const ACCEPTED: Cell = Never("only a classic server accepts a form of settings");
+const UNREAD: Cell = Never("this server stops only what is read");
 const FOUND_OUT: Cell = Never("a current server is found out once");
 
 pub const STAGES: [Stage; 9] = [
@@ -120,10 +121,16 @@ pub const MATRIX: &[Row] = &[
     (Bytewise,           Always, [Whole,            Whole,            Whole,           Whole,            Whole,            Whole,            Whole,        Whole,         Whole]),
 ];
 
-const CURRENT: &[Dialect] = &[Dialect::Json, Dialect::Form, Dialect::Newest];
+const CURRENT: &[Dialect] = &[
+    Dialect::Json,
+    Dialect::V084,
+    Dialect::Form,
+    Dialect::V095,
+    Dialect::Newest,
+];
 
 /// Those that say in between that they are there, and that nothing is not a reply.
-const WATCHFUL: &[Dialect] = &[Dialect::Form, Dialect::Newest];
+const WATCHFUL: &[Dialect] = &[Dialect::Form, Dialect::V095, Dialect::Newest];
 
 /// Where a server does otherwise than the table above says.
 type Exception = (&'static [Dialect], Fault, Stage, Cell);
@@ -139,13 +146,20 @@ const EXCEPTIONS: &[Exception] = &[
 
 /// What becomes of a fault on this server, given what the table says.
 pub fn cell_on(server: Kind, fault: Fault, stage: Stage, usual: Cell) -> Cell {
-    let is_asked = !matches!(stage, Stage::Settings | Stage::Models | Stage::History)
-        || server
-            .cold
-            .iter()
-            .any(|line| step_of_line(line) == Some(stage.step()));
-    if !is_asked || (stage == Stage::Stop && !server.stops) {
+    let is_asked = match stage {
+        Stage::Settings | Stage::Models | Stage::History => {
+            let mut cold = server.cold.iter();
+            cold.any(|line| step_of_line(line) == Some(stage.step()))
+        }
+        Stage::Stop => server.stops,
+        _ => true,
+    };
+    if !is_asked {
         return UNASKED;
+    }
+    // It depends on what is left of its connection whether such a reply can be stopped.
+    if server.dialect == Dialect::V095 && matches!(stage, Stage::MessageHead | Stage::MidStream) {
+        return UNREAD;
     }
     let exception = EXCEPTIONS.iter().find(|exception| {
         exception.0.contains(&server.dialect) && (exception.1, exception.2) == (fault, stage)

@@ -43,6 +43,8 @@ pub enum Fault {
 
 /// Of an answer that can be anything.
 const HEAD: &str = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+/// The beginning of a line that cannot be passed over in any protocol.
+const DATA: &str = "5\r\ndata:\r\n";
 const LAST_CHUNK: &str = "0\r\n\r\n";
 const HALF_A_CHUNK: &str = "40\r\ndata:{\"tok";
 const GARBAGE: &str = "SSH-2.0-OpenSSH_9.2\r\n";
@@ -63,7 +65,7 @@ impl Fault {
             Fault::Ended => Reaction::Answer([HEAD, LAST_CHUNK].concat().into()),
             Fault::Garbage => closing(GARBAGE),
             Fault::EndlessHead => flood("HTTP/1.1 200 OK\r\nx: ", &"y".repeat(1024)),
-            Fault::EndlessLine => flood(HEAD, &long_chunk()),
+            Fault::EndlessLine => flood(&[HEAD, DATA].concat(), &long_chunk()),
             Fault::Page => answer("500 Error", "content-type: text/html\r\n", PAGE),
             Fault::Busy(status, seconds) => {
                 let header = seconds.map(|seconds| format!("retry-after: {seconds}\r\n"));
@@ -87,7 +89,7 @@ impl Fault {
             Fault::HalfAChunk => closing(HALF_A_CHUNK),
             // Of what may follow the last chunk.
             Fault::EndlessHead => flood("0\r\nx: ", &"y".repeat(1024)),
-            Fault::EndlessLine => flood("", &long_chunk()),
+            Fault::EndlessLine => flood(DATA, &long_chunk()),
             // Not in the place of the last chunk: together with that ureq forgets the event before
             // it.
             Fault::Garbage if is_complete => closing(&[LAST_CHUNK, GARBAGE].concat()),

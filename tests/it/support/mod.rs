@@ -6,6 +6,7 @@ pub mod faults;
 pub mod process;
 mod table;
 
+use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -14,7 +15,9 @@ use serde_json::Value;
 
 use crate::stand_in::{Act, Dialect, Plan, Reaction, Request, StandIn};
 
-pub use table::{ALL, CLASSIC, CURRENT, EVERY, FORM, H2OGPTE, JSON, Kind, NEWER, NEWEST, each};
+pub use table::{
+    ALL, CLASSIC, CURRENT, EVERY, FORM, H2OGPTE, JSON, Kind, NEWER, NEWEST, V0_8_4, V0_9_5, each,
+};
 
 /// The reply to a prompt that asks for nothing special.
 pub const GREETING: &str = " Hi there, how can I help?";
@@ -213,6 +216,20 @@ pub fn acts(plan: Plan) -> Box<dyn Iterator<Item = Act> + Send> {
         Plan::Acts(acts) => acts,
         _ => unreachable!("no reply"),
     }
+}
+
+/// An address where nobody listens. While the socket is kept, the system gives the port to no one
+/// else, such as a test that runs at the same time.
+pub fn nobody() -> (String, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    (address.to_string(), keep_port(&listener))
+}
+
+/// Keeps the port of a listener, which can be dropped then.
+pub fn keep_port(listener: &TcpListener) -> TcpStream {
+    let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    listener.accept().unwrap().0
 }
 
 /// The result of a call, and how long it took.

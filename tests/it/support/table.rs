@@ -65,6 +65,19 @@ pub const FORM: Kind = Kind {
     ..JSON
 };
 
+/// chat-ui 0.8.4 to 0.9.1, which ignores every stop.
+pub const V0_8_4: Kind = Kind {
+    dialect: Dialect::V084,
+    stops: false,
+    ..JSON
+};
+
+/// chat-ui 0.9.5, which obeys a stop while its reply is being read.
+pub const V0_9_5: Kind = Kind {
+    dialect: Dialect::V095,
+    ..JSON
+};
+
 pub const NEWEST: Kind = Kind {
     dialect: Dialect::Newest,
     cold: &[
@@ -112,11 +125,11 @@ pub const EVERY: [Kind; ALL.len() + 1] = {
 };
 
 /// All generations of chat-ui.
-pub const ALL: [Kind; 5] = [CLASSIC, JSON, FORM, NEWER, NEWEST];
-pub const CURRENT: [Kind; 4] = [JSON, FORM, NEWER, NEWEST];
+pub const ALL: [Kind; 7] = [CLASSIC, JSON, V0_8_4, FORM, V0_9_5, NEWER, NEWEST];
+pub const CURRENT: [Kind; 6] = [JSON, V0_8_4, FORM, V0_9_5, NEWER, NEWEST];
 
 /// Runs a test on each of these servers, at the same time: most of it is waiting.
-pub fn each<const N: usize>(kinds: [Kind; N], test: impl Fn(Kind) + Sync) {
+pub fn each<T: Send, const N: usize>(kinds: [T; N], test: impl Fn(T) + Sync) {
     let test = &test;
     thread::scope(|scope| {
         for kind in kinds {

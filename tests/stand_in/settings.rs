@@ -1,0 +1,117 @@
+//! The settings of a session. What is posted replaces all of them: what is left out gets its
+//! default.
+
+use serde_json::{Map, Value, json};
+
+use super::answer::Answer;
+use super::chat_ui::Exchange;
+use super::devalue::DATE;
+
+/// As the server stores them. Without a date of acceptance, the modal is in the way.
+pub(super) type Settings = Map<String, Value>;
+
+/// The name of that date.
+pub(super) const ACCEPTED_AT: &str = "ethicsModalAcceptedAt";
+
+const SHARES: &str = "shareConversationsWithModelAuthors";
+
+/// Settings that a current server takes, besides those that every session has.
+const OTHERS: [&str; 4] = [
+    "hideEmojiOnSidebar",
+    "directPaste",
+    "tools",
+    "disableStream",
+];
+
+pub(super) fn defaults(model: Option<&String>) -> Settings {
+    let defaults = json!({
+        SHARES: true,
+        ACCEPTED_AT: null,
+        "activeModel": model,
+        "customPrompts": {},
+    });
+    object(defaults)
+}
+
+pub(super) fn has_accepted(settings: &Settings) -> bool {
+    !settings[ACCEPTED_AT].is_null()
+}
+
+/// Returns the settings in a form, or none if it is not valid.
+pub(super) fn posted_form(exchange: &Exchange) -> Option<Settings> {
+    let content_type = exchange.header("content-type");
+    if !content_type.starts_with("application/x-www-form-urlencoded") {
+        return None;
+    }
+    let form = exchange.request.form();
+    let value = |name| {
+        let field = form.iter().find(|(field, _)| field == name);
+        field.map(|(_, value)| value.as_str())
+    };
+    let model = value("activeModel").filter(|model| exchange.knows_model(model))?;
+    let prompts = value("customPrompts").unwrap_or("{}");
+    let prompts: Map<String, Value> = serde_json::from_str(prompts).ok()?;
+    let mut settings = defaults(Some(&model.to_string()));
+    settings.insert("customPrompts".to_string(), prompts.into());
+    // Any text is a yes, but for none at all.
+    let shares = value(SHARES);
+    settings.insert(SHARES.to_string(), shares.is_some().into());
+    if value("hideEmojiOnSidebar").is_some() {
+        settings.insert("hideEmojiOnSidebar".to_string(), true.into());
+    }
+    if value("ethicsModalAccepted") == Some("true") {
+        settings.insert(ACCEPTED_AT.to_string(), DATE.into());
+    }
+    (shares != Some("")).then_some(settings)
+}
+
+/// Returns the settings in JSON, or none if one of them is null.
+pub(super) fn posted_json(exchange: &Exchange, body: &Value) -> Option<Settings> {
+    let mut settings = defaults(exchange.config.models.first());
+    for (name, value) in body.as_object()? {
+        let is_known = settings.contains_key(name) || OTHERS.contains(&name.as_str());
+        match name.as_str() {
+            _ if value.is_null() => return None,
+            "ethicsModalAccepted" if *value == true => {
+                settings.insert(ACCEPTED_AT.to_string(), DATE.into());
+            }
+            // The date is not the client's to choose.
+            name if is_known && name != ACCEPTED_AT => {
+                settings.insert(name.to_string(), value.clone());
+            }
+            _ => {}
+        }
+    }
+    Some(settings)
+}
+
+/// The settings as a page has them. The server cannot search, whatever the session wants.
+pub(super) fn shown(exchange: &Exchange) -> Value {
+    let saved = exchange
+        .shared
+        .lock()
+        .settings
+        .get(&exchange.session)
+        .cloned();
+    let settings = saved.unwrap_or_else(|| defaults(exchange.config.models.first()));
+    let mut shown = Value::from(settings);
+    shown["searchEnabled"] = false.into();
+    shown
+}
+
+/// The settings as the newest servers show them, with null for what is not set.
+pub(super) fn api(exchange: &Exchange) -> Answer {
+    let mut shown = shown(exchange);
+    shown["ethicsModalAccepted"] = (!shown[ACCEPTED_AT].is_null()).into();
+    shown["billingOrganization"] = Value::Null;
+    let types = json!({"values": {ACCEPTED_AT: ["Date"]}});
+    let answer = Answer::new(200).header("content-type", "application/json");
+    answer.body(json!({"json": shown, "meta": types}).to_string())
+}
+
+pub(super) fn object(value: Value) -> Settings {
+    match value {
+        Value::Object(fields) => fields,
+        other => panic!("{other} is not an object"),
+    }
+}
