@@ -46,9 +46,7 @@ pub struct Client {
 
 impl Client {
     fn sharing(shared: Shared) -> Client {
-        Client {
-            shared: Arc::new(shared),
-        }
+        Client { shared: Arc::new(shared) }
     }
 
     /// Creates a client of the server at this URL, with defaults for everything else.
@@ -158,9 +156,7 @@ impl Client {
     /// # Errors
     /// If the server cannot be reached, refuses, or answers with something else.
     pub fn list_conversations(&self) -> Result<Vec<ConversationSummary>> {
-        self.shared
-            .api
-            .list_conversations(&self.shared.timer(None, None))
+        self.shared.api.list_conversations(&self.shared.timer(None, None))
     }
 
     /// Deletes a conversation of the client's [session](Client::session) by its id, after stopping
@@ -177,9 +173,7 @@ impl Client {
     fn remote(&self, id: &str) -> Result<RemoteConversation> {
         if !is_id(id) {
             let id = one_line(id);
-            return Err(Error::invalid_input(format!(
-                "invalid conversation id {id:?}"
-            )));
+            return Err(Error::invalid_input(format!("invalid conversation id {id:?}")));
         }
         let session = self.shared.api.session();
         Ok(RemoteConversation::new(id, session, None))

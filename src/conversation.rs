@@ -115,14 +115,10 @@ impl Conversation {
     ) -> Result<Conversation> {
         // If the response were lost, the conversation could not be deleted.
         let timer = timer.with_grace(shared.timeouts.cleanup);
-        timer
-            .check()
-            .map_err(|it| it.at(Step::CreateConversation))?;
+        timer.check().map_err(|it| it.at(Step::CreateConversation))?;
         let remote = shared.api.create(&timer, model, system, collection);
         let remote = remote.map_err(Error::with_maybe_undeleted)?;
-        let checked = remote
-            .session
-            .check_name(&shared.api.session(), Step::CreateConversation);
+        let checked = remote.session.check_name(&shared.api.session(), Step::CreateConversation);
         let mut conversation = Conversation::new(Arc::clone(shared), remote);
         match checked {
             Ok(()) => Ok(conversation),
@@ -339,9 +335,7 @@ impl Conversation {
     fn turn(&mut self, mut last: LastMessage, regenerates: bool) -> Result<Tokens<'_>> {
         let model = &last.request.model;
         if model.is_some() && *model != self.remote.model {
-            return Err(Error::invalid_input(
-                "the model of a conversation cannot be changed",
-            ));
+            return Err(Error::invalid_input("the model of a conversation cannot be changed"));
         }
         let (system, text) = last.system_and_text()?;
         self.shared.api.check_length(&text)?;
@@ -361,10 +355,8 @@ impl Conversation {
                 Ok(Tokens::of_turn(self, stream, timer))
             }
             Err(error) => {
-                let is_sent = !matches!(
-                    error.kind(),
-                    ErrorKind::InvalidInput | ErrorKind::Unsupported
-                );
+                let is_sent =
+                    !matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported);
                 if is_sent {
                     last.is_stored |= !error.ends_the_generation();
                     self.last = Some(last);
@@ -384,9 +376,7 @@ impl Conversation {
     fn last_of_history(&self) -> Result<LastMessage> {
         let timer = self.shared.timer(None, None);
         let history = self.shared.api.history(&timer, &self.remote)?;
-        let last = history
-            .into_iter()
-            .rfind(|stored| stored.message.is_users());
+        let last = history.into_iter().rfind(|stored| stored.message.is_users());
         let last = last.ok_or_else(|| {
             Error::invalid_input("there is no reply to regenerate: no message was sent yet")
         })?;
@@ -417,10 +407,7 @@ impl Conversation {
         let stopped = self.shared.stop(&timer, &self.remote, stream.as_mut());
         // If that failed, it is stopped again when the conversation is deleted.
         self.is_running = stopped.is_err();
-        self.stopped = Some(Stopped {
-            at: Instant::now(),
-            stream,
-        });
+        self.stopped = Some(Stopped { at: Instant::now(), stream });
         stopped
     }
 

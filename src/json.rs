@@ -17,9 +17,7 @@ pub(crate) fn read_json(json: &[u8]) -> Result<Value, JsonError> {
         return Err(JsonError::TooManyContainers);
     }
     let refused = |_| serde_json::from_slice(&without_lone_surrogates(json));
-    serde_json::from_slice(json)
-        .or_else(refused)
-        .map_err(JsonError::Malformed)
+    serde_json::from_slice(json).or_else(refused).map_err(JsonError::Malformed)
 }
 
 /// Replaces each escaped half of a surrogate pair that lacks its other half by the escape of
@@ -102,17 +100,9 @@ mod tests {
             let value = read_json(json.as_bytes()).ok();
             assert_eq!(value, Some(Value::from(text)), "{json}");
         }
-        let document = read_json(br#"{"\ud83d":[{"title":"\ud83d Hi"}]}"#)
-            .ok()
-            .unwrap();
+        let document = read_json(br#"{"\ud83d":[{"title":"\ud83d Hi"}]}"#).ok().unwrap();
         assert_eq!(document["\u{fffd}"][0]["title"], "\u{fffd} Hi");
-        for bad in [
-            r#""\ud83""#,
-            r#""\ud83d"#,
-            r#""\"#,
-            r#""\ud83d\x""#,
-            "\"\\ud83d\u{1}\"",
-        ] {
+        for bad in [r#""\ud83""#, r#""\ud83d"#, r#""\"#, r#""\ud83d\x""#, "\"\\ud83d\u{1}\""] {
             assert!(read_json(bad.as_bytes()).is_err(), "{bad}");
         }
         assert!(read_json(b"\"\\ud83d\xff\"").is_err());

@@ -26,8 +26,7 @@ impl Role {
     /// The role of this name in a history.
     pub(crate) fn by_name(name: &str) -> Option<Role> {
         let all = [Role::System, Role::User, Role::Assistant];
-        all.into_iter()
-            .find(|role| role.name().eq_ignore_ascii_case(name))
+        all.into_iter().find(|role| role.name().eq_ignore_ascii_case(name))
     }
 }
 
@@ -51,10 +50,7 @@ pub struct Message {
 impl Message {
     /// Creates a message.
     pub fn new(role: Role, content: impl Into<String>) -> Message {
-        Message {
-            role,
-            content: content.into(),
-        }
+        Message { role, content: content.into() }
     }
 
     /// Creates a system message.

@@ -202,9 +202,7 @@ impl Request {
     /// The whole prompt as one text, if the request is valid.
     pub(crate) fn prompt(&self) -> Result<String> {
         if let Some(name) = self.not_finite.first() {
-            return Err(Error::invalid_input(format!(
-                "{name} is not a finite number"
-            )));
+            return Err(Error::invalid_input(format!("{name} is not a finite number")));
         }
         if self.total_timeout == Some(Duration::ZERO) {
             return Err(Error::zero_timeout("total timeout"));
@@ -242,9 +240,9 @@ impl Request {
 /// Validates the name of a model.
 pub(crate) fn validate_model(model: Option<&str>) -> Result<()> {
     match model {
-        Some(model) if model.trim().is_empty() || model.chars().any(char::is_control) => Err(
-            Error::invalid_input(format!("invalid model name {model:?}")),
-        ),
+        Some(model) if model.trim().is_empty() || model.chars().any(char::is_control) => {
+            Err(Error::invalid_input(format!("invalid model name {model:?}")))
+        }
         _ => Ok(()),
     }
 }

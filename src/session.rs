@@ -47,10 +47,7 @@ impl Session {
     /// Invents a session that nobody can guess. This is what a client does by default.
     #[must_use]
     pub fn random() -> Session {
-        Session {
-            id: uuid::Uuid::new_v4().to_string(),
-            is_invented: true,
-        }
+        Session { id: uuid::Uuid::new_v4().to_string(), is_invented: true }
     }
 
     /// The value of the session's cookie.
@@ -66,10 +63,7 @@ impl Session {
 
     /// The value that a server sets instead of an invented one.
     pub(crate) fn replaced_by(id: &str) -> Session {
-        Session {
-            id: id.to_owned(),
-            is_invented: true,
-        }
+        Session { id: id.to_owned(), is_invented: true }
     }
 }
 
@@ -81,10 +75,7 @@ impl From<&str> for Session {
 
 impl From<String> for Session {
     fn from(id: String) -> Session {
-        Session {
-            id,
-            is_invented: false,
-        }
+        Session { id, is_invented: false }
     }
 }
 

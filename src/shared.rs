@@ -36,21 +36,13 @@ struct Leftover {
 
 impl Shared {
     pub(crate) fn new(api: Api, timeouts: Timeouts, cancel: Option<CancelHandle>) -> Shared {
-        Shared {
-            api,
-            timeouts,
-            cancel,
-            leftovers: Mutex::default(),
-        }
+        Shared { api, timeouts, cancel, leftovers: Mutex::default() }
     }
 
     /// The timer of a call that begins now, with its own cancel handle and total timeout if it has
     /// them.
     pub(crate) fn timer(&self, cancel: Option<CancelHandle>, total: Option<Duration>) -> Timer {
-        let timeouts = Timeouts {
-            total: total.or(self.timeouts.total),
-            ..self.timeouts
-        };
+        let timeouts = Timeouts { total: total.or(self.timeouts.total), ..self.timeouts };
         Timer::new(CancelHandles([self.cancel.clone(), cancel]), &timeouts)
     }
 
@@ -107,9 +99,7 @@ impl Shared {
 
     pub(crate) fn leftover_ids(&self) -> Vec<String> {
         let leftovers = self.leftovers();
-        let ids = leftovers
-            .iter()
-            .map(|leftover| leftover.conversation.id.clone());
+        let ids = leftovers.iter().map(|leftover| leftover.conversation.id.clone());
         ids.collect()
     }
 
@@ -162,8 +152,6 @@ impl Shared {
     }
 
     fn leftovers(&self) -> MutexGuard<'_, VecDeque<Leftover>> {
-        self.leftovers
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.leftovers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

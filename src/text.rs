@@ -146,14 +146,8 @@ mod tests {
             (r#"{"error":"a b","error_type":"overloaded"}"#, "a b"),
             (r#"{"error":["a b","c"]}"#, "a b"),
             (r#"{"errors":[{"code":7},{"message":"a b"}]}"#, "a b"),
-            (
-                r#"{"detail":[{"loc":["x"],"msg":"a b","type":"y"}]}"#,
-                "a b",
-            ),
-            (
-                r#"{"error":" ","message":{"error":{"detail":"a b"}}}"#,
-                "a b",
-            ),
+            (r#"{"detail":[{"loc":["x"],"msg":"a b","type":"y"}]}"#, "a b"),
+            (r#"{"error":" ","message":{"error":{"detail":"a b"}}}"#, "a b"),
             (r#"{"error":true,"message":"a b"}"#, "a b"),
             (r#"{"error":"a \ud83d"}"#, "a \u{fffd}"),
             ("a\r\n b\u{1b}[31m", "a b [31m"),

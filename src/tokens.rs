@@ -135,14 +135,7 @@ impl<'c> Tokens<'c> {
     }
 
     fn new(conversation: Owner<'c>, stream: ReplyStream, timer: Timer) -> Tokens<'c> {
-        Tokens {
-            stream: Some(stream),
-            conversation,
-            timer,
-            received: 0,
-            end: None,
-            is_over: false,
-        }
+        Tokens { stream: Some(stream), conversation, timer, received: 0, end: None, is_over: false }
     }
 }
 

@@ -179,10 +179,7 @@ fn reply() -> String {
 
 /// A good reply, under a head that ends in the name of its length.
 fn stream(headers: &str) -> String {
-    let (reply, begin) = (
-        reply(),
-        "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream",
-    );
+    let (reply, begin) = (reply(), "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream");
     format!("{begin}\r\n{headers}{}\r\n\r\n{reply}", reply.len())
 }
 
@@ -263,10 +260,7 @@ fn run(&Case(what, server, ends, _): &Case) -> u64 {
 /// Asks the server, and tells how that ended.
 fn be_a_client(url: &str) {
     let builder = Client::builder(url).proxy(Proxy::none()).retries(0);
-    let client = builder
-        .total_timeout(Duration::from_secs(300))
-        .build()
-        .unwrap();
+    let client = builder.total_timeout(Duration::from_secs(300)).build().unwrap();
     let (ends, message) = match client.ask("hello") {
         Ok(_) => ("Reply".to_owned(), String::new()),
         Err(error) => (ending(&error), error.to_string()),
@@ -275,10 +269,7 @@ fn be_a_client(url: &str) {
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     let peak = peak.and_then(|peak| peak.trim().strip_suffix(" kB")?.parse::<u64>().ok());
     let left = client.leftovers().len();
-    eprintln!(
-        "{}",
-        json!({"ends": ends, "message": message, "left": left, "peak": peak})
-    );
+    eprintln!("{}", json!({"ends": ends, "message": message, "left": left, "peak": peak}));
 }
 
 fn ending(error: &Error) -> String {
@@ -291,9 +282,7 @@ const WORDS: &str = "one\r\n two\u{1b}[2J\u{1b}]0;x\u{7}\u{9b}31m\u{8}\u{85}thre
                      seven\u{200f}\u{200b}\u{feff}\u{e0041}eight";
 
 /// The parts of it that may be shown.
-const SHOWN: [&str; 8] = [
-    "one", "two", "three", "four", "five", "six", "seven", "eight",
-];
+const SHOWN: [&str; 8] = ["one", "two", "three", "four", "five", "six", "seven", "eight"];
 
 fn in_json(key: &str) -> String {
     json!({ key: WORDS }).to_string()
@@ -309,16 +298,8 @@ fn what_a_server_says_is_shown_on_one_line_and_does_nothing_there() {
             &[],
             "the server reported",
         ),
-        (
-            plans(|| event(&in_json("nonsense"))),
-            &[],
-            "unexpected event in the reply",
-        ),
-        (
-            answers(A_MESSAGE, || refusal(&in_json("error"))),
-            &[],
-            "500",
-        ),
+        (plans(|| event(&in_json("nonsense"))), &[], "unexpected event in the reply"),
+        (answers(A_MESSAGE, || refusal(&in_json("error"))), &[], "500"),
         (answers(A_MESSAGE, || refusal(WORDS)), &[], "500"),
         (answers("/conversation", page), &[], "500"),
         (
@@ -326,11 +307,7 @@ fn what_a_server_says_is_shown_on_one_line_and_does_nothing_there() {
             &[],
             "unexpected response",
         ),
-        (
-            StandIn::builder().models(&[WORDS]),
-            &["--model", "my/model"],
-            unknown,
-        ),
+        (StandIn::builder().models(&[WORDS]), &["--model", "my/model"], unknown),
         (StandIn::builder().models(&[WORDS]), &["--check"], ""),
     ];
     for (builder, arguments, beginning) in cases {
@@ -342,11 +319,7 @@ fn what_a_server_says_is_shown_on_one_line_and_does_nothing_there() {
             .stdin(Stdio::null())
             .output()
             .unwrap();
-        let said = if beginning.is_empty() {
-            &output.stdout
-        } else {
-            &output.stderr
-        };
+        let said = if beginning.is_empty() { &output.stdout } else { &output.stderr };
         let said = std::str::from_utf8(said).unwrap();
         // How to delete what is left follows on a line of its own.
         let line = said.lines().next().unwrap_or_default();
@@ -390,38 +363,20 @@ fn a_set_cookie_gets_nothing_else_into_a_request() {
     // What is set together with the settings; then the cookies of the deletion, which ends a good
     // reply: the session and, if there are some, others.
     let cases = [
-        (
-            "set-cookie: hf-chat=a; Path=/\r\n".to_owned(),
-            Ok("hf-chat=a"),
-        ),
+        ("set-cookie: hf-chat=a; Path=/\r\n".to_owned(), Ok("hf-chat=a")),
         ("set-cookie: hf-chat=a\r\n b\r\n".to_owned(), refused),
         ("set-cookie: hf-chat=a\r\n\tb\r\n".to_owned(), refused),
         ("set-cookie: hf-chat=a\rx: b\r\n".to_owned(), refused),
         ("set-cookie: hf-chat=a\0b\r\n".to_owned(), refused),
         ("set-cookie: hf-chat=a\u{b}b\r\n".to_owned(), refused),
         // This is how a header ends as well.
-        (
-            "set-cookie: hf-chat=a\nx: b\r\n".to_owned(),
-            Ok("hf-chat=a"),
-        ),
-        (
-            "set-cookie: hf-chat=a%0d%0ab\r\n".to_owned(),
-            Ok("hf-chat=a%0d%0ab"),
-        ),
-        (
-            "set-cookie: hf-chat=a, x=b\r\n".to_owned(),
-            Ok("hf-chat=own"),
-        ),
-        (
-            "set-cookie: hf-chat=a\u{2028}b\r\n".to_owned(),
-            Ok("hf-chat=own"),
-        ),
+        ("set-cookie: hf-chat=a\nx: b\r\n".to_owned(), Ok("hf-chat=a")),
+        ("set-cookie: hf-chat=a%0d%0ab\r\n".to_owned(), Ok("hf-chat=a%0d%0ab")),
+        ("set-cookie: hf-chat=a, x=b\r\n".to_owned(), Ok("hf-chat=own")),
+        ("set-cookie: hf-chat=a\u{2028}b\r\n".to_owned(), Ok("hf-chat=own")),
         ("set-cookie: hf-chat=\r\n".to_owned(), Ok("hf-chat=own")),
         ("set-cookie: lb=a\tb\r\n".to_owned(), Ok("hf-chat=own")),
-        (
-            "set-cookie: lb=a b\"; x\r\n".to_owned(),
-            Ok("hf-chat=own; lb=a b\""),
-        ),
+        ("set-cookie: lb=a b\"; x\r\n".to_owned(), Ok("hf-chat=own; lb=a b\"")),
         (header("set-cookie: hf-chat=", 15_000), Ok("hf-chat=own")),
         (many, Ok("hf-chat=own; c0=")),
         (header("set-cookie: hf-chat=", MIB), too_large),
@@ -448,14 +403,8 @@ fn a_set_cookie_gets_nothing_else_into_a_request() {
                 ended.unwrap();
                 let cookies = &cookies.replace("own", own.as_str());
                 let sent = last.header("cookie").unwrap();
-                assert!(
-                    sent.starts_with(cookies) && sent.len() < 5000,
-                    "{set:.40?}: {sent}"
-                );
-                assert!(
-                    cookies.contains("c0=") || sent == *cookies,
-                    "{set:.40?}: {sent}"
-                );
+                assert!(sent.starts_with(cookies) && sent.len() < 5000, "{set:.40?}: {sent}");
+                assert!(cookies.contains("c0=") || sent == *cookies, "{set:.40?}: {sent}");
                 assert_eq!((last.method.as_str(), last.header("x")), ("DELETE", None));
             }
             Err(kind) => {

@@ -16,10 +16,7 @@ struct Lines {
     others: Mutex<Vec<String>>,
 }
 
-static LINES: Lines = Lines {
-    own: Mutex::new(Vec::new()),
-    others: Mutex::new(Vec::new()),
-};
+static LINES: Lines = Lines { own: Mutex::new(Vec::new()), others: Mutex::new(Vec::new()) };
 
 fn is_own(metadata: &Metadata) -> bool {
     metadata.target().starts_with("h2o_chat")
@@ -83,10 +80,7 @@ fn once(path: &'static str, status: &'static str) -> StandIn {
     StandIn::builder()
         .plan(|_| stand_in::Plan::tokens(["secret", " text"]))
         .intercept(move |request| {
-            let answer = request
-                .path
-                .starts_with(path)
-                .then(|| answers.lock().unwrap().take())?;
+            let answer = request.path.starts_with(path).then(|| answers.lock().unwrap().take())?;
             Some(Reaction::Answer(answer?.into()))
         })
         .start()
@@ -106,14 +100,8 @@ fn too_many_leftovers_are_a_warning_that_names_the_oldest() {
     let all = server.conversations();
     assert_eq!(client.leftovers(), all[1..]);
     let lines = logged();
-    let dropped: Vec<_> = lines
-        .iter()
-        .filter(|(_, line)| line.contains("forgetting"))
-        .collect();
-    assert!(
-        matches!(dropped[..], [(Level::Warn, line)] if line.contains(&all[0])),
-        "{dropped:?}"
-    );
+    let dropped: Vec<_> = lines.iter().filter(|(_, line)| line.contains("forgetting")).collect();
+    assert!(matches!(dropped[..], [(Level::Warn, line)] if line.contains(&all[0])), "{dropped:?}");
 }
 
 #[test]
@@ -139,9 +127,7 @@ fn what_is_logged_says_what_happened_and_nothing_secret() {
     let line = only_info();
     assert!(line.contains("accepting the terms"), "{line}");
 
-    let server = StandIn::builder()
-        .models(&["first/model", "second/model"])
-        .start();
+    let server = StandIn::builder().models(&["first/model", "second/model"]).start();
     client(&server).ask(secret_request("secret")).unwrap();
     let line = only_info();
     assert!(line.contains("first/model"), "{line}");
@@ -167,20 +153,11 @@ fn what_is_logged_says_what_happened_and_nothing_secret() {
     drop(server);
     drop(tokens);
     let lines = logged();
-    let warnings: Vec<_> = lines
-        .iter()
-        .filter(|(level, _)| *level == Level::Warn)
-        .collect();
-    assert!(
-        matches!(warnings.as_slice(), [(_, line)] if line.contains(&id)),
-        "{lines:?}"
-    );
+    let warnings: Vec<_> = lines.iter().filter(|(level, _)| *level == Level::Warn).collect();
+    assert!(matches!(warnings.as_slice(), [(_, line)] if line.contains(&id)), "{lines:?}");
 
     let error = client.ask(secret_request("secret")).unwrap_err();
-    let shown = format!(
-        "{lines:?} {error} {error:?} {client:?} {:?}",
-        secret_request("secret")
-    );
+    let shown = format!("{lines:?} {error} {error:?} {client:?} {:?}", secret_request("secret"));
     assert!(!shown.contains("secret"), "{shown}");
 
     too_many_leftovers_are_a_warning_that_names_the_oldest();

@@ -31,15 +31,8 @@ fn is_cleanup(request: &Request) -> bool {
 /// Ended by the signal, with a newline after the text, and nothing left on the server.
 fn assert_ended_cleanly(server: &StandIn, ended: &Ended, what: &str) {
     let Ended { stdout, stderr, .. } = ended;
-    assert_eq!(
-        (ended.status.code(), stderr.as_str()),
-        (INTERRUPTED, ""),
-        "{what}"
-    );
-    assert!(
-        stdout.ends_with('\n') && !stdout.ends_with("\n\n"),
-        "{what}: {stdout:?}"
-    );
+    assert_eq!((ended.status.code(), stderr.as_str()), (INTERRUPTED, ""), "{what}");
+    assert!(stdout.ends_with('\n') && !stdout.ends_with("\n\n"), "{what}: {stdout:?}");
     server.wait_for("the end of the generation", |counts| counts.running == 0);
     let counts = server.counts();
     let seen = (counts.created, counts.conversations, counts.stopped);
@@ -50,11 +43,9 @@ fn assert_ended_cleanly(server: &StandIn, ended: &Ended, what: &str) {
 fn ctrl_c_stops_the_generation_and_deletes_the_conversation() {
     for program in PROGRAMS {
         // While the first token is awaited, between two tokens, and when none comes any more.
-        for (prompt, text) in [
-            ("/silent", ""),
-            ("/slow", " s0 s1"),
-            ("/hang", " Hi there, how can"),
-        ] {
+        for (prompt, text) in
+            [("/silent", ""), ("/slow", " s0 s1"), ("/hang", " Hi there, how can")]
+        {
             let server = StandIn::start();
             let mut process = start(&server, program, prompt);
             let is_streamed = !program.contains(&"--no-stream");
@@ -119,10 +110,7 @@ fn a_second_ctrl_c_ends_the_program_at_once() {
         server.wait_for("the stop", |counts| counts.requests == 4);
         process.signal("INT");
         let ended = process.end();
-        assert_eq!(
-            (ended.status.code(), ended.stderr.as_str()),
-            (INTERRUPTED, "")
-        );
+        assert_eq!((ended.status.code(), ended.stderr.as_str()), (INTERRUPTED, ""));
         assert_eq!(server.counts().requests, 4);
     }
 }

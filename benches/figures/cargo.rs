@@ -12,14 +12,7 @@ pub const NONE: &[&str] = &["--no-default-features"];
 
 /// Builds the example `ask` as it would be shipped: optimised, and without symbols.
 pub fn build_ask(features: &[&str]) -> Outcome<()> {
-    let arguments = [
-        "rustc",
-        "--locked",
-        "--quiet",
-        "--release",
-        "--example",
-        "ask",
-    ];
+    let arguments = ["rustc", "--locked", "--quiet", "--release", "--example", "ask"];
     output(&[&arguments, features, &["--", "-C", "strip=symbols"]].concat()).map(drop)
 }
 
@@ -36,10 +29,7 @@ pub fn size_of_ask() -> Outcome<u64> {
 pub fn crates(features: &[&str]) -> Outcome<usize> {
     let arguments = ["tree", "--locked", "-e", "normal", "--prefix", "none"];
     let tree = output(&[&arguments, features].concat())?;
-    let mut crates: Vec<_> = tree
-        .lines()
-        .map(|line| line.trim_end_matches(" (*)"))
-        .collect();
+    let mut crates: Vec<_> = tree.lines().map(|line| line.trim_end_matches(" (*)")).collect();
     crates.sort_unstable();
     crates.dedup();
     Ok(crates.len())
@@ -47,31 +37,17 @@ pub fn crates(features: &[&str]) -> Outcome<usize> {
 
 /// How many allocations a token takes: a test counts them. Its allocator would slow down what is measured here.
 pub fn allocations() -> Outcome<f64> {
-    let arguments = [
-        "test",
-        "--locked",
-        "--quiet",
-        "--release",
-        "--test",
-        "allocations",
-    ];
+    let arguments = ["test", "--locked", "--quiet", "--release", "--test", "allocations"];
     let said = output(&[&arguments[..], &["--", "--nocapture"]].concat())?;
-    let count = said
-        .lines()
-        .find_map(|line| line.strip_suffix(" allocations a token"));
+    let count = said.lines().find_map(|line| line.strip_suffix(" allocations a token"));
     Ok(count.ok_or("the test has told no number")?.parse()?)
 }
 
 fn output(arguments: &[&str]) -> Outcome<String> {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut cargo = Command::new(cargo);
-    cargo
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .args(arguments);
-    let output = cargo
-        .stdin(Stdio::null())
-        .stderr(Stdio::inherit())
-        .output()?;
+    cargo.current_dir(env!("CARGO_MANIFEST_DIR")).args(arguments);
+    let output = cargo.stdin(Stdio::null()).stderr(Stdio::inherit()).output()?;
     if !output.status.success() {
         return Err(format!("cargo {}: {}", arguments.join(" "), output.status).into());
     }

@@ -43,15 +43,10 @@ pub fn rows(quick: bool) -> Outcome<Vec<Row>> {
     }
     let [replies, sockets] = interleaved(
         rounds,
-        [&mut || crowd(size, tokens, "client"), &mut || {
-            crowd(size, tokens, "sockets")
-        }],
+        [&mut || crowd(size, tokens, "client"), &mut || crowd(size, tokens, "sockets")],
     )?;
     let figures = |crowds: &[Value], name: &str| -> Vec<f64> {
-        crowds
-            .iter()
-            .filter_map(|crowd| crowd[name].as_f64())
-            .collect()
+        crowds.iter().filter_map(|crowd| crowd[name].as_f64()).collect()
     };
     let is_whole = |crowd: &&Value| {
         crowd["at_once"] == size && crowd["complete"] == size && crowd["left"] == 0
@@ -64,11 +59,8 @@ pub fn rows(quick: bool) -> Outcome<Vec<Row>> {
     let of_memory = Row::new("crowd", format!("{memory:.1} KiB a stream"));
     let of_memory = of_memory.against("besides the thread's stack");
     // In a small crowd what the client has once counts for more.
-    let of_memory = if quick {
-        of_memory
-    } else {
-        of_memory.wanted("at most 64 KiB", memory <= 64.0)
-    };
+    let of_memory =
+        if quick { of_memory } else { of_memory.wanted("at most 64 KiB", memory <= 64.0) };
     Ok(vec![
         Row::new(
             "crowd",
@@ -113,10 +105,7 @@ impl Role {
             .stdout(Stdio::piped())
             .spawn()?;
         let stdout = process.stdout.take().ok_or("it has no output")?;
-        Ok(Role {
-            process,
-            stdout: BufReader::new(stdout),
-        })
+        Ok(Role { process, stdout: BufReader::new(stdout) })
     }
 
     fn line(&mut self) -> io::Result<String> {
@@ -164,17 +153,10 @@ fn serve(tokens: usize) -> Outcome<()> {
     println!("{address}");
     io::copy(&mut io::stdin(), &mut io::sink())?;
     let counts = ready.counts();
-    let [opened, deleted, running, at_once] = [
-        &counts.opened,
-        &counts.deleted,
-        &counts.running,
-        &counts.most_running,
-    ]
-    .map(|count| count.load(SeqCst));
-    println!(
-        "{}",
-        json!({"at_once": at_once, "left": opened - deleted + running})
-    );
+    let [opened, deleted, running, at_once] =
+        [&counts.opened, &counts.deleted, &counts.running, &counts.most_running]
+            .map(|count| count.load(SeqCst));
+    println!("{}", json!({"at_once": at_once, "left": opened - deleted + running}));
     Ok(())
 }
 
@@ -238,9 +220,6 @@ fn read_all(size: usize, read: impl Fn(&mut dyn FnMut(f64)) -> Outcome<()> + Syn
         Ok((more / float(size), ages.flatten().collect::<Vec<_>>()))
     })?;
     let age = quantile(&mut ages, 99);
-    println!(
-        "{}",
-        json!({"complete": complete, "memory": memory, "age": age})
-    );
+    println!("{}", json!({"complete": complete, "memory": memory, "age": age}));
     Ok(())
 }

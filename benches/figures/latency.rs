@@ -19,16 +19,12 @@ pub fn rows(quick: bool) -> Outcome<Vec<Row>> {
     let (count, rounds) = if quick { (100, 2) } else { (125, 16) };
     let (server, _) = Ready::new(move |socket| stamped(socket, count, PACE)).start()?;
     let client = client(server)?;
-    let [tokens, socket] = interleaved(
-        rounds,
-        [&mut || of_tokens(&client), &mut || of_socket(server)],
-    )?;
+    let [tokens, socket] =
+        interleaved(rounds, [&mut || of_tokens(&client), &mut || of_socket(server)])?;
     let row = |percent, most| {
         let of_rounds = |ages: &[Vec<f64>]| -> Vec<f64> {
             let rounds = ages.iter().cloned();
-            rounds
-                .map(|mut ages| quantile(&mut ages, percent))
-                .collect()
+            rounds.map(|mut ages| quantile(&mut ages, percent)).collect()
         };
         let (ours, yardstick) = (of_rounds(&tokens), of_rounds(&socket));
         let shown = |ages: &[f64]| format!("{:.0} µs", median(ages.iter().copied()));
@@ -58,9 +54,7 @@ pub fn age(stamp: &str) -> Option<f64> {
 /// In nanoseconds, of a clock that all processes have in common.
 fn now() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    now.ok()
-        .and_then(|now| u64::try_from(now.as_nanos()).ok())
-        .unwrap_or_default()
+    now.ok().and_then(|now| u64::try_from(now.as_nanos()).ok()).unwrap_or_default()
 }
 
 fn of_tokens(client: &Client) -> Outcome<Vec<f64>> {
@@ -88,8 +82,6 @@ pub fn read_stamps(server: SocketAddr, mut found: impl FnMut(f64)) -> io::Result
         }
         let bytes = String::from_utf8_lossy(&buffer[..read]);
         let stamps = bytes.split("\"text\":\"").skip(1);
-        stamps
-            .filter_map(|rest| age(rest.split('"').next()?))
-            .for_each(&mut found);
+        stamps.filter_map(|rest| age(rest.split('"').next()?)).for_each(&mut found);
     }
 }

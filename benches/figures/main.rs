@@ -95,18 +95,12 @@ fn measure(options: &Options) -> Outcome<()> {
             Ok(rows) => table.0.extend(rows),
             Err(error) => {
                 is_whole = false;
-                table
-                    .0
-                    .push(Row::new(name, format!("not measured: {error}")));
+                table.0.push(Row::new(name, format!("not measured: {error}")));
             }
         }
     }
     let cores = thread::available_parallelism().map_or(1, usize::from);
-    writeln!(
-        io::stdout(),
-        "\n{cores} cores, {}\n\n{table}",
-        system::processor()
-    )?;
+    writeln!(io::stdout(), "\n{cores} cores, {}\n\n{table}", system::processor())?;
     if !is_whole {
         return Err("not everything could be measured".into());
     }

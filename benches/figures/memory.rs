@@ -28,11 +28,8 @@ pub fn rows(quick: bool) -> Outcome<Vec<Row>> {
             .against(format!("{short}: {one:.2} MiB"))
             .wanted("at most 1 MiB more", other - one <= 1.0),
         Row::new("", format!("`ask`, total: {other:.2} MiB")).wanted("below 6 MiB", other < 6.0),
-        Row::new(
-            "",
-            format!("its last event repeats the text: {repeated:.2} MiB"),
-        )
-        .against(format!("the text: {:.2} MiB", mib(text(many).len()))),
+        Row::new("", format!("its last event repeats the text: {repeated:.2} MiB"))
+            .against(format!("the text: {:.2} MiB", mib(text(many).len()))),
     ])
 }
 
@@ -41,9 +38,7 @@ fn mib(bytes: usize) -> f64 {
 }
 
 fn text(count: usize) -> String {
-    (0..count)
-        .map(|number| tokens::text(number % BLOCK))
-        .collect()
+    (0..count).map(|number| tokens::text(number % BLOCK)).collect()
 }
 
 /// In MiB, of a reply of so many tokens. The last event has an empty text, or all of it.
@@ -68,20 +63,12 @@ fn peak(count: usize, repeats: bool) -> Outcome<f64> {
     });
     let (server, _) = ready.start()?;
     let mut ask = ask();
-    let ask = ask.args([
-        "--proxy",
-        "none",
-        "--url",
-        &format!("http://{server}"),
-        "hello",
-    ]);
+    let ask = ask.args(["--proxy", "none", "--url", &format!("http://{server}"), "hello"]);
     let mut ask = ask.stdin(Stdio::null()).stdout(Stdio::null()).spawn()?;
     tell_process.send(ask.id())?;
     if !ask.wait()?.success() {
         return Err("`ask` has failed".into());
     }
-    let peak = peak
-        .try_recv()
-        .map_err(|_| "the system does not tell a process's peak")?;
+    let peak = peak.try_recv().map_err(|_| "the system does not tell a process's peak")?;
     Ok(peak / KIB_IN_MIB)
 }

@@ -36,11 +36,7 @@ struct Request {
 
 impl Ready {
     pub fn new(reply: impl Fn(&mut dyn Write) -> io::Result<()> + Send + Sync + 'static) -> Ready {
-        Ready {
-            reply: Box::new(reply),
-            deletion: Box::new(|| {}),
-            counts: Counts::default(),
-        }
+        Ready { reply: Box::new(reply), deletion: Box::new(|| {}), counts: Counts::default() }
     }
 
     /// What it does before it answers a deletion.
@@ -138,9 +134,5 @@ fn read_request(reader: &mut impl BufRead) -> io::Result<Option<Request>> {
         }
     }
     io::copy(&mut reader.take(length), &mut io::sink())?;
-    Ok(Some(Request {
-        method,
-        path,
-        closes,
-    }))
+    Ok(Some(Request { method, path, closes }))
 }

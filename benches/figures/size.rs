@@ -12,10 +12,7 @@ pub fn rows(quick: bool) -> Outcome<Vec<Row>> {
         }
         cargo::build_ask(features)?;
         let kib = cargo::size_of_ask()? / 1024;
-        Ok(Row::new(
-            "size",
-            format!("{which}: {crates} crates, `ask` has {kib} KiB"),
-        ))
+        Ok(Row::new("size", format!("{which}: {crates} crates, `ask` has {kib} KiB")))
     };
     // The other way round, so that the example is left as it is by default.
     let none = row(NONE, "without features");

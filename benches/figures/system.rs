@@ -4,10 +4,7 @@ use std::fs;
 
 /// A process's figure in KiB, if the system tells it.
 pub fn status(process: u32, name: &str) -> Option<f64> {
-    figure(
-        &fs::read_to_string(format!("/proc/{process}/status")).ok()?,
-        name,
-    )
+    figure(&fs::read_to_string(format!("/proc/{process}/status")).ok()?, name)
 }
 
 /// The memory of this process that is there now, in KiB: counted page by page, because what `status` says lags behind
@@ -20,20 +17,14 @@ pub fn resident() -> f64 {
 /// How many files this process may have open.
 pub fn open_files() -> Option<usize> {
     let limits = fs::read_to_string("/proc/self/limits").ok()?;
-    let limit = limits
-        .lines()
-        .find_map(|line| line.strip_prefix("Max open files"));
+    let limit = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
     limit?.split_whitespace().next()?.parse().ok()
 }
 
 pub fn processor() -> String {
     let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = info
-        .lines()
-        .find_map(|line| line.strip_prefix("model name"));
-    let model = model.map_or("unknown", |model| {
-        model.trim_start_matches([' ', '\t', ':'])
-    });
+    let model = info.lines().find_map(|line| line.strip_prefix("model name"));
+    let model = model.map_or("unknown", |model| model.trim_start_matches([' ', '\t', ':']));
     model.to_owned()
 }
 

@@ -35,13 +35,11 @@ impl Row {
     }
 
     pub fn at_least(self, ratio: f64, least: f64) -> Row {
-        self.ratio(ratio)
-            .wanted(format!("at least {least:.2}"), ratio >= least)
+        self.ratio(ratio).wanted(format!("at least {least:.2}"), ratio >= least)
     }
 
     pub fn at_most(self, ratio: f64, most: f64) -> Row {
-        self.ratio(ratio)
-            .wanted(format!("at most {most:.2}"), ratio <= most)
+        self.ratio(ratio).wanted(format!("at most {most:.2}"), ratio <= most)
     }
 
     pub fn wanted(mut self, wanted: impl Into<String>, met: bool) -> Row {

@@ -37,11 +37,7 @@ pub fn rows(quick: bool) -> Outcome<Vec<Row>> {
         ],
     )?;
     let row = |what, trips: &[Trips], wanted: usize| {
-        let most = trips
-            .iter()
-            .map(|trip| trip.requests)
-            .max()
-            .unwrap_or_default();
+        let most = trips.iter().map(|trip| trip.requests).max().unwrap_or_default();
         Row::new("round trips", format!("{what}: {most}"))
             .against(format!("one exchange: {}", milliseconds(&one)))
             .ratio(median_ratio(&times(trips), &times(&one)))
@@ -75,10 +71,7 @@ fn counted<T>(requests: impl Fn() -> usize, wait: impl FnOnce() -> Outcome<T>) -
     let before = requests();
     let start = Instant::now();
     let waited = wait()?;
-    let trips = Trips {
-        time: start.elapsed(),
-        requests: requests() - before,
-    };
+    let trips = Trips { time: start.elapsed(), requests: requests() - before };
     // Tidies up.
     drop(waited);
     Ok(trips)
@@ -99,9 +92,7 @@ fn exchange(port: u16) -> Outcome<()> {
 }
 
 fn client(server: &StandIn) -> Outcome<Client> {
-    Ok(Client::builder(&server.url())
-        .proxy(Proxy::none())
-        .build()?)
+    Ok(Client::builder(&server.url()).proxy(Proxy::none()).build()?)
 }
 
 /// How many connections a client's replies take, one after the other.

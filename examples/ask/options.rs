@@ -157,9 +157,7 @@ impl Options {
             None => Request::new(prompt),
         };
         let params = self.params.iter();
-        params.fold(request, |request, (name, value)| {
-            request.param(name, value.clone())
-        })
+        params.fold(request, |request, (name, value)| request.param(name, value.clone()))
     }
 }
 
@@ -179,24 +177,18 @@ fn text(value: OsString) -> Result<String, Failure> {
 /// Does not show the header in the error. Without quotes around it, the value would be missing here
 /// and a part of the prompt.
 fn header(text: &str) -> Result<(String, String), Failure> {
-    match text
-        .split_once(':')
-        .map(|(name, value)| (name, value.trim()))
-    {
+    match text.split_once(':').map(|(name, value)| (name, value.trim())) {
         Some((name, value)) if !name.contains(char::is_whitespace) && !value.is_empty() => {
             Ok((name.to_owned(), value.to_owned()))
         }
-        _ => Err(Failure::Usage(
-            "--header has to be 'NAME: VALUE'".to_owned(),
-        )),
+        _ => Err(Failure::Usage("--header has to be 'NAME: VALUE'".to_owned())),
     }
 }
 
 fn param(text: &str) -> Result<(String, serde_json::Value), Failure> {
     let usage = |why| Failure::Usage(format!("--param {text}: {why}"));
-    let (name, value) = text
-        .split_once('=')
-        .ok_or_else(|| usage("has to be NAME=JSON".to_owned()))?;
+    let (name, value) =
+        text.split_once('=').ok_or_else(|| usage("has to be NAME=JSON".to_owned()))?;
     let value = serde_json::from_str(value).map_err(|error| usage(format!("no JSON: {error}")))?;
     Ok((name.to_owned(), value))
 }

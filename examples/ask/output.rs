@@ -15,11 +15,7 @@ pub struct Screen {
 
 impl Screen {
     pub fn new() -> Screen {
-        Screen {
-            is_terminal: io::stdout().is_terminal(),
-            is_empty: true,
-            ends_in_newline: false,
-        }
+        Screen { is_terminal: io::stdout().is_terminal(), is_empty: true, ends_in_newline: false }
     }
 
     pub fn print(&mut self, text: &str) -> Result<(), Failure> {
@@ -28,20 +24,12 @@ impl Screen {
         }
         self.is_empty = false;
         self.ends_in_newline = text.ends_with('\n');
-        if self.is_terminal {
-            write(&harmless(text))
-        } else {
-            write(text)
-        }
+        if self.is_terminal { write(&harmless(text)) } else { write(text) }
     }
 
     /// Ends the text with a newline. An empty text gets one only if it is complete.
     pub fn close(&mut self, complete: bool) -> Result<(), Failure> {
-        if self.ends_in_newline || (self.is_empty && !complete) {
-            Ok(())
-        } else {
-            write("\n")
-        }
+        if self.ends_in_newline || (self.is_empty && !complete) { Ok(()) } else { write("\n") }
     }
 }
 

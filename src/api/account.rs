@@ -26,10 +26,7 @@ pub(super) struct Changes {
 impl Changes {
     /// Leaves out the terms, which some servers do not ask for.
     pub(super) fn without_terms(self) -> Changes {
-        Changes {
-            accept_terms: false,
-            ..self
-        }
+        Changes { accept_terms: false, ..self }
     }
 
     pub(super) fn is_none(self) -> bool {
@@ -42,9 +39,7 @@ impl AccountSettings {
     pub(super) fn of_page(page: &JsonBody) -> Result<AccountSettings> {
         let fields = field(page, "settings")?.unpack_object();
         let fields = fields.filter(|fields| fields.contains_key("activeModel"));
-        fields
-            .map(AccountSettings)
-            .ok_or_else(|| refused("they cannot be read"))
+        fields.map(AccountSettings).ok_or_else(|| refused("they cannot be read"))
     }
 
     /// Reads the settings from a chat-ui of 0.8 or newer.
@@ -135,10 +130,7 @@ impl AccountSettings {
             settings.insert("ethicsModalAccepted".to_owned(), true.into());
         }
         if changes.stop_sharing {
-            settings.insert(
-                "shareConversationsWithModelAuthors".to_owned(),
-                false.into(),
-            );
+            settings.insert("shareConversationsWithModelAuthors".to_owned(), false.into());
         }
         Value::Object(settings)
     }
@@ -151,9 +143,7 @@ impl AccountSettings {
             .idempotent();
         let response = context.http.send(timer, &request)?;
         let response = response.error_for_status(timer)?;
-        let checked = response
-            .session
-            .check_name(&context.http.session(), Step::PostSettings);
+        let checked = response.session.check_name(&context.http.session(), Step::PostSettings);
         response.discard(timer);
         checked
     }
@@ -176,9 +166,7 @@ fn refused(why: &str) -> Error {
         "the terms have to be accepted or the sharing switched off, but the account's settings \
          cannot be changed without damage: {why}"
     );
-    Error::unsupported(message)
-        .at(Step::PostSettings)
-        .with_hint(hint::ACCEPT_IN_BROWSER)
+    Error::unsupported(message).at(Step::PostSettings).with_hint(hint::ACCEPT_IN_BROWSER)
 }
 
 /// The form with which a session that this crate has invented accepts the terms.
@@ -196,9 +184,7 @@ pub(super) fn first_form(context: &Context, model: &str) -> String {
 
 /// A request that posts a form of settings.
 pub(super) fn form_request(form: &str) -> HttpRequest<'_> {
-    HttpRequest::post(Step::PostSettings, SETTINGS)
-        .body(FORM, form.as_bytes())
-        .idempotent()
+    HttpRequest::post(Step::PostSettings, SETTINGS).body(FORM, form.as_bytes()).idempotent()
 }
 
 #[cfg(test)]
@@ -207,14 +193,8 @@ mod tests {
 
     use super::*;
 
-    const ACCEPT: Changes = Changes {
-        accept_terms: true,
-        stop_sharing: false,
-    };
-    const STOP_SHARING: Changes = Changes {
-        accept_terms: false,
-        stop_sharing: true,
-    };
+    const ACCEPT: Changes = Changes { accept_terms: true, stop_sharing: false };
+    const STOP_SHARING: Changes = Changes { accept_terms: false, stop_sharing: true };
 
     fn settings(fields: Value) -> AccountSettings {
         match fields {
@@ -240,22 +220,14 @@ mod tests {
              shareConversationsWithModelAuthors=true"
         );
         let form = account.to_form(STOP_SHARING).unwrap();
-        assert!(
-            !form.contains("share") && !form.contains("ethics"),
-            "{form}"
-        );
+        assert!(!form.contains("share") && !form.contains("ethics"), "{form}");
     }
 
     #[test]
     fn a_setting_that_a_form_would_lose_is_refused() {
         let account = settings(json!({"activeModel": "a", "theme": "dark"}));
         let error = account.to_form(ACCEPT).unwrap_err();
-        assert!(
-            error
-                .to_string()
-                .contains(r#""theme" among them would be lost"#),
-            "{error}"
-        );
+        assert!(error.to_string().contains(r#""theme" among them would be lost"#), "{error}");
         let account = settings(json!({"activeModel": "a", "theme": null, "tools": []}));
         assert!(account.to_form(ACCEPT).is_ok());
     }

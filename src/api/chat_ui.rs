@@ -64,9 +64,7 @@ pub(super) fn probe(context: &Context, timer: &Timer) -> Result<Option<Vec<Model
     let response = context.http.send(timer, &request)?;
     if response.status() == 403 {
         let error = response.into_error(timer);
-        let is_disabled = error
-            .server_message()
-            .is_some_and(|it| it.contains("API is disabled"));
+        let is_disabled = error.server_message().is_some_and(|it| it.contains("API is disabled"));
         return Ok(is_disabled.then(Vec::new));
     }
     if response.status() == 401 || response.status() >= 500 {
@@ -101,10 +99,7 @@ pub(super) fn post_settings(
         .session(session)
         .body(JSON, body.as_bytes())
         .idempotent();
-    let response = context
-        .http
-        .send(timer, &request)?
-        .error_for_status(timer)?;
+    let response = context.http.send(timer, &request)?.error_for_status(timer)?;
     let session = response.session.clone();
     response.discard(timer);
     Ok(session)
@@ -213,9 +208,7 @@ fn post(
         return context.http.send(timer, &request);
     }
     let body = body.to_string();
-    context
-        .http
-        .send(timer, &request.body(JSON, body.as_bytes()))
+    context.http.send(timer, &request.body(JSON, body.as_bytes()))
 }
 
 /// The messages that the server has of a conversation.
@@ -243,9 +236,7 @@ impl History {
         }
         let is_newest = response.has_header("access-control-allow-methods");
         let body = JsonBody::read(response.error_for_status(timer)?, timer)?;
-        let messages = body["messages"]
-            .as_array()
-            .ok_or_else(|| body.unexpected())?;
+        let messages = body["messages"].as_array().ok_or_else(|| body.unexpected())?;
         let version = match body.get("modelTools") {
             _ if is_newest => Version::V0_9_6,
             Some(_) => Version::V0_9_2,
@@ -267,9 +258,8 @@ impl History {
         let path = format!("{}/__data.json", conversation.path());
         let request = HttpRequest::get(Step::ReadHistory, &path).session(&conversation.session);
         let page = read_page(context, timer, &request)?;
-        let messages = field(&page, "messages")?.list(Step::ReadHistory, |text| {
-            Some((text("id"), text("from"), text("content")))
-        })?;
+        let messages = field(&page, "messages")?
+            .list(Step::ReadHistory, |text| Some((text("id"), text("from"), text("content"))))?;
         Ok(History::new(Version::V0_9_6, messages.into_iter()))
     }
 
@@ -278,11 +268,7 @@ impl History {
         version: Version,
         messages: impl Iterator<Item = (Option<String>, Option<String>, Option<String>)>,
     ) -> History {
-        let mut history = History {
-            messages: Vec::new(),
-            last: None,
-            version,
-        };
+        let mut history = History { messages: Vec::new(), last: None, version };
         for (id, from, content) in messages {
             let Some(id) = id.filter(|id| is_id(id)) else {
                 continue;
@@ -360,10 +346,7 @@ pub(super) fn list_conversations(
             page => format!("?p={page}"),
         };
         let name = format!("conversations{query}");
-        Ok((
-            list(context, timer, step, &name, listing::conversation)?,
-            false,
-        ))
+        Ok((list(context, timer, step, &name, listing::conversation)?, false))
     })
 }
 
@@ -390,7 +373,5 @@ fn list<T>(
 
 fn listed<T>(list: &[Value], make: impl Fn(TextField) -> Option<T>) -> Vec<T> {
     let text = |object: &Value, name: &str| object[name].as_str().map(str::to_owned);
-    list.iter()
-        .filter_map(|object| make(&|name| text(object, name)))
-        .collect()
+    list.iter().filter_map(|object| make(&|name| text(object, name))).collect()
 }

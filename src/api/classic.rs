@@ -121,10 +121,7 @@ pub(super) fn create(context: &Context, timer: &Timer, model: &str) -> Result<Re
     let body = json!({ "model": model }).to_string();
     let request =
         HttpRequest::post(Step::CreateConversation, "/conversation").body(JSON, body.as_bytes());
-    let response = context
-        .http
-        .send(timer, &request)?
-        .error_for_status(timer)?;
+    let response = context.http.send(timer, &request)?.error_for_status(timer)?;
     let session = response.session.clone();
     let body = JsonBody::read(response, timer)?;
     match body["conversationId"].as_str() {
@@ -144,10 +141,7 @@ pub(super) fn send(
     let request = HttpRequest::post(Step::SendMessage, &path)
         .session(&conversation.session)
         .body(JSON, &message.body);
-    let response = context
-        .http
-        .send(timer, &request)?
-        .error_for_status(timer)?;
+    let response = context.http.send(timer, &request)?.error_for_status(timer)?;
     if !response.content_type().is_none_or(is_event_stream) {
         return Err(not_a_stream(response, timer));
     }
@@ -189,11 +183,7 @@ fn parameters(callers: &Map<String, Value>) -> Value {
 
 /// Reads the first page, which has the models and the account's settings.
 pub(super) fn first_page(context: &Context, timer: &Timer) -> Result<JsonBody> {
-    read_page(
-        context,
-        timer,
-        &HttpRequest::get(Step::ListModels, "/__data.json"),
-    )
+    read_page(context, timer, &HttpRequest::get(Step::ListModels, "/__data.json"))
 }
 
 pub(super) fn models_of(page: &JsonBody) -> Result<Vec<Model>> {

@@ -65,9 +65,7 @@ impl Context {
             has_no_stop: OnceLock::new(),
             default_model: Mutex::new(DefaultModel {
                 is_chosen: config.model.is_some(),
-                id: config
-                    .model
-                    .unwrap_or_else(|| config.usual_model.to_owned()),
+                id: config.model.unwrap_or_else(|| config.usual_model.to_owned()),
                 is_confirmed: false,
             }),
             ready: Mutex::default(),
@@ -129,10 +127,7 @@ impl Context {
     pub(super) fn set_ready(&self, session: SessionCookie, model: &str) {
         let mut ready = lock(&self.ready);
         if ready.session.as_ref() != Some(&session) {
-            *ready = ReadySession {
-                session: Some(session),
-                models: HashSet::new(),
-            };
+            *ready = ReadySession { session: Some(session), models: HashSet::new() };
         }
         ready.models.insert(model.to_owned());
     }
@@ -140,11 +135,8 @@ impl Context {
 
 /// Percent-encodes a value of a form.
 pub(super) fn form_encoded(text: &str) -> impl Display {
-    const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
-        .remove(b'*')
-        .remove(b'-')
-        .remove(b'.')
-        .remove(b'_');
+    const ENCODED: &AsciiSet =
+        &NON_ALPHANUMERIC.remove(b'*').remove(b'-').remove(b'.').remove(b'_');
     utf8_percent_encode(text, ENCODED)
 }
 

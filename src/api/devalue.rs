@@ -96,9 +96,8 @@ impl<'a> Devalue<'a> {
                 // A set, a map, or another value that JSON does not have.
                 Some(Value::String(_)) => None,
                 _ => {
-                    let items = items
-                        .iter()
-                        .map(|index| child(index).map(Option::unwrap_or_default));
+                    let items =
+                        items.iter().map(|index| child(index).map(Option::unwrap_or_default));
                     Some(Value::Array(items.collect::<Option<_>>()?))
                 }
             },
@@ -128,12 +127,7 @@ mod tests {
 
     fn names(page: &Value) -> Option<Vec<&str>> {
         let models = Devalue::find(page, "models")?;
-        Some(
-            models
-                .items()
-                .filter_map(|model| model.field("name")?.text())
-                .collect(),
-        )
+        Some(models.items().filter_map(|model| model.field("name")?.text()).collect())
     }
 
     #[test]

@@ -83,9 +83,9 @@ impl Api {
     /// Refuses a conversation about a collection of documents if the server has none.
     pub(crate) fn check_collection(&self, collection: Option<&str>) -> Result<()> {
         match collection {
-            Some(_) if !self.is_h2ogpte() => Err(Error::unsupported(
-                "only h2oGPTe has collections of documents",
-            )),
+            Some(_) if !self.is_h2ogpte() => {
+                Err(Error::unsupported("only h2oGPTe has collections of documents"))
+            }
             Some(id) if !is_id(id) => {
                 let id = one_line(id);
                 let message = format!("invalid collection id {id:?}");
@@ -141,10 +141,7 @@ impl Api {
             // Nothing was set up for it here.
             self.0.set_up(timer, None)?;
         }
-        let model = conversation
-            .model
-            .clone()
-            .unwrap_or_else(|| self.default_model());
+        let model = conversation.model.clone().unwrap_or_else(|| self.default_model());
         let known: &RemoteConversation = conversation;
         let send = || match self.0.detect_protocol(timer)? {
             Protocol::ChatUiClassic => classic::send(&self.0, timer, known, message),
@@ -175,11 +172,7 @@ impl Api {
         // Unlike the request, this is not worth more time than the caller has given.
         let timer = timer.without_grace();
         let accepted = self.0.accept_terms(&timer, session, model);
-        if accepted.map_err(|second| second.at(error.step()))? {
-            request()
-        } else {
-            Err(error)
-        }
+        if accepted.map_err(|second| second.at(error.step()))? { request() } else { Err(error) }
     }
 
     /// Whether the server obeys a stop only while the stream of the reply is open.
@@ -246,11 +239,7 @@ impl Api {
         self.clean_up(timer, conversation, || {
             let response = self.0.http.send(timer, &request)?;
             let was_there = response.status() != 404;
-            let response = if was_there {
-                response.error_for_status(timer)?
-            } else {
-                response
-            };
+            let response = if was_there { response.error_for_status(timer)? } else { response };
             response.discard(timer);
             Ok(was_there)
         })
@@ -267,10 +256,7 @@ impl Api {
         if !conversation.session.session.is_invented() {
             return request();
         }
-        let model = conversation
-            .model
-            .clone()
-            .unwrap_or_else(|| self.default_model());
+        let model = conversation.model.clone().unwrap_or_else(|| self.default_model());
         self.with_terms(timer, &conversation.session, &model, request)
     }
 
@@ -308,9 +294,7 @@ impl Api {
         let (protocol, model) = if self.0.has_given_session() {
             (self.0.detect_protocol(timer)?, None)
         } else if self.0.protocol.get() == Some(&Protocol::ChatUiClassic) {
-            let model = self
-                .0
-                .set_up_invented(timer, &self.default_model(), false)?;
+            let model = self.0.set_up_invented(timer, &self.default_model(), false)?;
             (Protocol::ChatUiClassic, Some(model))
         } else {
             let model = self.0.set_up(timer, None)?;

@@ -46,10 +46,7 @@ pub(super) fn create(
     let query = collection.map(|id| format!("?collection_id={id}"));
     let path = format!("{CHATS}{}", query.unwrap_or_default());
     let request = HttpRequest::post(Step::CreateConversation, &path);
-    let response = context
-        .http
-        .send(timer, &request)?
-        .error_for_status(timer)?;
+    let response = context.http.send(timer, &request)?.error_for_status(timer)?;
     let session = response.session.clone();
     let body = JsonBody::read(response, timer)?;
     match body["id"].as_str() {
@@ -194,20 +191,10 @@ fn delete_by_job(
 }
 
 pub(super) fn list_models(context: &Context, timer: &Timer) -> Result<Vec<Model>> {
-    let list = read(
-        context,
-        timer,
-        &HttpRequest::get(Step::ListModels, "/api/v1/models"),
-    )?;
-    let names = list
-        .as_list()?
-        .iter()
-        .filter_map(|model| model["display_name"].as_str());
-    let model = |name: &str| Model {
-        id: name.to_owned(),
-        name: name.to_owned(),
-        description: None,
-    };
+    let list = read(context, timer, &HttpRequest::get(Step::ListModels, "/api/v1/models"))?;
+    let names = list.as_list()?.iter().filter_map(|model| model["display_name"].as_str());
+    let model =
+        |name: &str| Model { id: name.to_owned(), name: name.to_owned(), description: None };
     Ok(names.map(model).collect())
 }
 
@@ -231,10 +218,9 @@ pub(super) fn history(
     conversation: &RemoteConversation,
 ) -> Result<Vec<StoredMessage>> {
     let messages = list_messages(context, timer, conversation, Step::ReadHistory)?;
-    let stored = messages.into_iter().map(|it| StoredMessage {
-        id: it.id,
-        message: Message::new(it.role, it.content),
-    });
+    let stored = messages
+        .into_iter()
+        .map(|it| StoredMessage { id: it.id, message: Message::new(it.role, it.content) });
     Ok(stored.collect())
 }
 

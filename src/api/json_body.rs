@@ -34,11 +34,7 @@ impl Head {
             }
             JsonError::Malformed(error) => self.wrong_content(body, "JSON").with_source(error),
         })?;
-        Ok(JsonBody {
-            step: self.step,
-            status: self.status,
-            value,
-        })
+        Ok(JsonBody { step: self.step, status: self.status, value })
     }
 
     /// The error for a successful response with other content than was asked for, such as a login

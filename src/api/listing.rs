@@ -35,11 +35,7 @@ pub(super) fn all_pages<T: Item>(
     for page in 0..MAX_PAGES {
         let (items, is_last) = read(page)?;
         let before = all.len();
-        all.extend(
-            items
-                .into_iter()
-                .filter(|new: &T| ids.insert(new.id().to_owned())),
-        );
+        all.extend(items.into_iter().filter(|new: &T| ids.insert(new.id().to_owned())));
         // A server without pages answers the same again.
         if is_last || all.len() == before {
             return Ok(all);

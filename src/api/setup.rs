@@ -268,9 +268,7 @@ impl Context {
         model: &str,
     ) -> Result<bool> {
         if session.session.is_invented() {
-            return self
-                .post_invented_settings(timer, session, model)
-                .map(|_| true);
+            return self.post_invented_settings(timer, session, model).map(|_| true);
         }
         if self.detect_protocol(timer)? == Protocol::ChatUi {
             let settings = AccountSettings::read(self, timer)?;

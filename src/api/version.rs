@@ -20,11 +20,7 @@ impl Version {
 
     /// The other body that a refused message may need.
     pub(super) fn alternative(self) -> Version {
-        if self.takes_forms() {
-            Version::V0_8
-        } else {
-            Version::V0_9_6
-        }
+        if self.takes_forms() { Version::V0_8 } else { Version::V0_9_6 }
     }
 }
 

@@ -75,10 +75,7 @@ impl ClientBuilder {
                 total: None,
                 cleanup: Duration::from_secs(3),
             },
-            retries: RetryPolicy {
-                max_retries: 2,
-                max_wait: Duration::from_secs(10),
-            },
+            retries: RetryPolicy { max_retries: 2, max_wait: Duration::from_secs(10) },
             cancel: None,
         }
     }
@@ -283,10 +280,7 @@ impl ClientBuilder {
             _ => DEFAULT_MODEL,
         };
         let (session, cookies) = session_and_cookies(self.session, self.cookie_name, &mut headers)?;
-        let header_sizes = self
-            .headers
-            .iter()
-            .map(|(name, value)| name.len() + value.len());
+        let header_sizes = self.headers.iter().map(|(name, value)| name.len() + value.len());
         validate_size(header_sizes.chain([
             self.url.len(),
             self.user_agent.len(),
@@ -317,11 +311,7 @@ impl ClientBuilder {
             model: self.model,
             usual_model,
         });
-        Ok(Client::sharing(Shared::new(
-            api,
-            self.timeouts,
-            self.cancel,
-        )))
+        Ok(Client::sharing(Shared::new(api, self.timeouts, self.cancel)))
     }
 
     /// Refuses an API key together with what has no meaning or another one then.
@@ -338,17 +328,14 @@ impl ClientBuilder {
             ("a session", self.session.is_some()),
             ("a cookie name", self.cookie_name.is_some()),
             ("another protocol", other_protocol.is_some()),
-            (
-                "an Authorization header",
-                headers.contains_key(AUTHORIZATION),
-            ),
+            ("an Authorization header", headers.contains_key(AUTHORIZATION)),
             ("a Cookie header", headers.contains_key(COOKIE)),
             ("a user in the URL", base.authorization().is_some()),
         ];
         match conflicts.iter().find(|(_, is_given)| *is_given) {
-            Some((what, _)) => Err(Error::invalid_input(format!(
-                "an API key and {what} cannot be used together"
-            ))),
+            Some((what, _)) => {
+                Err(Error::invalid_input(format!("an API key and {what} cannot be used together")))
+            }
             None => Ok(()),
         }
     }

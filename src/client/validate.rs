@@ -43,9 +43,7 @@ pub(super) fn session_and_cookies(
 pub(super) fn validate_key(key: &str) -> Result<()> {
     let is_allowed = |byte: u8| byte.is_ascii_graphic();
     if key.is_empty() || !key.bytes().all(is_allowed) {
-        return Err(Error::invalid_input(
-            "an API key consists of visible ASCII characters",
-        ));
+        return Err(Error::invalid_input("an API key consists of visible ASCII characters"));
     }
     Ok(())
 }
@@ -69,10 +67,7 @@ pub(super) fn validate_timeouts(timeouts: &Timeouts) -> Result<()> {
         ("total timeout", timeouts.total),
         ("cleanup timeout", Some(timeouts.cleanup)),
     ];
-    match all
-        .iter()
-        .find(|(_, timeout)| *timeout == Some(Duration::ZERO))
-    {
+    match all.iter().find(|(_, timeout)| *timeout == Some(Duration::ZERO)) {
         Some((name, _)) => Err(Error::zero_timeout(name)),
         None => Ok(()),
     }
@@ -103,9 +98,7 @@ pub(super) fn validate_headers(headers: &[(String, String)]) -> Result<HeaderMap
             Error::invalid_input(format!("invalid header name {name:?}")).with_source(error)
         })?;
         if SET_BY_CLIENT.contains(&key) {
-            return Err(Error::invalid_input(format!(
-                "the header {name} is set by this crate"
-            )));
+            return Err(Error::invalid_input(format!("the header {name} is set by this crate")));
         }
         // The value is not shown: it may be a secret.
         let invalid = |error| {

@@ -30,12 +30,7 @@ pub struct ConversationBuilder {
 
 impl ConversationBuilder {
     pub(crate) fn new(shared: Arc<Shared>) -> ConversationBuilder {
-        ConversationBuilder {
-            shared,
-            model: None,
-            system: None,
-            collection: None,
-        }
+        ConversationBuilder { shared, model: None, system: None, collection: None }
     }
 
     /// The model to converse with. Defaults to the client's.
@@ -66,11 +61,7 @@ impl ConversationBuilder {
     /// another server than h2oGPTe.
     pub fn open(self) -> Result<Conversation> {
         validate_model(self.model.as_deref())?;
-        if self
-            .system
-            .as_ref()
-            .is_some_and(|text| text.trim().is_empty())
-        {
+        if self.system.as_ref().is_some_and(|text| text.trim().is_empty()) {
             return Err(Error::invalid_input("the system prompt is empty"));
         }
         Conversation::open(
@@ -84,10 +75,7 @@ impl ConversationBuilder {
 
 impl fmt::Debug for ConversationBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let system = self
-            .system
-            .as_ref()
-            .map(|text| format!("{} bytes", text.len()));
+        let system = self.system.as_ref().map(|text| format!("{} bytes", text.len()));
         f.debug_struct("ConversationBuilder")
             .field("model", &self.model)
             .field("system", &system)

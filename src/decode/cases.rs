@@ -75,23 +75,14 @@ macro_rules! line {
 /// The last line of chat-ui, without its line feed.
 macro_rules! answer {
     ($text:literal) => {
-        concat!(
-            r#"{"type":"finalAnswer","text":""#,
-            $text,
-            r#"","interrupted":false}"#
-        )
+        concat!(r#"{"type":"finalAnswer","text":""#, $text, r#"","interrupted":false}"#)
     };
 }
 
 /// A whole reply of chat-ui.
 macro_rules! lines {
     () => {
-        concat!(
-            line!("Hello"),
-            line!(" world"),
-            answer!("Hello world"),
-            "\n"
-        )
+        concat!(line!("Hello"), line!(" world"), answer!("Hello world"), "\n")
     };
 }
 
@@ -272,11 +263,7 @@ macro_rules! delta {
 /// The last line of h2oGPTe, without its line feed.
 macro_rules! completion {
     ($text:literal) => {
-        concat!(
-            r#"{"message_id":"a3a42cf9","body":""#,
-            $text,
-            r#"","finished":true}"#
-        )
+        concat!(r#"{"message_id":"a3a42cf9","body":""#, $text, r#"","finished":true}"#)
     };
 }
 
@@ -380,10 +367,7 @@ fn each_reply_becomes_what_it_means_wherever_its_bytes_are_cut() {
         check(case, &whole);
         let meant = format!("{whole:?}");
         let is_meant = |decoded: (Vec<Update>, Option<Error>)| format!("{decoded:?}") == meant;
-        assert!(is_meant(decoded(
-            new(),
-            Cuts::random(bytes, Random::new(1))
-        )));
+        assert!(is_meant(decoded(new(), Cuts::random(bytes, Random::new(1)))));
         if bytes.len() < long.len() {
             assert!(is_meant(decoded(new(), Cuts::every(bytes, 1))));
             for at in 0..bytes.len() {
@@ -418,10 +402,8 @@ fn the_id_and_the_probability_are_read_only_when_they_are_asked_for() {
         if is_asked {
             decoder.read_metadata();
         }
-        let body = concat!(
-            hello!(),
-            "data:{\"token\":{\"text\":\"a\",\"id\":-1,\"logprob\":\"x\"}}\n\n"
-        );
+        let body =
+            concat!(hello!(), "data:{\"token\":{\"text\":\"a\",\"id\":-1,\"logprob\":\"x\"}}\n\n");
         let (updates, _) = decoded(decoder, body.as_bytes());
         let metadata = updates.iter().map(|update| match &update.event {
             Some(Event::Token(token)) => (token.id, token.logprob),

@@ -17,17 +17,11 @@ impl<'a> Cuts<'a> {
     }
 
     pub(super) fn every(bytes: &'a [u8], length: usize) -> Cuts<'a> {
-        Cuts {
-            bytes,
-            length: Box::new(move || length),
-        }
+        Cuts { bytes, length: Box::new(move || length) }
     }
 
     pub(super) fn random(bytes: &'a [u8], mut random: Random) -> Cuts<'a> {
-        Cuts {
-            bytes,
-            length: Box::new(move || 1 + random.below(20)),
-        }
+        Cuts { bytes, length: Box::new(move || 1 + random.below(20)) }
     }
 }
 

@@ -178,10 +178,7 @@ impl Decoder {
             None => rest,
         };
         self.pending = Some(update);
-        Update {
-            event: Some(event),
-            ..Update::default()
-        }
+        Update { event: Some(event), ..Update::default() }
     }
 
     /// Reads more bytes, once. Returns 0 at the end of the stream.

@@ -14,19 +14,11 @@ pub(super) struct HandedOut {
 
 impl HandedOut {
     pub(super) fn new() -> HandedOut {
-        HandedOut {
-            is_empty: true,
-            length: 0,
-            hash: 0xcbf2_9ce4_8422_2325,
-        }
+        HandedOut { is_empty: true, length: 0, hash: 0xcbf2_9ce4_8422_2325 }
     }
 
     pub(super) fn add(&mut self, text: &str) {
-        let text = if self.length == 0 {
-            text.trim_start()
-        } else {
-            text
-        };
+        let text = if self.length == 0 { text.trim_start() } else { text };
         self.is_empty = false;
         self.length += text.len();
         for &byte in text.as_bytes() {

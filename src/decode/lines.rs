@@ -176,12 +176,8 @@ mod properties {
                 random.choose(if is_end { b"\n\r" } else { b"x\0::ad \xFF" })
             };
             let bytes: Vec<u8> = (0..random.below(600)).map(|_| byte(&mut random)).collect();
-            let context = || {
-                format!(
-                    "seed {seed}, at most {longest} of \"{}\"",
-                    bytes.escape_ascii()
-                )
-            };
+            let context =
+                || format!("seed {seed}, at most {longest} of \"{}\"", bytes.escape_ascii());
 
             let (mut lines, mut reader) = (Lines::new(is_comment), Cuts::random(&bytes, random));
             let mut longest_seen = 0;
@@ -203,12 +199,7 @@ mod properties {
             let is_too_long = bytes
                 .split(|byte| matches!(byte, b'\n' | b'\r'))
                 .any(|line| line.len() > longest && !is_comment(line));
-            assert_eq!(
-                end,
-                is_too_long.then_some(ErrorKind::TooLarge),
-                "{}",
-                context()
-            );
+            assert_eq!(end, is_too_long.then_some(ErrorKind::TooLarge), "{}", context());
         }
     }
 }

@@ -19,14 +19,7 @@ struct MessageUpdate<'a> {
 }
 
 /// The types of lines that matter. A tool, a file and others are not text.
-const TYPES: [&[u8]; 6] = [
-    b"stream",
-    b"status",
-    b"reasoning",
-    b"title",
-    b"finalAnswer",
-    b"error",
-];
+const TYPES: [&[u8]; 6] = [b"stream", b"status", b"reasoning", b"title", b"finalAnswer", b"error"];
 
 /// Reads a line: see [`Decoder`](super::Decoder).
 pub(super) fn read(line: &[u8], context: &mut Context) -> Result<Option<Update>> {
@@ -90,10 +83,7 @@ impl<'a> MessageUpdate<'a> {
             _ if self.status.is("title") => self.message.text().map(Event::Title),
             _ => None,
         };
-        Some(Update {
-            event,
-            ..Update::default()
-        })
+        Some(Update { event, ..Update::default() })
     }
 
     fn last(&self) -> Option<Update> {
@@ -150,53 +140,34 @@ mod tests {
             (r#"{"type":"stream","token":"tok0 tok1"}"#, "tok0 tok1"),
             (r#"{"type":"stream","token":"a\u0000\u0000\u0000"}"#, "a"),
             (r#"{"type":"stream","token":" b \u0000"}"#, " b "),
-            (
-                r#"{"type":"stream","token":" nul:\u0000.\u0000"}"#,
-                " nul:\0.",
-            ),
+            (r#"{"type":"stream","token":" nul:\u0000.\u0000"}"#, " nul:\0."),
             (r#"{"type":"stream","token":"\n\u0000"}"#, "\n"),
             (r#"{"token":"\ud83d\ude00","type":"stream"}"#, "😀"),
             (r#"{"type":"stream","token":"👩‍💻\u0000"}"#, "👩\u{200d}💻"),
             (r#"{"type":"stream","token":"<think>"}"#, "<think>"),
             (r#"{"type":"stream","token":"\u0000\u0000"}"#, ""),
-            (
-                r#"{"type":"stream","token":"over_sixteen_units"}"#,
-                "over_sixteen_units",
-            ),
+            (r#"{"type":"stream","token":"over_sixteen_units"}"#, "over_sixteen_units"),
             (r#"{"type":"stream","token":"x","later":{"a":[1,2]}}"#, "x"),
         ];
         for (line, expected) in tokens {
             assert_eq!(event(line), Some(text(expected)), "{line}");
         }
         // Nothing is said of what it is to the model.
-        let Some(Event::Token(token)) = event(tokens[0].0) else {
-            panic!("it is one")
-        };
-        assert_eq!(
-            (token.id, token.logprob, token.special),
-            (None, None, false)
-        );
+        let Some(Event::Token(token)) = event(tokens[0].0) else { panic!("it is one") };
+        assert_eq!((token.id, token.logprob, token.special), (None, None, false));
     }
 
     #[test]
     fn the_last_line_has_the_whole_text_unless_it_was_interrupted() {
         let ends = [
-            (
-                r#"{"type":"finalAnswer","text":" a b","interrupted":false}"#,
-                " a b",
-            ),
+            (r#"{"type":"finalAnswer","text":" a b","interrupted":false}"#, " a b"),
             // So say the older servers.
             (r#"{"type":"finalAnswer","text":"a\nb"}"#, "a\nb"),
-            (
-                r#"{"type":"finalAnswer","text":"","interrupted":false}"#,
-                "",
-            ),
+            (r#"{"type":"finalAnswer","text":"","interrupted":false}"#, ""),
             (r#"{"type":"finalAnswer","interrupted":null}"#, ""),
         ];
         for (line, text) in ends {
-            let update = read(line.as_bytes(), &mut Context::default())
-                .unwrap()
-                .unwrap();
+            let update = read(line.as_bytes(), &mut Context::default()).unwrap().unwrap();
             let end = update.end.as_ref().expect(line);
             assert_eq!((&*end.text, &end.details), (text, &None), "{line}");
             assert!(update.is_last() && update.interrupted.is_none() && update.event.is_none());
@@ -211,11 +182,7 @@ mod tests {
     fn filler_and_ends_of_lines_around_a_line_change_nothing() {
         let line = r#"{"type":"stream","token":" a "}"#;
         let filler = " ".repeat(4096);
-        for line in [
-            format!("{filler}{line}"),
-            format!("{line}{filler}"),
-            format!("\t{line}\r"),
-        ] {
+        for line in [format!("{filler}{line}"), format!("{line}{filler}"), format!("\t{line}\r")] {
             assert_eq!(event(&line), Some(text(" a ")), "{line}");
         }
         for nothing in ["", " ", &filler, "\r"] {
@@ -228,23 +195,11 @@ mod tests {
         let title = |text: &str| Some(Event::Title(text.to_owned()));
         let thought = |text: &str| Some(Event::Reasoning(text.to_owned()));
         let events = [
-            (
-                r#"{"type":"title","title":"Fake title"}"#,
-                title("Fake title"),
-            ),
-            (
-                r#"{"type":"status","status":"title","message":"💬 x"}"#,
-                title("💬 x"),
-            ),
+            (r#"{"type":"title","title":"Fake title"}"#, title("Fake title")),
+            (r#"{"type":"status","status":"title","message":"💬 x"}"#, title("💬 x")),
             (r#"{"type":"title","title":null}"#, None),
-            (
-                r#"{"type":"reasoning","subtype":"stream","token":"Hm"}"#,
-                thought("Hm"),
-            ),
-            (
-                r#"{"type":"reasoning","subtype":"stream","token":"a\u0000"}"#,
-                thought("a"),
-            ),
+            (r#"{"type":"reasoning","subtype":"stream","token":"Hm"}"#, thought("Hm")),
+            (r#"{"type":"reasoning","subtype":"stream","token":"a\u0000"}"#, thought("a")),
             (
                 r#"{"type":"reasoning","subtype":"status","status":"Done in 2s."}"#,
                 thought("Done in 2s."),
@@ -292,36 +247,20 @@ mod tests {
                 "429 slow down",
                 Some(429),
             ),
-            (
-                r#"{"type":"status","status":"error","message":"x","statusCode":null}"#,
-                "x",
-                None,
-            ),
-            (
-                r#"{"type":"status","status":"error"}"#,
-                "an error without words",
-                None,
-            ),
+            (r#"{"type":"status","status":"error","message":"x","statusCode":null}"#, "x", None),
+            (r#"{"type":"status","status":"error"}"#, "an error without words", None),
             (
                 r#"{"type":"status","status":"error","message":{"error":{"message":"x"}}}"#,
                 "x",
                 None,
             ),
-            (
-                r#"{"type":"error","error":{"message":"x","code":"502"}}"#,
-                "x",
-                Some(502),
-            ),
+            (r#"{"type":"error","error":{"message":"x","code":"502"}}"#, "x", Some(502)),
             (r#"{"detail":"x","code":42900000}"#, "x", None),
         ];
         for (line, words, status) in errors {
             let error = update(line.as_bytes()).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Generation, "{line}");
-            assert_eq!(
-                (error.step(), error.status()),
-                (Step::ReadReply, status),
-                "{line}"
-            );
+            assert_eq!((error.step(), error.status()), (Step::ReadReply, status), "{line}");
             assert_eq!(error.server_message(), Some(words), "{line}");
             assert!(error.ends_the_generation(), "{line}");
         }

@@ -132,9 +132,7 @@ impl<'a> Json<'a> {
     }
 
     fn skip_byte(&mut self, any_of: &[u8]) -> Option<()> {
-        any_of
-            .contains(self.json.get(self.at)?)
-            .then(|| self.at += 1)
+        any_of.contains(self.json.get(self.at)?).then(|| self.at += 1)
     }
 
     fn skip_word(&mut self, word: &[u8]) -> Option<()> {
@@ -302,12 +300,9 @@ mod tests {
     #[test]
     fn text_that_is_not_utf_8_is_refused_only_if_it_is_asked_for() {
         let mut texts = Vec::new();
-        let read = read_fields(
-            b"{\"a\":\"\xff\",\"b\":\"\\n\xff\",\"c\":\"x\"}",
-            |_, value| {
-                texts.push(value.text());
-            },
-        );
+        let read = read_fields(b"{\"a\":\"\xff\",\"b\":\"\\n\xff\",\"c\":\"x\"}", |_, value| {
+            texts.push(value.text());
+        });
         assert_eq!(read, Some(()));
         assert_eq!(texts, [None, None, Some("x".to_owned())]);
     }
@@ -345,12 +340,8 @@ mod tests {
         let replacements: Vec<String> = bytes.map(String::from).collect();
         for at in 0..good.len() {
             let (before, after) = (&good[..at], &good[at + 1..]);
-            let replaced = replacements
-                .iter()
-                .map(|with| [before, with, after].concat());
-            let inserted = replacements
-                .iter()
-                .map(|with| [before, with, &good[at..]].concat());
+            let replaced = replacements.iter().map(|with| [before, with, after].concat());
+            let inserted = replacements.iter().map(|with| [before, with, &good[at..]].concat());
             let cut = [before.to_owned(), [before, after].concat()];
             for json in replaced.chain(inserted).chain(cut) {
                 assert_eq!(read(&json), serde_json::from_str(&json).ok(), "{json}");
@@ -388,9 +379,7 @@ mod tests {
         ];
         for seed in 0..50_000 {
             let mut random = Random::new(seed);
-            let pieces: String = (0..random.below(8))
-                .map(|_| random.choose(PIECES))
-                .collect();
+            let pieces: String = (0..random.below(8)).map(|_| random.choose(PIECES)).collect();
             for json in [format!("{{\"a\":{pieces}}}"), pieces] {
                 let meant = serde_json::from_str::<Value>(&json).ok();
                 let meant = meant.filter(Value::is_object);

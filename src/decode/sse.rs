@@ -164,11 +164,7 @@ mod tests {
         for bytes in every_way() {
             for interrupt in 0..=bytes.len() {
                 let (before, after) = bytes.split_at(interrupt);
-                assert_eq!(
-                    events(vec![before, after]).unwrap(),
-                    MEANT,
-                    "{before:?} | {after:?}"
-                );
+                assert_eq!(events(vec![before, after]).unwrap(), MEANT, "{before:?} | {after:?}");
             }
             assert_eq!(events(bytes.chunks(1).collect()).unwrap(), MEANT);
         }
@@ -190,17 +186,8 @@ mod tests {
 
     #[test]
     fn an_event_without_its_blank_line_is_none() {
-        for bytes in [
-            "data: interrupt",
-            "data: interrupt\n",
-            "data: interrupt\r\n",
-            "data",
-            "",
-        ] {
-            assert!(
-                events(vec![bytes.as_bytes()]).unwrap().is_empty(),
-                "{bytes:?}"
-            );
+        for bytes in ["data: interrupt", "data: interrupt\n", "data: interrupt\r\n", "data", ""] {
+            assert!(events(vec![bytes.as_bytes()]).unwrap().is_empty(), "{bytes:?}");
         }
     }
 

@@ -106,10 +106,8 @@ mod tests {
         ];
         for (tokens, texts, is_held) in cases {
             let mut halves = Halves::default();
-            let joined: Vec<_> = tokens
-                .iter()
-                .map(|token| halves.join(token.concat()).unwrap())
-                .collect();
+            let joined: Vec<_> =
+                tokens.iter().map(|token| halves.join(token.concat()).unwrap()).collect();
             assert_eq!(joined, *texts);
             assert_eq!(halves.give_up().is_some(), *is_held, "{texts:?}");
         }
@@ -117,12 +115,7 @@ mod tests {
 
     #[test]
     fn bytes_that_are_no_text_are_refused() {
-        for bytes in [
-            b"\xff".as_slice(),
-            b"\xED\xA0",
-            b"\xED\xA0\xBD\xff",
-            b"\xF0\x9F",
-        ] {
+        for bytes in [b"\xff".as_slice(), b"\xED\xA0", b"\xED\xA0\xBD\xff", b"\xF0\x9F"] {
             assert_eq!(into_string(bytes.to_vec()), None);
             assert_eq!(Halves::default().join(bytes.to_vec()), None);
         }

@@ -64,10 +64,7 @@ impl<'a> StreamResponse<'a> {
             Some(token) if !token.text.is_null() => Some(Event::Token(token.token(context)?)),
             _ => None,
         };
-        let mut update = Update {
-            event,
-            ..Update::default()
-        };
+        let mut update = Update { event, ..Update::default() };
         if !self.generated_text.is_null() {
             update.end = Some(Box::new(End {
                 text: self.generated_text.text()?,
@@ -98,22 +95,13 @@ impl<'a> TokenObject<'a> {
     fn token(self, context: &mut Context) -> Option<Token> {
         let special = self.special.is_true();
         let text = self.text.bytes()?.into_owned();
-        let text = if special {
-            into_string(text)?
-        } else {
-            context.halves.join(text)?
-        };
+        let text = if special { into_string(text)? } else { context.halves.join(text)? };
         let (id, logprob) = if context.reads_metadata {
             (self.id.read(), self.logprob.read())
         } else {
             (None, None)
         };
-        Some(Token {
-            text,
-            id,
-            logprob,
-            special,
-        })
+        Some(Token { text, id, logprob, special })
     }
 }
 
@@ -147,29 +135,14 @@ mod properties {
     /// An event as the protocol has it, but anything can be in the place of anything else.
     fn event(random: &mut Random) -> String {
         let inner = ["text", "text", "special", "finish_reason", "seed"];
-        let outer = [
-            "token",
-            "token",
-            "token",
-            "generated_text",
-            "details",
-            "error",
-        ];
+        let outer = ["token", "token", "token", "generated_text", "details", "error"];
         object(random, &outer, &mut |random| {
-            if random.one_in(2) {
-                object(random, &inner, &mut value)
-            } else {
-                value(random)
-            }
+            if random.one_in(2) { object(random, &inner, &mut value) } else { value(random) }
         })
     }
 
     fn value(random: &mut Random) -> String {
-        let from = if random.one_in(100) {
-            NO_VALUES
-        } else {
-            VALUES
-        };
+        let from = if random.one_in(100) { NO_VALUES } else { VALUES };
         random.choose(from).to_owned()
     }
 
@@ -201,22 +174,12 @@ mod properties {
                     let is_special = json["token"]["special"] == true;
                     let text = json["token"]["text"].as_str();
                     let text = text.filter(|text| !text.is_empty() && !is_special);
-                    assert_eq!(
-                        update.event.as_ref().and_then(Event::text),
-                        text,
-                        "{context}"
-                    );
+                    assert_eq!(update.event.as_ref().and_then(Event::text), text, "{context}");
                     let end = update.end.map(|end| end.text);
                     assert_eq!(end.as_deref(), json["generated_text"].as_str(), "{context}");
                     let error = &json["error"];
-                    let no_errors = [
-                        json!(null),
-                        json!(false),
-                        json!(0),
-                        json!(""),
-                        json!([]),
-                        json!({}),
-                    ];
+                    let no_errors =
+                        [json!(null), json!(false), json!(0), json!(""), json!([]), json!({})];
                     assert!(no_errors.contains(error), "{context}");
                 }
                 // What is passed over need not be good.

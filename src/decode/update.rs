@@ -48,10 +48,7 @@ impl Update {
 
 /// A token of which only the text is known.
 pub(super) fn text_token(text: String) -> Event {
-    Event::Token(Token {
-        text,
-        ..Token::default()
-    })
+    Event::Token(Token { text, ..Token::default() })
 }
 
 /// The error that an event reports, if it does, in any of the shapes that servers and gateways use.
@@ -92,12 +89,8 @@ fn failure_of_json(json: &Value) -> Error {
 
 fn failure_in_words(words: &str) -> Error {
     let words = one_line(words);
-    Error::new(
-        ErrorKind::Generation,
-        Step::ReadReply,
-        format!("the server reported: {words}"),
-    )
-    .with_server_message(words)
+    Error::new(ErrorKind::Generation, Step::ReadReply, format!("the server reported: {words}"))
+        .with_server_message(words)
 }
 
 /// Whether a field says more than that there is no error.

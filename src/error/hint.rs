@@ -136,8 +136,7 @@ impl Error {
     }
 
     fn server_message_contains(&self, words: &str) -> bool {
-        self.server_message()
-            .is_some_and(|message| message.contains(words))
+        self.server_message().is_some_and(|message| message.contains(words))
     }
 
     /// Sets a hint that fits better than the general one of the kind.

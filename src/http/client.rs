@@ -172,9 +172,7 @@ impl HttpClient {
             Some(body) => self.agent.run(prepared.map(|()| body)),
             None => self.agent.run(prepared),
         });
-        let (head, body) = response
-            .map_err(|error| no_response(request.step, error))?
-            .into_parts();
+        let (head, body) = response.map_err(|error| no_response(request.step, error))?.into_parts();
         // A form that was accepted is answered with 303.
         let is_accepted = head.status.is_success() || head.status == StatusCode::SEE_OTHER;
         let is_successful_post = is_accepted && request.method == Method::POST;

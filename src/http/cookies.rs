@@ -31,10 +31,8 @@ impl SessionCookie {
         if self.name == clients.name || clients.session.is_invented() {
             return Ok(());
         }
-        let message = format!(
-            "the server's session cookie is named {:?}, not {:?}",
-            self.name, clients.name
-        );
+        let message =
+            format!("the server's session cookie is named {:?}, not {:?}", self.name, clients.name);
         Err(Error::new(ErrorKind::InvalidInput, step, message).with_hint(hint::COOKIE_NAME))
     }
 }
@@ -51,12 +49,7 @@ pub(super) struct CookieJar {
 
 impl CookieJar {
     pub(super) fn new(session: SessionCookie, users: String) -> CookieJar {
-        CookieJar {
-            session,
-            users,
-            others: Vec::new(),
-            is_named: false,
-        }
+        CookieJar { session, users, others: Vec::new(), is_named: false }
     }
 
     /// The client's present session.
@@ -82,11 +75,7 @@ impl CookieJar {
 
     fn is_users(&self, name: &str) -> bool {
         let mut cookies = self.users.split(';').map(str::trim);
-        cookies.any(|cookie| {
-            cookie
-                .split_once('=')
-                .is_some_and(|(theirs, _)| theirs == name)
-        })
+        cookies.any(|cookie| cookie.split_once('=').is_some_and(|(theirs, _)| theirs == name))
     }
 
     /// Stores the cookies of a response, and returns the session after it.
@@ -148,10 +137,7 @@ impl CookieJar {
 
     fn keep(&mut self, cookie: &Cookie) {
         self.others.retain(|(name, _)| name != cookie.name);
-        let lengths = self
-            .others
-            .iter()
-            .map(|(name, value)| name.len() + value.len());
+        let lengths = self.others.iter().map(|(name, value)| name.len() + value.len());
         let room = MAX_TOTAL - lengths.sum::<usize>();
         let fits = cookie.length() <= MAX_COOKIE.min(room) && self.others.len() < MAX_COOKIES;
         if fits && !cookie.has_expired {
@@ -226,9 +212,7 @@ fn is_cookie_value(value: &str) -> bool {
 pub(crate) fn validate_cookie_name(name: &str) -> Result<()> {
     let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     if name.is_empty() || !name.bytes().all(is_token) {
-        return Err(Error::invalid_input(format!(
-            "invalid cookie name {name:?}"
-        )));
+        return Err(Error::invalid_input(format!("invalid cookie name {name:?}")));
     }
     Ok(())
 }
@@ -301,9 +285,7 @@ mod tests {
         assert_eq!(bounded.others.len(), MAX_COOKIES);
         assert!(bounded.header(bounded.session()).len() < 400);
 
-        let many: Vec<String> = (0..16)
-            .map(|n| format!("c{n}={}", "x".repeat(1000)))
-            .collect();
+        let many: Vec<String> = (0..16).map(|n| format!("c{n}={}", "x".repeat(1000))).collect();
         let many: Vec<&str> = many.iter().map(String::as_str).collect();
         let mut bounded = jar(invented(), "");
         store(&mut bounded, &many, false);
@@ -368,10 +350,7 @@ mod tests {
             assert_eq!(*other.session(), session, "{set:?}");
             // Its value is not sent twice, and later responses name no other.
             let header = other.header(&session);
-            assert_eq!(
-                header.matches(UUID).count(),
-                usize::from(set.join("").contains(UUID))
-            );
+            assert_eq!(header.matches(UUID).count(), usize::from(set.join("").contains(UUID)));
             store(&mut other, &[&second], true);
             assert_eq!(*other.session(), session, "{set:?}");
         }

@@ -42,10 +42,9 @@ pub(super) fn no_response(step: Step, error: ureq::Error) -> Error {
         other => other,
     };
     let (kind, message) = match &error {
-        ureq::Error::Io(cause) if is_closed(cause) => (
-            ErrorKind::Truncated,
-            "the server closed the connection".to_owned(),
-        ),
+        ureq::Error::Io(cause) if is_closed(cause) => {
+            (ErrorKind::Truncated, "the server closed the connection".to_owned())
+        }
         // After the handshake, servers refuse a client without a certificate like this.
         ureq::Error::Io(cause) if cause.to_string().contains("fatal alert") => {
             let message = format!("no secure connection: {cause}");
@@ -53,28 +52,17 @@ pub(super) fn no_response(step: Step, error: ureq::Error) -> Error {
                 .with_hint(hint::CLIENT_CERTIFICATE)
                 .with_source(into_source(error));
         }
-        ureq::Error::Io(cause) => (
-            ErrorKind::Truncated,
-            format!("the connection broke: {cause}"),
-        ),
-        error if is_large_head(error) => (
-            ErrorKind::TooLarge,
-            "the headers of the response are too large".to_owned(),
-        ),
-        _ => (
-            ErrorKind::Protocol,
-            format!("the response is not HTTP: {error}"),
-        ),
+        ureq::Error::Io(cause) => (ErrorKind::Truncated, format!("the connection broke: {cause}")),
+        error if is_large_head(error) => {
+            (ErrorKind::TooLarge, "the headers of the response are too large".to_owned())
+        }
+        _ => (ErrorKind::Protocol, format!("the response is not HTTP: {error}")),
     };
     Error::new(kind, step, one_line(&message)).with_source(into_source(error))
 }
 
 fn not_connected(step: Step, error: ConnectError) -> Error {
-    let ConnectError {
-        cause,
-        proxy,
-        phase,
-    } = error;
+    let ConnectError { cause, proxy, phase } = error;
     let has_proxy = proxy.is_some();
     let proxy = proxy.map_or_else(String::new, |proxy| format!(" to the proxy {proxy}"));
     let usual = match phase {
@@ -196,9 +184,7 @@ pub(super) fn status_error(
     if !server_message.is_empty() {
         message = format!("{message}: {server_message}");
     }
-    Error::new(kind, step, message)
-        .with_status(status.as_u16())
-        .with_server_message(server_message)
+    Error::new(kind, step, message).with_status(status.as_u16()).with_server_message(server_message)
 }
 
 #[cfg(test)]
@@ -213,11 +199,7 @@ mod tests {
         let other_name = io::Error::new(io::ErrorKind::InvalidData, "only for a\u{1b}[2J\nb");
         let error = not_connected(
             Step::PostSettings,
-            ConnectError {
-                cause: other_name.into(),
-                proxy: None,
-                phase: ConnectPhase::Tls,
-            },
+            ConnectError { cause: other_name.into(), proxy: None, phase: ConnectPhase::Tls },
         );
         assert!(error.to_string().ends_with(": only for a [2J b"), "{error}");
     }

@@ -99,10 +99,7 @@ fn from_env(server: &BaseUrl) -> Result<Option<ureq::Proxy>> {
 /// The first of these variables that is not empty.
 fn variable<'a>(names: &[&'a str]) -> Option<(&'a str, String)> {
     let get = |name: &'a str| Some((name, env::var_os(name)?.to_string_lossy().into_owned()));
-    names
-        .iter()
-        .filter_map(|name| get(name))
-        .find(|(_, value)| !value.trim().is_empty())
+    names.iter().filter_map(|name| get(name)).find(|(_, value)| !value.trim().is_empty())
 }
 
 /// Parses a proxy's URL, and refuses what ureq would accept but use otherwise.
@@ -117,9 +114,7 @@ fn parse(url: &str, place: &str) -> Result<ureq::Proxy> {
     let authority = proxy.uri().authority();
     let authority = authority.map_or("", |authority| authority.as_str());
     if proxy.host().is_empty() || has_bad_port(authority) {
-        return Err(invalid(
-            ": it has no host, or a port that is not a number from 1 to 65535",
-        ));
+        return Err(invalid(": it has no host, or a port that is not a number from 1 to 65535"));
     }
     match proxy.protocol() {
         ProxyProtocol::Http | ProxyProtocol::Socks5 | ProxyProtocol::Socks5h => Ok(proxy),

@@ -8,17 +8,8 @@ pub(super) const LOGIN_REQUIRED: &str = "its users have to log in";
 
 /// Parts of the paths of logins and identity providers: among them Keycloak (`/realms/`), SAML,
 /// Authelia (`?rd=`) and Pomerium.
-const LOGIN_PATHS: [&str; 9] = [
-    "login",
-    "signin",
-    "sign-in",
-    "oauth",
-    "authorize",
-    "/realms/",
-    "saml",
-    "?rd=",
-    "/.pomerium/",
-];
+const LOGIN_PATHS: [&str; 9] =
+    ["login", "signin", "sign-in", "oauth", "authorize", "/realms/", "saml", "?rd=", "/.pomerium/"];
 
 /// A redirect that answered a request.
 pub(crate) struct Redirect {
@@ -29,18 +20,11 @@ pub(crate) struct Redirect {
 
 impl Redirect {
     pub(crate) fn new(base: &BaseUrl, path: &str, location: &str) -> Redirect {
-        Redirect {
-            url: one_line(&base.redirected(path, location)),
-            is_login: is_login(location),
-        }
+        Redirect { url: one_line(&base.redirected(path, location)), is_login: is_login(location) }
     }
 
     pub(super) fn kind(&self) -> ErrorKind {
-        if self.is_login {
-            ErrorKind::LoginRequired
-        } else {
-            ErrorKind::Status
-        }
+        if self.is_login { ErrorKind::LoginRequired } else { ErrorKind::Status }
     }
 
     pub(super) fn remark(&self) -> String {

@@ -66,8 +66,7 @@ impl Response {
     }
 
     pub(crate) fn is_html(&self) -> bool {
-        self.content_type()
-            .is_some_and(|content_type| content_type.starts_with("text/html"))
+        self.content_type().is_some_and(|content_type| content_type.starts_with("text/html"))
     }
 
     pub(crate) fn location(&self) -> Option<&str> {
@@ -118,11 +117,7 @@ impl Response {
         let message = error_message(&body);
         // chat-ui counts the messages of guests.
         let is_guest_limit = message.contains(GUEST_LIMIT);
-        let kind = if is_guest_limit {
-            ErrorKind::LoginRequired
-        } else {
-            kind
-        };
+        let kind = if is_guest_limit { ErrorKind::LoginRequired } else { kind };
         let error = status_error(step, status, kind, &remark, message);
         let error = error.with_retry_after(retry_after);
         let error = match (status, wants_basic) {

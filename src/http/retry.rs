@@ -32,10 +32,7 @@ impl Attempts {
         Attempts {
             policy,
             is_idempotent: request.is_idempotent,
-            is_cleanup: matches!(
-                request.step,
-                Step::StopGeneration | Step::DeleteConversation
-            ),
+            is_cleanup: matches!(request.step, Step::StopGeneration | Step::DeleteConversation),
             was_repeated: false,
             retries: 0,
         }

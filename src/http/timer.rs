@@ -75,37 +75,25 @@ impl Timer {
 
     /// The timer of cleanup work that a cancel handle may interrupt.
     pub(crate) fn cancellable_cleanup(cancel: CancelHandles, timeout: Duration) -> Timer {
-        Timer {
-            cancel,
-            ..Timer::cleanup(timeout)
-        }
+        Timer { cancel, ..Timer::cleanup(timeout) }
     }
 
     /// Extends an expired timeout by `grace`, for a request whose lost response would leak a
     /// conversation.
     pub(crate) fn with_grace(&self, grace: Duration) -> Timer {
-        Timer {
-            grace: Some(grace),
-            ..self.clone()
-        }
+        Timer { grace: Some(grace), ..self.clone() }
     }
 
     /// Removes the grace, for a request that is not worth it.
     pub(crate) fn without_grace(&self) -> Timer {
-        Timer {
-            grace: None,
-            ..self.clone()
-        }
+        Timer { grace: None, ..self.clone() }
     }
 
     /// Ends after `timeout` if it would end later. What expires then is the cleanup timeout.
     pub(crate) fn within(&self, timeout: Duration) -> Timer {
         let sooner = Deadline::after(Some(timeout), Timeout::Cleanup, Instant::now());
         let deadlines = [self.end, sooner].into_iter().flatten();
-        Timer {
-            end: deadlines.min_by_key(|deadline| deadline.at),
-            ..self.clone()
-        }
+        Timer { end: deadlines.min_by_key(|deadline| deadline.at), ..self.clone() }
     }
 
     /// Runs `call` under this timer. The token timeout counts from `since`, the idle timeout from
@@ -167,11 +155,7 @@ impl Deadline {
     fn after(length: Option<Duration>, timeout: Timeout, start: Instant) -> Option<Deadline> {
         let length = length?;
         let at = start.checked_add(length)?;
-        Some(Deadline {
-            at,
-            timeout,
-            length,
-        })
+        Some(Deadline { at, timeout, length })
     }
 
     fn interrupt(&self) -> Interrupt {
@@ -238,9 +222,7 @@ impl Scope {
     fn enter(deadlines: Deadlines, cancel: CancelHandles) -> Scope {
         Scope {
             deadlines: DEADLINES.replace(deadlines),
-            cancel: CANCEL
-                .try_with(|cell| cell.replace(cancel))
-                .unwrap_or_default(),
+            cancel: CANCEL.try_with(|cell| cell.replace(cancel)).unwrap_or_default(),
         }
     }
 }
@@ -263,20 +245,13 @@ pub(super) fn nearest() -> Result<Option<(Duration, Interrupt)>, Interrupt> {
     let deadlines = DEADLINES.get();
     let now = Instant::now();
     if let Some((end, reason)) = deadlines.extended {
-        return if now < end {
-            Ok(Some((end - now, reason)))
-        } else {
-            Err(reason)
-        };
+        return if now < end { Ok(Some((end - now, reason))) } else { Err(reason) };
     }
     let nearest = deadlines.nearest(now);
     let end = deadlines.grace.and_then(|grace| now.checked_add(grace));
     if let (Err(reason), Some(end)) = (nearest, end) {
         let extended = Some((end, reason));
-        DEADLINES.set(Deadlines {
-            extended,
-            ..deadlines
-        });
+        DEADLINES.set(Deadlines { extended, ..deadlines });
         return Ok(Some((end - now, reason)));
     }
     nearest
@@ -287,11 +262,7 @@ pub(super) fn nearest() -> Result<Option<(Duration, Interrupt)>, Interrupt> {
 pub(super) fn connecting<R>(timeout: Option<Duration>, connect: impl FnOnce() -> R) -> R {
     let before = DEADLINES.get();
     let deadline = || Deadline::after(timeout, Timeout::Connect, Instant::now());
-    DEADLINES.set(Deadlines {
-        connect: before.connect.or_else(deadline),
-        grace: None,
-        ..before
-    });
+    DEADLINES.set(Deadlines { connect: before.connect.or_else(deadline), grace: None, ..before });
     let connected = connect();
     // Bytes that arrived meanwhile have restarted the idle timeout.
     let idle = DEADLINES.get().idle;

@@ -23,9 +23,7 @@ impl RootCertificates {
             }
         }
         if certificates.is_empty() {
-            return Err(Error::invalid_input(
-                "the root certificates contain no certificate",
-            ));
+            return Err(Error::invalid_input("the root certificates contain no certificate"));
         }
         Ok(RootCertificates(certificates))
     }

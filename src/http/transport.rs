@@ -25,10 +25,7 @@ pub(super) fn connector() -> impl Connector {
     let tls = ureq::unversioned::transport::RustlsConnector::default();
     #[cfg(not(feature = "rustls"))]
     let tls = NoTls;
-    InterruptibleConnector {
-        tcp: tcp.chain(TcpConnector::default()),
-        tls,
-    }
+    InterruptibleConnector { tcp: tcp.chain(TcpConnector::default()), tls }
 }
 
 #[derive(Debug)]
@@ -189,9 +186,7 @@ impl<T: Transport> Transport for InterruptibleTransport<T> {
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), ureq::Error> {
         let nearest = nearest()?;
         let timeout = at_most(timeout, nearest.map(|(left, _)| left));
-        self.0
-            .transmit_output(amount, timeout)
-            .map_err(|error| with_reason(error, nearest))?;
+        self.0.transmit_output(amount, timeout).map_err(|error| with_reason(error, nearest))?;
         restart_idle();
         Ok(())
     }

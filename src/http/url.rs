@@ -28,9 +28,8 @@ impl BaseUrl {
         let shown = without_user(url);
         let invalid = |why: &str| Error::invalid_input(format!("invalid URL {shown:?}: {why}"));
 
-        let uri: Uri = url
-            .parse()
-            .map_err(|error| invalid("it cannot be parsed").with_source(error))?;
+        let uri: Uri =
+            url.parse().map_err(|error| invalid("it cannot be parsed").with_source(error))?;
         let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
             return Err(invalid("it must begin with http:// or https:// and a host"));
         };
@@ -59,10 +58,7 @@ impl BaseUrl {
         let host_and_port = authority.as_str().rsplit('@').next().unwrap_or_default();
         Ok(BaseUrl {
             url: format!("{scheme}://{host_and_port}{path}"),
-            authorization: authority
-                .as_str()
-                .rsplit_once('@')
-                .map(|(user, _)| basic(user)),
+            authorization: authority.as_str().rsplit_once('@').map(|(user, _)| basic(user)),
             origin_length: scheme.len() + "://".len() + host_and_port.len(),
             host: Host::new(authority.host()),
         })
@@ -156,9 +152,7 @@ impl fmt::Debug for BaseUrl {
 /// Percent-decoded Basic authentication.
 fn basic(user_and_password: &str) -> String {
     let decode = |text| percent_decode_str(text).collect::<Vec<u8>>();
-    let (user, password) = user_and_password
-        .split_once(':')
-        .unwrap_or((user_and_password, ""));
+    let (user, password) = user_and_password.split_once(':').unwrap_or((user_and_password, ""));
     let decoded = [decode(user), decode(password)].join(&b':');
     format!("Basic {}", BASE64_STANDARD.encode(decoded))
 }
@@ -166,11 +160,7 @@ fn basic(user_and_password: &str) -> String {
 /// A valid URL without user and password.
 fn shown(uri: &Uri) -> Option<String> {
     let host_and_port = uri.authority()?.as_str().rsplit('@').next()?;
-    Some(format!(
-        "{}://{host_and_port}{}",
-        uri.scheme_str()?,
-        uri.path()
-    ))
+    Some(format!("{}://{host_and_port}{}", uri.scheme_str()?, uri.path()))
 }
 
 /// A URL without user and password, valid or not. In an invalid one, everything before the last
@@ -252,10 +242,7 @@ mod tests {
             let error = BaseUrl::parse(url).expect_err(url);
             assert_eq!(error.kind(), crate::ErrorKind::InvalidInput);
             let shown = format!("{error} {error:?}");
-            assert!(
-                !shown.contains("secret") && !shown.contains("ret@"),
-                "{error}"
-            );
+            assert!(!shown.contains("secret") && !shown.contains("ret@"), "{error}");
         }
     }
 
@@ -263,11 +250,7 @@ mod tests {
     fn a_redirect_is_named_as_the_base_url_that_it_asks_for() {
         let cases = [
             ("http://h:1", "https://h/settings", "https://h"),
-            (
-                "http://h:1",
-                "https://h:2/chat/settings?x=1#y",
-                "https://h:2/chat",
-            ),
+            ("http://h:1", "https://h:2/chat/settings?x=1#y", "https://h:2/chat"),
             ("http://h:1", "https://user:secret@h/settings", "https://h"),
             ("http://h:1", "//other/settings", "http://other"),
             ("http://h:1", "/chat/settings", "http://h:1/chat"),
@@ -283,11 +266,7 @@ mod tests {
         ];
         for (base, location, right) in cases {
             let base = BaseUrl::parse(base).unwrap();
-            assert_eq!(
-                base.redirected("/settings", location),
-                right,
-                "{base} {location}"
-            );
+            assert_eq!(base.redirected("/settings", location), right, "{base} {location}");
         }
     }
 }

@@ -25,11 +25,7 @@ fn path(name: &str) -> PathBuf {
     path.set_file_name("examples");
     path.push(name);
     path.set_extension(env::consts::EXE_EXTENSION);
-    assert!(
-        path.exists(),
-        "no {}: build it with cargo build --examples",
-        path.display()
-    );
+    assert!(path.exists(), "no {}: build it with cargo build --examples", path.display());
     path
 }
 
@@ -114,11 +110,7 @@ impl Process {
     /// Waits until the output begins with this text, which must be ASCII.
     pub fn wait_for(&mut self, text: &str) {
         let mut missing = vec![0; text.len() - self.printed.len()];
-        self.stdout
-            .as_mut()
-            .unwrap()
-            .read_exact(&mut missing)
-            .unwrap();
+        self.stdout.as_mut().unwrap().read_exact(&mut missing).unwrap();
         self.printed += str::from_utf8(&missing).unwrap();
         assert_eq!(self.printed, text);
     }
@@ -137,11 +129,7 @@ impl Process {
             out.read_to_string(&mut stdout).unwrap();
         }
         self.stderr.read_to_string(&mut stderr).unwrap();
-        Ended {
-            status: self.child.0.wait().unwrap(),
-            stdout,
-            stderr,
-        }
+        Ended { status: self.child.0.wait().unwrap(), stdout, stderr }
     }
 }
 
@@ -155,16 +143,8 @@ pub struct Server {
 pub fn stand_in() -> Server {
     let mut process = start(&mut command("stand_in"));
     let mut url = String::new();
-    process
-        .stdout
-        .as_mut()
-        .unwrap()
-        .read_line(&mut url)
-        .unwrap();
-    Server {
-        url: url.trim().to_owned(),
-        process,
-    }
+    process.stdout.as_mut().unwrap().read_line(&mut url).unwrap();
+    Server { url: url.trim().to_owned(), process }
 }
 
 impl Server {

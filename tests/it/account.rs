@@ -107,28 +107,17 @@ fn the_protocol_of_a_given_session_is_detected_by_get() {
     each(ALL, |kind| {
         for is_disabled in [false, true] {
             let builder = kind.builder();
-            let builder = if is_disabled {
-                builder.api_disabled()
-            } else {
-                builder
-            };
+            let builder = if is_disabled { builder.api_disabled() } else { builder };
             let server = builder.start();
             let info = given(&server).server_info().unwrap();
             assert_eq!(info.protocol, kind.protocol, "{kind:?}");
             let requests = paths(&server);
             let begin = ["GET /api/models", "GET /__data.json"];
-            let expected = if kind.is_classic() {
-                &begin[..]
-            } else {
-                &begin[..1]
-            };
+            let expected = if kind.is_classic() { &begin[..] } else { &begin[..1] };
             assert!(
                 requests.starts_with(&expected.iter().map(ToString::to_string).collect::<Vec<_>>())
             );
-            assert!(
-                requests.iter().all(|it| it.starts_with("GET ")),
-                "{requests:?}"
-            );
+            assert!(requests.iter().all(|it| it.starts_with("GET ")), "{requests:?}");
         }
     });
 }
@@ -199,10 +188,7 @@ fn a_setting_that_a_form_would_lose_is_refused_and_nothing_changes() {
         let server = server_with(CLASSIC, settings.clone());
         let client = builder(&server).session(MINE);
         let client = client.share_with_model_authors(share).build().unwrap();
-        for error in [
-            client.ask("hello").unwrap_err(),
-            client.conversation().unwrap_err(),
-        ] {
+        for error in [client.ask("hello").unwrap_err(), client.conversation().unwrap_err()] {
             assert_failed(&error, ErrorKind::Unsupported, Step::PostSettings);
             assert!(error.to_string().contains("\"theme\""), "{error}");
             let hint = error.hint().unwrap_or_default();
@@ -349,11 +335,7 @@ fn the_newest_servers_offer_the_model_no_tools() {
 #[test]
 fn an_invented_session_finds_out_the_name_of_its_cookie() {
     each(ALL, |kind| {
-        let server = kind
-            .builder()
-            .welcome_modal()
-            .cookie_name("my-chat")
-            .start();
+        let server = kind.builder().welcome_modal().cookie_name("my-chat").start();
         let client = client(&server);
         for _ in 0..2 {
             assert_eq!(client.ask("hello").unwrap(), GREETING, "{kind:?}");
@@ -380,16 +362,9 @@ fn an_invented_session_finds_out_the_name_of_its_cookie() {
 #[test]
 fn another_cookie_name_is_an_error_in_a_given_session_and_leaves_nothing() {
     each(ALL, |kind| {
-        let server = kind
-            .builder()
-            .welcome_modal()
-            .cookie_name("my-chat")
-            .start();
+        let server = kind.builder().welcome_modal().cookie_name("my-chat").start();
         let client = given(&server);
-        for error in [
-            client.ask("hello").unwrap_err(),
-            client.conversation().unwrap_err(),
-        ] {
+        for error in [client.ask("hello").unwrap_err(), client.conversation().unwrap_err()] {
             assert_eq!(error.kind(), ErrorKind::InvalidInput, "{kind:?} {error}");
             assert!(error.to_string().contains("my-chat"), "{kind:?} {error}");
             let hint = error.hint().unwrap_or_default();

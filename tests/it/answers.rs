@@ -55,24 +55,11 @@ const fn row(
     words: &'static str,
     counted: [usize; 3],
 ) -> Row {
-    Row {
-        step,
-        by,
-        status,
-        content_type,
-        header: None,
-        body,
-        kind,
-        words,
-        counted,
-    }
+    Row { step, by, status, content_type, header: None, body, kind, words, counted }
 }
 
 const fn with(name: &'static str, value: &'static str, row: Row) -> Row {
-    Row {
-        header: Some((name, value)),
-        ..row
-    }
+    Row { header: Some((name, value)), ..row }
 }
 
 const fn location(url: &'static str, row: Row) -> Row {
@@ -160,10 +147,7 @@ impl Row {
     fn answer(&self, request: &Request) -> Vec<u8> {
         let (code, reason) = self.status.split_once(' ').unwrap();
         let mut answer = Answer::with_reason(code.parse().unwrap(), reason);
-        for (name, value) in [("content-type", self.content_type)]
-            .into_iter()
-            .chain(self.header)
-        {
+        for (name, value) in [("content-type", self.content_type)].into_iter().chain(self.header) {
             if !value.is_empty() {
                 answer = answer.header(name, value);
             }
@@ -203,11 +187,7 @@ impl Row {
 fn counted(server: &StandIn, step: Step, conversations: usize) -> [usize; 3] {
     let is_quiet = |counts: &Counts| counts.running == 0 && counts.conversations == conversations;
     server.wait_for("nothing to be left", is_quiet);
-    [
-        count(server, step),
-        server.counts().requests,
-        count(server, Step::StopGeneration),
-    ]
+    [count(server, step), server.counts().requests, count(server, Step::StopGeneration)]
 }
 
 #[test]
@@ -237,17 +217,13 @@ fn every_answer_is_told_for_what_it_is_and_leaves_nothing_behind() {
 #[test]
 fn an_answer_that_breaks_off_or_never_ends_is_an_error_at_every_step() {
     let cut = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{";
-    let endless = [
-        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\r\n",
-        &" ".repeat(2 << 20),
-    ]
-    .concat();
+    let endless =
+        ["HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\r\n", &" ".repeat(2 << 20)]
+            .concat();
     for step in [Step::PostSettings, Step::CreateConversation] {
-        for (answer, kind) in [
-            (cut, Truncated),
-            (&endless, TooLarge),
-            ("HTTP/1.1 200 OK\r\n", Truncated),
-        ] {
+        for (answer, kind) in
+            [(cut, Truncated), (&endless, TooLarge), ("HTTP/1.1 200 OK\r\n", Truncated)]
+        {
             let answer = answer.as_bytes().to_vec();
             let reaction = move || Reaction::AnswerAndClose(answer.clone());
             let server = always(step, reaction);

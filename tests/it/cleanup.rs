@@ -130,17 +130,12 @@ fn a_conversation_is_deleted_under_the_session_that_made_it() {
     let client = client(&server);
     let tokens = client.stream(ENDLESS).unwrap();
     let session = client.session();
-    client
-        .ask(Request::new("hello").model("other/model"))
-        .unwrap_err();
+    client.ask(Request::new("hello").model("other/model")).unwrap_err();
     assert_eq!(client.session().as_str(), "other");
     drop(tokens);
     assert_nothing_left(&server);
     let delete = server.requests().pop().unwrap();
-    assert_eq!(
-        delete.header("cookie"),
-        Some(format!("hf-chat={}", session.as_str()).as_str())
-    );
+    assert_eq!(delete.header("cookie"), Some(format!("hf-chat={}", session.as_str()).as_str()));
     // The answers to that one name its session, which is not the client's any more.
     assert_eq!(client.session().as_str(), "other");
 }
@@ -162,10 +157,7 @@ fn a_conversation_that_is_being_opened_when_the_call_ends_is_deleted() {
         let server = StandIn::builder().intercept(slow).start();
         let (client, stop) = (client(&server), CancelHandle::default());
         let (request, expected) = if by_stop {
-            (
-                Request::new("hello").cancel_handle(&stop),
-                ErrorKind::Cancelled,
-            )
+            (Request::new("hello").cancel_handle(&stop), ErrorKind::Cancelled)
         } else {
             let limited = Request::new("hello").total_timeout(DEADLINE);
             (limited, ErrorKind::Timeout(Timeout::Total))
@@ -193,16 +185,10 @@ fn a_server_that_never_opens_the_conversation_is_waited_for_no_longer_than_the_c
     const DEADLINE: Duration = Duration::from_secs(1);
     const BUDGET: Duration = Duration::from_millis(300);
     let server = always(Step::CreateConversation, || Reaction::Silence);
-    let limited = builder(&server)
-        .total_timeout(DEADLINE)
-        .cleanup_timeout(BUDGET);
+    let limited = builder(&server).total_timeout(DEADLINE).cleanup_timeout(BUDGET);
     let client = limited.build().unwrap();
     let (error, took) = timed(|| client.ask("hello").unwrap_err());
-    assert_failed(
-        &error,
-        ErrorKind::Timeout(Timeout::Total),
-        Step::CreateConversation,
-    );
+    assert_failed(&error, ErrorKind::Timeout(Timeout::Total), Step::CreateConversation);
     assert!(took >= DEADLINE + BUDGET, "{took:?}");
 }
 
@@ -210,9 +196,7 @@ fn a_server_that_never_opens_the_conversation_is_waited_for_no_longer_than_the_c
 fn a_stop_of_the_caller_does_not_keep_the_conversation_from_being_deleted() {
     let server = StandIn::start();
     let stop = CancelHandle::default();
-    let mut tokens = client(&server)
-        .stream(Request::new(ENDLESS).cancel_handle(&stop))
-        .unwrap();
+    let mut tokens = client(&server).stream(Request::new(ENDLESS).cancel_handle(&stop)).unwrap();
     tokens.next().unwrap().unwrap();
     stop.cancel();
     let error = tokens.next().unwrap().unwrap_err();
@@ -241,10 +225,7 @@ fn a_writer_that_fails_ends_the_reply() {
     let mut tokens = client(&server).stream(ENDLESS).unwrap();
     let error = tokens.write_to(Full(2)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Write);
-    let source = std::error::Error::source(&error)
-        .unwrap()
-        .downcast_ref::<io::Error>()
-        .unwrap();
+    let source = std::error::Error::source(&error).unwrap().downcast_ref::<io::Error>().unwrap();
     assert_eq!(source.kind(), io::ErrorKind::StorageFull);
     assert_stopped_then_deleted(&server);
     assert!(tokens.next().is_none());

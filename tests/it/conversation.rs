@@ -66,9 +66,7 @@ fn a_stop_or_a_limit_in_a_turn_does_not_spoil_the_next() {
     let stopped = || {
         let mut chat = client.conversation().unwrap();
         let stop = CancelHandle::default();
-        let mut tokens = chat
-            .stream(Request::new(ENDLESS).cancel_handle(&stop))
-            .unwrap();
+        let mut tokens = chat.stream(Request::new(ENDLESS).cancel_handle(&stop)).unwrap();
         tokens.next().unwrap().unwrap();
         stop.cancel();
         let error = tokens.next().unwrap().unwrap_err();
@@ -95,15 +93,8 @@ fn a_stop_or_a_limit_in_a_turn_does_not_spoil_the_next() {
 
 #[test]
 fn an_error_in_a_turn_does_not_spoil_the_next_and_stops_only_what_may_go_on() {
-    let prompts = [
-        "/error-event-first",
-        "/error-event",
-        "/no-final",
-        "/422",
-        "/429",
-        "/dead",
-        "/rate-limit",
-    ];
+    let prompts =
+        ["/error-event-first", "/error-event", "/no-final", "/422", "/429", "/dead", "/rate-limit"];
     each(EVERY, |kind| {
         let server = kind.start();
         let mut chat = client(&server).conversation().unwrap();
@@ -115,10 +106,7 @@ fn an_error_in_a_turn_does_not_spoil_the_next_and_stops_only_what_may_go_on() {
         }
         assert_eq!(count(&server, Step::StopGeneration), 0, "{kind:?}");
         // Where the generation may go on, it is stopped.
-        for prompt in ["/502", "/dropped"]
-            .into_iter()
-            .filter(|_| kind.is_classic())
-        {
+        for prompt in ["/502", "/dropped"].into_iter().filter(|_| kind.is_classic()) {
             chat.ask(prompt).unwrap_err();
             assert_eq!(chat.ask("hello").unwrap(), GREETING, "after {prompt}");
         }
@@ -143,10 +131,7 @@ fn a_kept_conversation_is_taken_up_in_its_session_and_in_no_other() {
 
         let mut stolen = stranger(&server).resume(&id).unwrap();
         let error = stolen.ask("hello").unwrap_err();
-        assert!(
-            matches!(error.status(), Some(404 | 405)),
-            "{kind:?} {error}"
-        );
+        assert!(matches!(error.status(), Some(404 | 405)), "{kind:?} {error}");
         let second = other_client(&server, &first);
         second.resume(&id).unwrap().delete().unwrap();
         assert_nothing_left(&server);
@@ -158,19 +143,12 @@ fn a_conversation_that_is_gone_is_never_silently_a_new_one() {
     each(EVERY, |kind| {
         for api_disabled in [false, true] {
             let builder = kind.builder();
-            let server = if api_disabled {
-                builder.api_disabled().start()
-            } else {
-                builder.start()
-            };
+            let server =
+                if api_disabled { builder.api_disabled().start() } else { builder.start() };
             let mut chat = client(&server).conversation().unwrap();
             chat.ask("hello").unwrap();
             server.forget(chat.id());
-            let step = if kind.begins_at_once() {
-                Step::ReadHistory
-            } else {
-                Step::SendMessage
-            };
+            let step = if kind.begins_at_once() { Step::ReadHistory } else { Step::SendMessage };
             for _ in 0..2 {
                 let error = chat.ask("hello").unwrap_err();
                 assert_eq!(error.status(), Some(404), "{kind:?} {error}");
@@ -186,28 +164,18 @@ fn a_conversation_that_is_gone_is_never_silently_a_new_one() {
 
 #[test]
 fn a_message_that_was_refused_did_not_carry_the_system_prompt() {
-    let refusal = || Plan::Refusal {
-        status: 500,
-        message: "Internal Error",
-    };
+    let refusal = || Plan::Refusal { status: 500, message: "Internal Error" };
     let plan = move |prompt: &str| match prompt {
         "Be brief.\n\nrefused" => refusal(),
         prompt => Plan::for_prompt(prompt),
     };
     let server = StandIn::builder().plan(plan).start();
-    let mut chat = client(&server)
-        .conversation_builder()
-        .system("Be brief.")
-        .open()
-        .unwrap();
+    let mut chat = client(&server).conversation_builder().system("Be brief.").open().unwrap();
     // Nothing was stored of the first, so that the second has to say it again.
     chat.ask("refused").unwrap_err();
     chat.ask("first").unwrap();
     chat.ask("second").unwrap();
-    assert_eq!(
-        inputs(&server),
-        ["Be brief.\n\nrefused", "Be brief.\n\nfirst", "second"]
-    );
+    assert_eq!(inputs(&server), ["Be brief.\n\nrefused", "Be brief.\n\nfirst", "second"]);
 }
 
 #[test]
@@ -215,8 +183,7 @@ fn a_request_in_a_conversation_may_name_its_model_and_no_other() {
     let server = StandIn::start();
     let opening = client(&server).conversation_builder().model("other/model");
     let mut chat = opening.open().unwrap();
-    chat.ask(Request::new("hello").model("other/model"))
-        .unwrap();
+    chat.ask(Request::new("hello").model("other/model")).unwrap();
     let requests = server.counts().requests;
     let error = chat.ask(Request::new("hello").model("yet/another"));
     assert_eq!(error.unwrap_err().kind(), ErrorKind::InvalidInput);
@@ -225,9 +192,7 @@ fn a_request_in_a_conversation_may_name_its_model_and_no_other() {
 
 #[test]
 fn the_events_say_more_than_the_text() {
-    let server = StandIn::builder()
-        .plan(|_| Plan::tokens(["a", "", "b"]))
-        .start();
+    let server = StandIn::builder().plan(|_| Plan::tokens(["a", "", "b"])).start();
     let mut chat = client(&server).conversation().unwrap();
     let mut tokens = chat.stream(Request::new("hello").details(true)).unwrap();
     let mut seen = Vec::new();
@@ -239,19 +204,8 @@ fn the_events_say_more_than_the_text() {
         assert!(token.id.is_some());
         seen.push((token.text, token.special));
     }
-    let texts: Vec<(&str, bool)> = seen
-        .iter()
-        .map(|(text, special)| (&**text, *special))
-        .collect();
-    assert_eq!(
-        texts,
-        [
-            ("a", false),
-            ("", false),
-            ("b", false),
-            ("<|endoftext|>", true)
-        ]
-    );
+    let texts: Vec<(&str, bool)> = seen.iter().map(|(text, special)| (&**text, *special)).collect();
+    assert_eq!(texts, [("a", false), ("", false), ("b", false), ("<|endoftext|>", true)]);
     let end = tokens.end().unwrap();
     assert_eq!(end.text, "ab");
     assert!(end.details.is_some());

@@ -96,9 +96,7 @@ fn a_server_that_nobody_speaks_to_is_refused_before_anything_is_begun() {
             client(&server).conversation().unwrap_err(),
             client(&server).list_models().unwrap_err(),
             client(&server).server_info().unwrap_err(),
-            client(&server)
-                .ask(Request::new("hello").model("other/model"))
-                .unwrap_err(),
+            client(&server).ask(Request::new("hello").model("other/model")).unwrap_err(),
         ];
         for error in errors {
             assert_failed(&error, ErrorKind::Protocol, Step::PostSettings);
@@ -120,11 +118,7 @@ fn a_server_that_takes_itself_for_an_https_one_is_humoured() {
             assert_eq!(client.ask("hello").unwrap(), GREETING, "{kind:?}");
         }
         let tells = [CLASSIC.dialect, JSON.dialect].contains(&kind.dialect);
-        assert_eq!(
-            count(&server, Step::PostSettings),
-            1 + usize::from(tells),
-            "{kind:?}"
-        );
+        assert_eq!(count(&server, Step::PostSettings), 1 + usize::from(tells), "{kind:?}");
         let expects_https = client.server_info().unwrap().expects_https;
         assert_eq!(expects_https, tells, "{kind:?}");
     });
@@ -133,9 +127,7 @@ fn a_server_that_takes_itself_for_an_https_one_is_humoured() {
 /// The referers of all settings.
 fn referers(server: &StandIn) -> Vec<String> {
     let settings = requests_of(server, Step::PostSettings).into_iter();
-    settings
-        .filter_map(|request| request.header("referer").map(str::to_owned))
-        .collect()
+    settings.filter_map(|request| request.header("referer").map(str::to_owned)).collect()
 }
 
 #[test]
@@ -143,9 +135,7 @@ fn the_referer_becomes_https_once_that_has_helped_and_stays_http_where_it_has_no
     let server = StandIn::builder().https_referer().start();
     let client = client(&server);
     client.ask("/count 1").unwrap();
-    client
-        .ask(Request::new("/count 1").model("other/model"))
-        .unwrap();
+    client.ask(Request::new("/count 1").model("other/model")).unwrap();
     let http = format!("{}/", server.url());
     let https = http.replace("http://", "https://");
     assert_eq!(referers(&server), [&*http, &*https, &*https]);
@@ -224,10 +214,7 @@ fn a_message_that_is_refused_both_ways_has_the_first_refusal() {
 fn a_server_that_took_a_message_is_not_asked_another_way_when_it_refuses_one() {
     each(CURRENT, |kind| {
         let plan = |prompt: &str| match prompt {
-            "refused" => Plan::Refusal {
-                status: 500,
-                message: "Internal Error",
-            },
+            "refused" => Plan::Refusal { status: 500, message: "Internal Error" },
             prompt => Plan::for_prompt(prompt),
         };
         let server = kind.builder().plan(plan).start();
@@ -260,9 +247,7 @@ fn the_welcome_modal_is_accepted_once_where_there_is_one() {
         let mut chat = other_client(&server, &client).resume(&id).unwrap();
         assert_eq!(chat.ask("hello").unwrap(), GREETING, "{kind:?}");
         server.forget_sessions();
-        other_client(&server, &client)
-            .delete_conversation(&id)
-            .unwrap();
+        other_client(&server, &client).delete_conversation(&id).unwrap();
         assert_nothing_left(&server);
     }
 }
@@ -275,9 +260,7 @@ fn where_users_have_to_log_in_that_is_what_the_error_says() {
             client(&server).ask("hello").unwrap_err(),
             client(&server).server_info().unwrap_err(),
             client(&server).list_conversations().unwrap_err(),
-            client(&server)
-                .ask(Request::new("hello").model("other/model"))
-                .unwrap_err(),
+            client(&server).ask(Request::new("hello").model("other/model")).unwrap_err(),
         ];
         for error in errors {
             assert_eq!(error.kind(), ErrorKind::LoginRequired, "{kind:?} {error}");
@@ -293,10 +276,7 @@ fn where_users_have_to_log_in_that_is_what_the_error_says() {
 fn who_does_not_want_to_share_says_so_once() {
     each(CURRENT, |kind| {
         let server = kind.start();
-        let client = builder(&server)
-            .share_with_model_authors(false)
-            .build()
-            .unwrap();
+        let client = builder(&server).share_with_model_authors(false).build().unwrap();
         for _ in 0..2 {
             assert_eq!(client.ask("hello").unwrap(), GREETING, "{kind:?}");
         }

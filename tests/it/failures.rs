@@ -28,17 +28,10 @@ fn every_truncation_of_a_reply_is_one() {
     for end in (0..json_end).step_by(7).chain([json_end - 1]) {
         let bytes = whole[..end].to_vec();
         let error = of_plan(move || Plan::bytes(vec![bytes.clone()]));
-        assert_eq!(
-            error.kind(),
-            ErrorKind::Truncated,
-            "{end} of {}: {error}",
-            whole.len()
-        );
+        assert_eq!(error.kind(), ErrorKind::Truncated, "{end} of {}: {error}", whole.len());
         assert!(["", "é"].contains(&error.received()));
     }
-    let server = StandIn::builder()
-        .plan(move |_| Plan::bytes(vec![whole.clone()]))
-        .start();
+    let server = StandIn::builder().plan(move |_| Plan::bytes(vec![whole.clone()])).start();
     assert_eq!(client(&server).ask("hello").unwrap(), "é");
 }
 
@@ -89,10 +82,7 @@ fn what_goes_wrong_on_this_side_stops_the_generation() {
 fn what_is_no_line_of_a_reply_is_an_error_and_stops_the_generation() {
     for line in ["nonsense", "{\"type\":"] {
         let plan = move |_: &str| {
-            let lines = [
-                Act::token(0, "a"),
-                Act::Send(format!("{line}\n").into_bytes()),
-            ];
+            let lines = [Act::token(0, "a"), Act::Send(format!("{line}\n").into_bytes())];
             Plan::acts(lines).then([Act::Hang])
         };
         let server = NEWEST.builder().plan(plan).start();
@@ -119,9 +109,7 @@ fn an_id_that_would_change_the_path_is_not_used() {
                a\\nb|a\\u0000b|a;b|a:b|é|";
     for id in ids.split('|').chain([long.as_str()]) {
         let body = format!("{{\"conversationId\":\"{id}\"}}");
-        let server = always(Step::CreateConversation, move || {
-            answer("200 OK", "", &body)
-        });
+        let server = always(Step::CreateConversation, move || answer("200 OK", "", &body));
         let error = error(&server, "hello");
         assert_failed(&error, ErrorKind::Protocol, Step::CreateConversation);
         assert_eq!(server.counts().requests, 2);
@@ -159,8 +147,5 @@ fn a_server_without_tls_is_not_spoken_to_over_https() {
     let server = StandIn::start();
     let url = server.url().replace("http://", "https://");
     let error = Client::new(&url).unwrap().ask("hello").unwrap_err();
-    assert!(
-        matches!(error.kind(), ErrorKind::Tls | ErrorKind::Truncated),
-        "{error}"
-    );
+    assert!(matches!(error.kind(), ErrorKind::Tls | ErrorKind::Truncated), "{error}");
 }

@@ -256,11 +256,7 @@ impl Case {
             Stage::Delete if self.is_cut() => Some(Step::SendMessage),
             Stage::Stop => Some(Step::SendMessage),
             stage => {
-                let steps = self
-                    .server
-                    .cold
-                    .iter()
-                    .filter_map(|line| step_of_line(line));
+                let steps = self.server.cold.iter().filter_map(|line| step_of_line(line));
                 steps.take_while(|&step| step != stage.step()).last()
             }
         }
@@ -409,11 +405,7 @@ impl Case {
         }
         if let (Err(error), Busy(status, seconds)) = (said, self.fault) {
             assert_eq!(error.status(), Some(status), "{context}");
-            assert_eq!(
-                error.retry_after(),
-                seconds.map(Duration::from_secs),
-                "{context}"
-            );
+            assert_eq!(error.retry_after(), seconds.map(Duration::from_secs), "{context}");
         }
     }
 
@@ -444,11 +436,7 @@ impl Case {
         } else {
             assert_eq!(client.leftovers(), left, "{context}");
             if let Some(error) = error {
-                assert_eq!(
-                    error.undeleted(),
-                    left.first().map(String::as_str),
-                    "{context}"
-                );
+                assert_eq!(error.undeleted(), left.first().map(String::as_str), "{context}");
                 let may_be = error.maybe_undeleted();
                 assert!(!may_be || self.stage == Stage::Conversation, "{context}");
             }
@@ -467,19 +455,9 @@ impl Case {
 
 impl fmt::Debug for Case {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let Case {
-            server,
-            stage,
-            fault,
-            times,
-            way,
-            cell,
-        } = self;
+        let Case { server, stage, fault, times, way, cell } = self;
         let server = server.name();
-        write!(
-            f,
-            "{server}: {stage:?} {fault:?} {times:?} {way:?} {cell:?}"
-        )
+        write!(f, "{server}: {stage:?} {fault:?} {times:?} {way:?} {cell:?}")
     }
 }
 
@@ -511,15 +489,7 @@ fn nothing_hangs_nothing_leaks_and_nothing_is_taken_for_whole_whatever_goes_wron
         }
     });
     let (took, case) = slowest.into_inner().unwrap();
-    println!(
-        "{} cases; the slowest drop took {took:?} of {BUDGET:?}: {case:?}",
-        cases.len()
-    );
+    println!("{} cases; the slowest drop took {took:?} of {BUDGET:?}: {case:?}", cases.len());
     let failed = failed.into_inner().unwrap();
-    assert!(
-        failed.is_empty(),
-        "{} of {} failed: {failed:#?}",
-        failed.len(),
-        cases.len()
-    );
+    assert!(failed.is_empty(), "{} of {} failed: {failed:#?}", failed.len(), cases.len());
 }

@@ -35,9 +35,7 @@ fn requests_carry_the_key_and_what_the_caller_has_set_and_nothing_else() {
     let client = client(&server);
     client.ask("hello").unwrap();
     let requests = server.requests();
-    let [create, message, delete] = requests.as_slice() else {
-        panic!("{requests:?}")
-    };
+    let [create, message, delete] = requests.as_slice() else { panic!("{requests:?}") };
     assert!(create.body.is_empty());
     let expected = json!({ "message": "hello", "stream": true, "include_chat_history": "auto" });
     assert_eq!(message.json(), expected);
@@ -83,22 +81,14 @@ fn a_system_prompt_goes_with_each_message_and_that_of_a_request_comes_first() {
     let opening = client(&server).conversation_builder().system("Be brief.");
     let mut chat = opening.open().unwrap();
     chat.ask("first").unwrap();
-    chat.ask([Message::system("Be long."), Message::user("second")])
-        .unwrap();
+    chat.ask([Message::system("Be long."), Message::user("second")]).unwrap();
     chat.ask("third").unwrap();
     let sent: Vec<(Value, Value)> = messages(&server)
         .iter()
         .map(|sent| (sent["message"].clone(), sent["system_prompt"].clone()))
         .collect();
-    let expected = [
-        ("first", "Be brief."),
-        ("second", "Be long."),
-        ("third", "Be brief."),
-    ];
-    assert_eq!(
-        sent,
-        expected.map(|(text, system)| (json!(text), json!(system)))
-    );
+    let expected = [("first", "Be brief."), ("second", "Be long."), ("third", "Be brief.")];
+    assert_eq!(sent, expected.map(|(text, system)| (json!(text), json!(system))));
     // A kept reply keeps its system prompt.
     let request = [Message::system("Be kind."), Message::user("hello")];
     let mut kept = client(&server).stream(request).unwrap().keep();
@@ -127,20 +117,14 @@ fn a_key_goes_with_no_session_and_no_other_protocol_or_authorization() {
         assert!(!format!("{error} {error:?}").contains("secret"), "{error}");
     }
     let with_protocol = builder().protocol(Protocol::H2ogpte);
-    let shown = format!(
-        "{with_protocol:?} {:?}",
-        with_protocol.clone().build().unwrap()
-    );
+    let shown = format!("{with_protocol:?} {:?}", with_protocol.clone().build().unwrap());
     assert!(!shown.contains("secret"), "{shown}");
 }
 
 #[test]
 fn a_wrong_key_is_told_as_such() {
     let server = H2OGPTE.start();
-    let wrong = Client::builder(&server.url())
-        .api_key("secret")
-        .build()
-        .unwrap();
+    let wrong = Client::builder(&server.url()).api_key("secret").build().unwrap();
     for error in [
         wrong.ask("hello").unwrap_err(),
         wrong.server_info().unwrap_err(),
@@ -165,9 +149,7 @@ fn what_the_server_offers_is_listed_and_auto_is_asked() {
         server.url()
     );
     assert_eq!(info.to_string(), expected);
-    let chats: Vec<String> = (0..205)
-        .map(|_| user.conversation().unwrap().keep())
-        .collect();
+    let chats: Vec<String> = (0..205).map(|_| user.conversation().unwrap().keep()).collect();
     let before = server.counts().requests;
     let listed = user.list_conversations().unwrap();
     assert!(listed.iter().map(|chat| &chat.id).eq(chats.iter().rev()));
@@ -178,10 +160,7 @@ fn what_the_server_offers_is_listed_and_auto_is_asked() {
 #[test]
 fn a_history_of_several_pages_is_in_the_order_in_which_it_was_said() {
     const TURNS: usize = 75;
-    let server = H2OGPTE
-        .builder()
-        .plan(|prompt| Plan::tokens([format!("to {prompt}")]))
-        .start();
+    let server = H2OGPTE.builder().plan(|prompt| Plan::tokens([format!("to {prompt}")])).start();
     let mut chat = client(&server).conversation().unwrap();
     let mut expected = Vec::new();
     for turn in 0..TURNS {
@@ -197,10 +176,7 @@ fn a_history_of_several_pages_is_in_the_order_in_which_it_was_said() {
 fn an_unknown_model_lists_what_there_is_and_leaves_nothing() {
     let server = H2OGPTE.builder().models(&["first", "second"]).start();
     let named = builder(&server).model("third").build().unwrap();
-    for error in [
-        named.ask("hello").unwrap_err(),
-        named.server_info().unwrap_err(),
-    ] {
+    for error in [named.ask("hello").unwrap_err(), named.server_info().unwrap_err()] {
         assert_eq!(error.kind(), ErrorKind::UnknownModel);
         let words = "does not have the model \"third\"; it has first, second";
         assert!(error.to_string().contains(words), "{error}");
@@ -220,33 +196,20 @@ fn what_a_server_lacks_is_refused_before_anything_is_sent() {
     let mut resumed = user.resume(COLLECTION).unwrap();
     let error = resumed.regenerate().map(drop).unwrap_err();
     assert_failed(&error, ErrorKind::Unsupported, Step::Validate);
-    let invalid = user
-        .conversation_builder()
-        .collection("../x")
-        .open()
-        .unwrap_err();
+    let invalid = user.conversation_builder().collection("../x").open().unwrap_err();
     assert_eq!(invalid.kind(), ErrorKind::InvalidInput);
     assert_eq!(server.counts().requests, 0);
-    let mut chat = user
-        .conversation_builder()
-        .collection(COLLECTION)
-        .open()
-        .unwrap();
+    let mut chat = user.conversation_builder().collection(COLLECTION).open().unwrap();
     let path = format!("/api/v1/chats?collection_id={COLLECTION}");
     assert_eq!(server.requests()[0].path, path);
     assert_eq!(chat.ask("hello").unwrap(), GREETING);
-    let error = chat
-        .regenerate_with(|it| it.temperature(1.0))
-        .map(drop)
-        .unwrap_err();
+    let error = chat.regenerate_with(|it| it.temperature(1.0)).map(drop).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported);
     assert_eq!(chat.ask("hello").unwrap(), GREETING);
 
     each([CLASSIC, JSON], |kind| {
         let server = kind.start();
-        let opening = client(&server)
-            .conversation_builder()
-            .collection(COLLECTION);
+        let opening = client(&server).conversation_builder().collection(COLLECTION);
         let error = opening.open().unwrap_err();
         assert_failed(&error, ErrorKind::Unsupported, Step::Validate);
         assert_eq!(server.counts().requests, 0, "{kind:?}");
@@ -268,14 +231,9 @@ fn an_early_end_stops_the_question_while_the_stream_is_open_and_then_deletes() {
         ]
     );
     let requests = server.requests();
-    let [_, message, list, stop, delete] = requests.as_slice() else {
-        panic!("{requests:?}")
-    };
+    let [_, message, list, stop, delete] = requests.as_slice() else { panic!("{requests:?}") };
     assert_ne!(list.connection, message.connection);
-    assert_eq!(
-        [list.connection, list.connection],
-        [stop.connection, delete.connection]
-    );
+    assert_eq!([list.connection, list.connection], [stop.connection, delete.connection]);
 }
 
 #[test]
@@ -317,11 +275,7 @@ fn a_server_that_cannot_delete_at_once_deletes_by_a_job() {
     client(&server).ask("hello").unwrap();
     assert_eq!(paths(&server)[2..], job);
     let id = server.requests()[0].path.clone() + "/";
-    let id = server.requests()[1]
-        .path
-        .strip_prefix(&id)
-        .unwrap()
-        .to_owned();
+    let id = server.requests()[1].path.strip_prefix(&id).unwrap().to_owned();
     let id = id.strip_suffix("/completions").unwrap();
     assert_eq!(
         requests_of(&server, Step::DeleteConversation)[1].json(),
@@ -350,30 +304,19 @@ fn a_job_that_fails_or_takes_too_long_leaves_a_leftover() {
     for (status, kind) in [
         ("failed", ErrorKind::Status),
         ("canceled", ErrorKind::Status),
-        (
-            "in progress",
-            ErrorKind::Timeout(h2o_chat::Timeout::Cleanup),
-        ),
+        ("in progress", ErrorKind::Timeout(h2o_chat::Timeout::Cleanup)),
     ] {
         let answer_job = move |request: &crate::stand_in::Request| {
             let is_job = request.path.ends_with("/delete_job") || request.path.contains("/jobs/");
             is_job.then(|| job(status))
         };
-        let server = H2OGPTE
-            .builder()
-            .lacks_delete()
-            .intercept(answer_job)
-            .start();
+        let server = H2OGPTE.builder().lacks_delete().intercept(answer_job).start();
         let short = std::time::Duration::from_secs(1);
         let user = builder(&server).cleanup_timeout(short).build().unwrap();
         let chat = user.conversation().unwrap();
         let error = chat.delete().unwrap_err();
         assert_failed(&error, kind, Step::DeleteConversation);
-        assert_eq!(
-            error.to_string().contains("no disk"),
-            kind == ErrorKind::Status,
-            "{error}"
-        );
+        assert_eq!(error.to_string().contains("no disk"), kind == ErrorKind::Status, "{error}");
         assert_eq!(user.leftovers(), server.conversations());
         assert_eq!(user.leftovers().len(), 1);
     }
@@ -423,41 +366,21 @@ fn errors_are_told_in_the_servers_words_and_a_busy_server_is_asked_again() {
 
     let body = r#"{"code":429,"message":"slow down"}"#;
     let server = refusing(Step::SendMessage, "429 Too Many Requests", body);
-    let error = builder(&server)
-        .retries(1)
-        .build()
-        .unwrap()
-        .ask("hello")
-        .unwrap_err();
+    let error = builder(&server).retries(1).build().unwrap().ask("hello").unwrap_err();
     assert_eq!(error.status(), Some(429));
     assert_eq!(count(&server, Step::SendMessage), 2);
 }
 
+/// A status, headers and a body, the kind of the error, and words in it.
+type Answered = (&'static str, &'static str, &'static str, ErrorKind, &'static str);
+
 #[test]
 fn a_page_or_a_redirect_in_place_of_the_api_is_an_error() {
     let page = "<html><title>H2O AI Cloud</title></html>";
-    type Answered = (
-        &'static str,
-        &'static str,
-        &'static str,
-        ErrorKind,
-        &'static str,
-    );
+    #[rustfmt::skip]
     let answers: [Answered; 3] = [
-        (
-            "200 OK",
-            "content-type: text/html\r\n",
-            page,
-            ErrorKind::Protocol,
-            "H2O AI Cloud",
-        ),
-        (
-            "404 Not Found",
-            "content-type: text/html\r\n",
-            page,
-            ErrorKind::Status,
-            "H2O AI Cloud",
-        ),
+        ("200 OK", "content-type: text/html\r\n", page, ErrorKind::Protocol, "H2O AI Cloud"),
+        ("404 Not Found", "content-type: text/html\r\n", page, ErrorKind::Status, "H2O AI Cloud"),
         (
             "302 Found",
             "location: https://new.example.org/api/v1/chats\r\n",
@@ -486,21 +409,15 @@ fn one_object_instead_of_a_stream_is_a_complete_reply() {
     let plan = |_: &str| Plan::acts([Act::Send(whole.into())]);
     let server = H2OGPTE.builder().plan(plan).start();
     let reply = client(&server).stream("hello").unwrap().reply().unwrap();
-    assert_eq!(
-        (&*reply.text, &*reply.end.text),
-        ("Hello world", "Hello world")
-    );
+    assert_eq!((&*reply.text, &*reply.end.text), ("Hello world", "Hello world"));
 }
 
 #[test]
 fn the_last_line_is_compared_with_what_was_handed_out() {
     const DELTAS: &str = "{\"body\":\"Hello\",\"finished\":false}\n";
-    for (last, text) in [
-        ("Hello world", "Hello world"),
-        ("Hello", "Hello"),
-        ("Another", "Hello"),
-        ("", "Hello"),
-    ] {
+    for (last, text) in
+        [("Hello world", "Hello world"), ("Hello", "Hello"), ("Another", "Hello"), ("", "Hello")]
+    {
         let last_line = format!("{{\"body\":\"{last}\",\"finished\":true}}\n");
         let lines = [DELTAS.to_owned(), last_line];
         let plan = move |_: &str| Plan::bytes(lines.clone().map(String::into_bytes).to_vec());
@@ -523,11 +440,6 @@ fn no_cookie_of_a_server_is_kept() {
     let client = client(&server);
     client.list_models().unwrap();
     client.ask("hello").unwrap();
-    assert!(
-        server
-            .requests()
-            .iter()
-            .all(|it| it.header("cookie").is_none())
-    );
+    assert!(server.requests().iter().all(|it| it.header("cookie").is_none()));
     assert_eq!(client.cookie_name(), "hf-chat");
 }

@@ -58,16 +58,8 @@ fn a_server_that_is_elsewhere_or_not_there_or_has_a_door_is_told_as_such() {
     let no_host = format!("http://{}.invalid", "x".repeat(64));
     let cases = [
         (nobody, ErrorKind::Connect, "Nobody answers there"),
-        (
-            login.url(),
-            ErrorKind::LoginRequired,
-            "Log in with a browser",
-        ),
-        (
-            no_host,
-            ErrorKind::Connect,
-            "Check the spelling of the host",
-        ),
+        (login.url(), ErrorKind::LoginRequired, "Log in with a browser"),
+        (no_host, ErrorKind::Connect, "Check the spelling of the host"),
         (no_path, ErrorKind::Status, "There is no chat at this path"),
         (too_much, ErrorKind::Status, "There is no chat at this path"),
     ];
@@ -80,8 +72,5 @@ fn a_server_that_is_elsewhere_or_not_there_or_has_a_door_is_told_as_such() {
     let server = StandIn::start();
     let named = builder(&server).model("no/model").build().unwrap();
     let error = named.server_info().unwrap_err();
-    assert!(
-        error.hint().unwrap().contains("Choose one of these"),
-        "{error}"
-    );
+    assert!(error.hint().unwrap().contains("Choose one of these"), "{error}");
 }

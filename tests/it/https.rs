@@ -32,9 +32,7 @@ fn relay_with(certificate: &[u8], server: &StandIn) -> String {
     let config =
         ServerConfig::builder_with_provider(rustls::crypto::ring::default_provider().into());
     let config = config.with_safe_default_protocol_versions().unwrap();
-    let config = config
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate], key);
+    let config = config.with_no_client_auth().with_single_cert(vec![certificate], key);
     let config = Arc::new(config.unwrap());
 
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -52,11 +50,8 @@ fn relay_with(certificate: &[u8], server: &StandIn) -> String {
 /// Two threads that share the state of the connection, but wait without holding it.
 fn relay(mut client: TcpStream, tls: ServerConnection, mut server: &TcpStream) -> io::Result<()> {
     let tls = Arc::new(Mutex::new(tls));
-    let mut down = Down {
-        tls: Arc::clone(&tls),
-        server: server.try_clone()?,
-        client: client.try_clone()?,
-    };
+    let mut down =
+        Down { tls: Arc::clone(&tls), server: server.try_clone()?, client: client.try_clone()? };
     thread::spawn(move || down.run());
     let mut bytes = [0; 4096];
     let ended = loop {
@@ -114,14 +109,9 @@ fn server() -> StandIn {
 fn the_system_can_be_told_to_trust_an_authority_and_a_reply_takes_one_connection() {
     let server = server();
     let mut ask = example::command("ask");
-    ask.args(["--url", &relay_to(&server), "hello"])
-        .env("SSL_CERT_FILE", AUTHORITY);
+    ask.args(["--url", &relay_to(&server), "hello"]).env("SSL_CERT_FILE", AUTHORITY);
     let output = ask.stdin(Stdio::null()).output().unwrap();
-    assert_eq!(
-        output.stdout,
-        format!("{GREETING}\n").as_bytes(),
-        "{output:?}"
-    );
+    assert_eq!(output.stdout, format!("{GREETING}\n").as_bytes(), "{output:?}");
     let counts = server.counts();
     let seen = (counts.connections, counts.requests, counts.conversations);
     assert_eq!(seen, (1, 4, 0));
@@ -130,11 +120,7 @@ fn the_system_can_be_told_to_trust_an_authority_and_a_reply_takes_one_connection
 #[test]
 fn a_connection_that_breaks_off_is_no_complete_reply_over_https() {
     let server = server();
-    let error = client(&server)
-        .build()
-        .unwrap()
-        .ask("/dropped")
-        .unwrap_err();
+    let error = client(&server).build().unwrap().ask("/dropped").unwrap_err();
     assert_failed(&error, ErrorKind::Truncated, Step::ReadReply);
     assert_eq!(error.received(), " Hi there, how can");
     assert_nothing_left(&server);
@@ -178,10 +164,7 @@ fn it_is_said_what_is_wrong_with_a_certificate() {
         (relay_with(expired, &server), expired, "expired"),
         (relay_with(authority, &server), authority, "CaUsed"),
     ] {
-        let client = Client::builder(&url)
-            .root_certificates(trusted)
-            .build()
-            .unwrap();
+        let client = Client::builder(&url).root_certificates(trusted).build().unwrap();
         let error = client.ask("hello").unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Tls, "{error}");
         assert!(error.to_string().contains(words), "{error}");
@@ -201,10 +184,7 @@ fn a_handshake_that_the_server_ends_is_tried_again() {
     let client = Client::builder(&url).retries(1).build().unwrap();
     let error = client.ask("hello").unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Connect, "{error}");
-    assert!(
-        error.to_string().contains("no secure connection"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("no secure connection"), "{error}");
     ended.join().unwrap();
 }
 

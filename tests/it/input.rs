@@ -55,16 +55,8 @@ fn build_refuses_what_cannot_be_used() {
         assert_refused(&error);
         assert!(!format!("{error} {error:?}").contains("secret"));
     }
-    for proxy in [
-        "http://127.0.0.1:1",
-        "socks5://u:p@127.0.0.1:1",
-        "socks5h://host",
-        "host:3128",
-    ] {
-        Client::builder(URL)
-            .proxy(Proxy::url(proxy))
-            .build()
-            .unwrap();
+    for proxy in ["http://127.0.0.1:1", "socks5://u:p@127.0.0.1:1", "socks5h://host", "host:3128"] {
+        Client::builder(URL).proxy(Proxy::url(proxy)).build().unwrap();
     }
 }
 
@@ -129,14 +121,8 @@ fn what_the_models_server_judges_is_left_to_it() {
     let server = StandIn::start();
     let client = client(&server);
     let error = client.ask(Request::new("a").temperature(0.0)).unwrap_err();
-    assert_eq!(
-        (error.kind(), error.status()),
-        (ErrorKind::Status, Some(422))
-    );
-    assert!(
-        error.server_message().unwrap().contains("temperature"),
-        "{error}"
-    );
+    assert_eq!((error.kind(), error.status()), (ErrorKind::Status, Some(422)));
+    assert!(error.server_message().unwrap().contains("temperature"), "{error}");
 }
 
 #[test]
@@ -153,12 +139,7 @@ fn a_password_in_a_url_that_cannot_be_read_is_not_shown() {
     ] {
         let by_proxy = Client::builder(URL).proxy(Proxy::url(url));
         let errors = [Client::builder(url).build(), by_proxy.build()].map(Result::unwrap_err);
-        let shown = format!(
-            "{errors:?} {} {} {:?}",
-            errors[0],
-            errors[1],
-            Proxy::url(url)
-        );
+        let shown = format!("{errors:?} {} {} {:?}", errors[0], errors[1], Proxy::url(url));
         for part in ["secret", "sec/", "ret@", "sec@"] {
             assert!(!shown.contains(part), "{shown}");
         }
@@ -175,9 +156,6 @@ fn debug_shows_no_secret_and_no_prompt() {
     let client = builder.clone().build().unwrap();
     let request = Request::messages([Message::user("secret")]);
     let prompt = Request::new("secret");
-    let shown = format!(
-        "{builder:?} {client:?} {request:?} {prompt:?} {:?}",
-        client.session()
-    );
+    let shown = format!("{builder:?} {client:?} {request:?} {prompt:?} {:?}", client.session());
     assert!(!shown.contains("secret"), "{shown}");
 }

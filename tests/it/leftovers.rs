@@ -22,10 +22,8 @@ fn troubled(reaction: fn() -> Reaction) -> (StandIn, Client, Arc<AtomicBool>) {
     let trouble = Arc::new(AtomicBool::new(true));
     let is_troubled = Arc::clone(&trouble);
     let intercept = move |request: &stand_in::Request| {
-        let is_cleanup = matches!(
-            step_of(request),
-            Some(Step::DeleteConversation | Step::StopGeneration)
-        );
+        let is_cleanup =
+            matches!(step_of(request), Some(Step::DeleteConversation | Step::StopGeneration));
         (is_cleanup && is_troubled.load(Ordering::Relaxed)).then(reaction)
     };
     let server = StandIn::builder().intercept(intercept).start();

@@ -21,11 +21,7 @@ fn a_reply_takes_these_requests_and_the_next_one_fewer_all_on_one_connection() {
             assert_eq!(paths(&server)[before..], *expected, "{kind:?}");
         }
         let counts = server.counts();
-        assert_eq!(
-            (counts.connections, counts.pages, counts.conversations),
-            (1, 0, 0),
-            "{kind:?}"
-        );
+        assert_eq!((counts.connections, counts.pages, counts.conversations), (1, 0, 0), "{kind:?}");
     });
 }
 
@@ -64,10 +60,7 @@ fn classic_requests_carry_exactly_what_the_protocol_says() {
     };
 
     let field = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-    assert_eq!(
-        settings.header("content-type"),
-        Some("application/x-www-form-urlencoded")
-    );
+    assert_eq!(settings.header("content-type"), Some("application/x-www-form-urlencoded"));
     assert_eq!(
         settings.form(),
         [
@@ -83,12 +76,7 @@ fn classic_requests_carry_exactly_what_the_protocol_says() {
     let body = message.json();
     let options = &body["options"];
     for id in [&options["id"], &options["response_id"]] {
-        assert_eq!(
-            uuid::Uuid::parse_str(id.as_str().unwrap())
-                .unwrap()
-                .get_version_num(),
-            4
-        );
+        assert_eq!(uuid::Uuid::parse_str(id.as_str().unwrap()).unwrap().get_version_num(), 4);
     }
     assert_ne!(options["id"], options["response_id"]);
     let expected = json!({
@@ -143,10 +131,7 @@ fn the_settings_are_posted_once_for_each_model() {
     let server = StandIn::start();
     let client = client(&server);
     for model in [DEFAULT_MODEL, "other/model", DEFAULT_MODEL, "other/model"] {
-        client
-            .clone()
-            .ask(Request::new("/count 1").model(model))
-            .unwrap();
+        client.clone().ask(Request::new("/count 1").model(model)).unwrap();
     }
     let settings = requests_of(&server, Step::PostSettings).into_iter();
     let models: Vec<String> = settings.map(|request| request.form().remove(3).1).collect();
@@ -155,10 +140,7 @@ fn the_settings_are_posted_once_for_each_model() {
 
 #[test]
 fn every_request_carries_what_the_builder_was_given() {
-    let server = StandIn::builder()
-        .cookie_name("my-chat")
-        .base_path("/chat")
-        .start();
+    let server = StandIn::builder().cookie_name("my-chat").base_path("/chat").start();
     let client = Client::builder(&format!("{}/", server.url()))
         .model("other/model")
         .session("my-session")
@@ -174,29 +156,20 @@ fn every_request_carries_what_the_builder_was_given() {
     assert_eq!(requests.len(), 6);
     for request in &requests {
         assert!(request.path.starts_with("/chat/"));
-        assert_eq!(
-            request.header("cookie"),
-            Some("my-chat=my-session; login=me")
-        );
+        assert_eq!(request.header("cookie"), Some("my-chat=my-session; login=me"));
         assert_eq!(request.header("authorization"), Some("Bearer secret"));
         assert_eq!(request.header("user-agent"), Some("me/1"));
     }
     // Two requests to detect the protocol in a given session, then the settings.
     let form = requests[2].form();
-    assert!(
-        !form
-            .iter()
-            .any(|(name, _)| name == "shareConversationsWithModelAuthors")
-    );
+    assert!(!form.iter().any(|(name, _)| name == "shareConversationsWithModelAuthors"));
     assert_eq!(requests[3].json(), json!({ "model": "other/model" }));
 }
 
 #[test]
 fn the_content_of_a_single_message_is_the_prompt() {
     let server = StandIn::start();
-    client(&server)
-        .ask([Message::user(" bare: content\n")])
-        .unwrap();
+    client(&server).ask([Message::user(" bare: content\n")]).unwrap();
     assert_eq!(messages(&server)[0]["inputs"], " bare: content\n");
 }
 
@@ -232,9 +205,8 @@ fn the_last_parameter_of_a_name_holds() {
 #[test]
 fn the_end_has_the_whole_text_and_the_details_that_were_asked_for() {
     let server = StandIn::start();
-    let mut tokens = client(&server)
-        .stream(Request::new("/count 3").details(true).seed(7))
-        .unwrap();
+    let mut tokens =
+        client(&server).stream(Request::new("/count 3").details(true).seed(7)).unwrap();
     assert!(tokens.end().is_none());
     let text: String = tokens.by_ref().map(Result::unwrap).collect();
     let end = tokens.end().unwrap();
@@ -275,20 +247,14 @@ fn special_tokens_and_empty_texts_are_no_items() {
                 frame::token(2, ""),
                 frame::token(3, " "),
             ];
-            let last = Last {
-                text: "b".into(),
-                finish_reason: "length",
-                ..Last::eos("a b".into(), 4)
-            };
+            let last =
+                Last { text: "b".into(), finish_reason: "length", ..Last::eos("a b".into(), 4) };
             Plan::bytes(frames.to_vec()).then([Act::Last(last)])
         })
         .start();
     let tokens = client(&server).stream("hello").unwrap();
     // The last event's own token is text when the reply was cut by its length.
-    assert_eq!(
-        tokens.map(Result::unwrap).collect::<Vec<_>>(),
-        ["a", " ", "b"]
-    );
+    assert_eq!(tokens.map(Result::unwrap).collect::<Vec<_>>(), ["a", " ", "b"]);
 }
 
 #[test]
@@ -305,12 +271,7 @@ fn a_reply_may_be_longer_than_the_longest_line_of_a_short_one() {
 
 #[test]
 fn both_spellings_of_an_event_and_every_line_ending_are_understood() {
-    for (colon, end) in [
-        ("data:", "\n"),
-        ("data: ", "\n"),
-        ("data: ", "\r\n"),
-        ("data:", "\r"),
-    ] {
+    for (colon, end) in [("data:", "\n"), ("data: ", "\n"), ("data: ", "\r\n"), ("data:", "\r")] {
         let server = StandIn::builder()
             .plan(move |_| {
                 let events = [
@@ -336,11 +297,8 @@ fn the_whole_text_is_at_the_end_and_its_tokens_have_no_padding() {
         let whole = reply.end.text.trim_end();
         assert_eq!(reply.text.trim_end(), whole, "{kind:?}");
         assert!(!reply.text.contains('\0'), "{kind:?}");
-        let tokens: Vec<String> = client(&server)
-            .stream("hello")
-            .unwrap()
-            .map(Result::unwrap)
-            .collect();
+        let tokens: Vec<String> =
+            client(&server).stream("hello").unwrap().map(Result::unwrap).collect();
         assert_eq!(tokens[..2], [" Hi", " there"], "{kind:?}");
     });
 }

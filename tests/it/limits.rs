@@ -101,9 +101,8 @@ fn a_long_reply_in_good_health_is_cut_by_no_limit() {
     let pause = |_| iter::repeat_n(frame::comment(), 5);
     let events = (0..3).flat_map(move |id| pause(id).chain([frame::token(id, "x")]));
     let events: Vec<_> = events.chain([frame::last(3, "", "xxx", None)]).collect();
-    let server = StandIn::builder()
-        .plan(move |_| Plan::bytes(events.clone()).paced(SILENCE / 4))
-        .start();
+    let server =
+        StandIn::builder().plan(move |_| Plan::bytes(events.clone()).paced(SILENCE / 4)).start();
     let client = builder(&server)
         .connect_timeout(SHORT)
         .idle_timeout(SILENCE)
@@ -118,9 +117,7 @@ fn a_long_reply_in_good_health_is_cut_by_no_limit() {
 /// What becomes of a reply that does not come, or does not go on.
 fn assert_cut(kind: Kind, prompt: &str, limit: Timeout, step: Step) {
     let server = kind.start();
-    let limited = builder(&server)
-        .idle_timeout(SHORT)
-        .token_timeout(SHORT * 2);
+    let limited = builder(&server).idle_timeout(SHORT).token_timeout(SHORT * 2);
     let error = limited.build().unwrap().ask(prompt).unwrap_err();
     assert_failed(&error, ErrorKind::Timeout(limit), step);
     let is_silence = limit == Timeout::Idle;
@@ -175,11 +172,7 @@ fn tokens_without_text_are_a_stall() {
 #[test]
 fn time_that_the_caller_takes_is_neither_silence_nor_stall() {
     let server = StandIn::start();
-    let client = builder(&server)
-        .idle_timeout(SHORT)
-        .token_timeout(SHORT)
-        .build()
-        .unwrap();
+    let client = builder(&server).idle_timeout(SHORT).token_timeout(SHORT).build().unwrap();
     let mut tokens = client.stream("hello").unwrap();
     tokens.next().unwrap().unwrap();
     // Not a wait for something to happen: the caller is busy for longer than the limits.
@@ -213,9 +206,7 @@ fn a_reply_that_is_complete_does_not_become_too_late_by_the_callers_own_time() {
     assert_nothing_left(&server);
 
     let stop = CancelHandle::default();
-    let mut tokens = client
-        .stream(Request::new("/count 1").cancel_handle(&stop))
-        .unwrap();
+    let mut tokens = client.stream(Request::new("/count 1").cancel_handle(&stop)).unwrap();
     tokens.next().unwrap().unwrap();
     server.wait_for("the end of the generation", |counts| counts.running == 0);
     stop.cancel();
@@ -311,10 +302,7 @@ fn a_connection_is_made_within_the_connect_limit_or_a_nearer_one() {
     let direct = |scheme: &str, address: &str| at(&format!("{scheme}://{address}"));
     let mut cases = vec![
         ("a full queue", direct("http", &full_address)),
-        (
-            "a proxy that dribbles",
-            at("http://127.0.0.1:9").proxy(Proxy::url(proxy_address)),
-        ),
+        ("a proxy that dribbles", at("http://127.0.0.1:9").proxy(Proxy::url(proxy_address))),
     ];
     if cfg!(feature = "rustls") {
         cases.extend([
@@ -331,11 +319,7 @@ fn a_connection_is_made_within_the_connect_limit_or_a_nearer_one() {
                 Timeout::Connect,
                 "no connection within 300ms, the connect timeout",
             ),
-            (
-                patient,
-                Timeout::Total,
-                "not finished within 300ms, the total timeout",
-            ),
+            (patient, Timeout::Total, "not finished within 300ms, the total timeout"),
         ] {
             let client = client.build().unwrap();
             let (error, took) = timed(|| client.ask("hello").unwrap_err());
@@ -368,11 +352,7 @@ fn an_answer_that_dribbles_ends_as_a_stall() {
         let limited = at(&format!("http://{address}")).idle_timeout(SHORT);
         let client = limited.token_timeout(SHORT * 2).build().unwrap();
         let (error, took) = timed(|| client.ask("hello").unwrap_err());
-        assert_failed(
-            &error,
-            ErrorKind::Timeout(Timeout::Token),
-            Step::PostSettings,
-        );
+        assert_failed(&error, ErrorKind::Timeout(Timeout::Token), Step::PostSettings);
         assert!(took >= SHORT * 2, "{took:?}");
     };
     thread::scope(|scope| {
@@ -487,11 +467,7 @@ fn tidying_up_keeps_its_budget_whatever_the_server_does() {
             assert_eq!(is_left, expected.is_some(), "{turn:?}");
             let Some(said) = said else { continue };
             let error = said.err();
-            assert_eq!(
-                error.as_ref().map(Error::kind),
-                expected,
-                "{turn:?}: {error:?}"
-            );
+            assert_eq!(error.as_ref().map(Error::kind), expected, "{turn:?}: {error:?}");
             if let Some(error) = error.filter(|_| expected == OUT_OF_TIME) {
                 let words =
                     "deleting the conversation: not cleaned up within 600ms, the cleanup timeout";

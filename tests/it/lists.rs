@@ -82,20 +82,12 @@ fn without_a_named_model_the_servers_first_is_asked() {
         assert_eq!(models, ["first/model", "first/model"], "{kind:?}");
         if kind.is_classic() {
             // Tried with the default, listed, and tried again, once.
-            let begin = [
-                "POST /settings",
-                "GET /__data.json",
-                "POST /settings",
-                "POST /conversation",
-            ];
+            let begin =
+                ["POST /settings", "GET /__data.json", "POST /settings", "POST /conversation"];
             assert_eq!(paths(&server)[..4], begin);
             assert_eq!(count(&server, Step::ListModels), 1);
         }
-        assert_eq!(
-            client.server_info().unwrap().model,
-            "first/model",
-            "{kind:?}"
-        );
+        assert_eq!(client.server_info().unwrap().model, "first/model", "{kind:?}");
     });
 }
 
@@ -139,11 +131,7 @@ fn where_the_api_is_switched_off_the_pages_tell_the_same() {
         for turn in ["first", "second"] {
             assert_eq!(chat.ask(turn).unwrap(), GREETING, "{kind:?}");
         }
-        assert_eq!(
-            chat.regenerate().unwrap().text().unwrap(),
-            GREETING,
-            "{kind:?}"
-        );
+        assert_eq!(chat.regenerate().unwrap().text().unwrap(), GREETING, "{kind:?}");
         assert!(server.model_prompts()[1].contains("first"), "{kind:?}");
         let messages = chat.messages().unwrap();
         assert_eq!(messages.len(), 4, "{kind:?}");
@@ -238,9 +226,7 @@ fn conversations_are_listed_page_by_page_to_the_last() {
 fn listing(models: &[&str], reaction: impl Fn() -> Reaction + Send + Sync + 'static) -> StandIn {
     let builder = StandIn::builder().models(models);
     let is_list = |path: &str| path == "/__data.json";
-    builder
-        .intercept(move |request| is_list(&request.path).then(&reaction))
-        .start()
+    builder.intercept(move |request| is_list(&request.path).then(&reaction)).start()
 }
 
 #[test]
@@ -257,17 +243,11 @@ fn a_list_that_is_one_long_text_a_thousand_times_is_not_held() {
 #[test]
 fn a_list_may_be_long_and_what_it_says_is_no_part_of_an_error() {
     let model = |text: &str| format!(r#"[{{"models":1}},[2],{{"id":3}},"m","{text}"]"#);
-    let page = format!(
-        r#"{{"nodes":[{{"data":{}}}]}}"#,
-        model(&"x".repeat(2 << 20))
-    );
+    let page = format!(r#"{{"nodes":[{{"data":{}}}]}}"#, model(&"x".repeat(2 << 20)));
     let server = listing(&["m"], move || success(&page));
     assert_eq!(client(&server).list_models().unwrap()[0].id, "m");
 
-    for body in [
-        r#"{"nodes":[{"data":[{"titles":1},["secret"]]}]}"#,
-        r#"["secret""#,
-    ] {
+    for body in [r#"{"nodes":[{"data":[{"titles":1},["secret"]]}]}"#, r#"["secret""#] {
         let server = listing(&["m"], move || success(body));
         let error = client(&server).list_conversations().unwrap_err();
         assert!(!format!("{error} {error:?}").contains("secret"), "{error}");
@@ -291,10 +271,7 @@ fn an_id_that_no_server_gives_is_refused_before_anything_is_sent() {
 
 #[test]
 fn a_server_that_takes_itself_for_an_https_one_is_told_as_such_and_no_password_is() {
-    let server = StandIn::builder()
-        .models(&["only/model"])
-        .https_referer()
-        .start();
+    let server = StandIn::builder().models(&["only/model"]).https_referer().start();
     let url = server.url().replace("http://", "http://user:secret@");
     let info = h2o_chat::Client::new(&url).unwrap().server_info().unwrap();
     assert_eq!(
@@ -321,17 +298,10 @@ fn a_check_relies_on_nothing_that_was_so_before() {
 
 #[test]
 fn a_server_that_only_does_not_list_its_models_is_a_good_one() {
-    for (status, body) in [
-        ("404 Not Found", ""),
-        ("200 OK", "{}"),
-        ("200 OK", "no JSON"),
-    ] {
+    for (status, body) in [("404 Not Found", ""), ("200 OK", "{}"), ("200 OK", "no JSON")] {
         let server = listing(&[DEFAULT_MODEL], move || answer(status, "", body));
         let info = client(&server).server_info().unwrap();
-        assert!(
-            info.to_string().contains("It does not list its models."),
-            "{info}"
-        );
+        assert!(info.to_string().contains("It does not list its models."), "{info}");
     }
 }
 
@@ -340,10 +310,7 @@ fn a_list_that_fails_otherwise_is_what_is_wrong_with_the_server() {
     let cases: [(fn() -> Reaction, ErrorKind); 5] = [
         (|| answer("500 Oh", "", ""), ErrorKind::Status),
         (|| answer("401 Oh", "", ""), ErrorKind::LoginRequired),
-        (
-            || success(r#"{"type":"redirect","location":"/login"}"#),
-            ErrorKind::LoginRequired,
-        ),
+        (|| success(r#"{"type":"redirect","location":"/login"}"#), ErrorKind::LoginRequired),
         (|| Reaction::Close, ErrorKind::Truncated),
         (|| Reaction::Silence, ErrorKind::Timeout(Timeout::Idle)),
     ];

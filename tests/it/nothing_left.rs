@@ -30,12 +30,8 @@ fn refusing(builder: Builder, step: Step, status: u16, headers: &'static str) ->
     builder.intercept(react).start()
 }
 
-const REFUSALS: [(u16, &str); 4] = [
-    (429, ""),
-    (503, ""),
-    (429, "retry-after: 1\r\n"),
-    (503, "retry-after: 0\r\n"),
-];
+const REFUSALS: [(u16, &str); 4] =
+    [(429, ""), (503, ""), (429, "retry-after: 1\r\n"), (503, "retry-after: 0\r\n")];
 
 #[test]
 fn a_deletion_that_is_refused_once_is_repeated() {
@@ -88,10 +84,8 @@ fn ask_ends_well_after_a_deletion_that_was_refused_once() {
 #[test]
 fn a_longer_wait_than_the_cleanup_may_take_ends_the_attempts_at_once() {
     let react = |request: &stand_in::Request| {
-        let is_cleanup = matches!(
-            step_of(request),
-            Some(Step::StopGeneration | Step::DeleteConversation)
-        );
+        let is_cleanup =
+            matches!(step_of(request), Some(Step::StopGeneration | Step::DeleteConversation));
         is_cleanup.then(|| busy(503, "retry-after: 60\r\n"))
     };
     let server = StandIn::builder().intercept(react).start();
@@ -125,12 +119,8 @@ fn assert_stopped_while_reading(server: &StandIn) {
     assert_nothing_left(server);
     assert_eq!(server.counts().stopped, 1);
     let requests = server.requests();
-    let stop = requests
-        .iter()
-        .position(|it| step_of(it) == Some(Step::StopGeneration));
-    let message = requests
-        .iter()
-        .position(|it| step_of(it) == Some(Step::SendMessage));
+    let stop = requests.iter().position(|it| step_of(it) == Some(Step::StopGeneration));
+    let message = requests.iter().position(|it| step_of(it) == Some(Step::SendMessage));
     let (stop, message) = (stop.unwrap(), message.unwrap());
     assert_ne!(requests[stop].connection, requests[message].connection);
     let last = requests.last().and_then(step_of);
@@ -140,11 +130,8 @@ fn assert_stopped_while_reading(server: &StandIn) {
 
 #[test]
 fn chat_ui_0_9_5_is_stopped_while_its_reply_is_read() {
-    let ends: [fn(Tokens<'static>); 3] = [
-        drop,
-        |tokens| tokens.cancel().unwrap(),
-        |tokens| tokens.keep().delete().unwrap(),
-    ];
+    let ends: [fn(Tokens<'static>); 3] =
+        [drop, |tokens| tokens.cancel().unwrap(), |tokens| tokens.keep().delete().unwrap()];
     thread::scope(|scope| {
         for end in ends {
             scope.spawn(move || {
@@ -277,13 +264,8 @@ fn a_leftover_that_is_deleted_by_its_id_is_none_any_more() {
 fn deleting_leftovers_obeys_the_cancel_handle() {
     let is_silent = Arc::new(AtomicBool::new(false));
     let silent = Arc::clone(&is_silent);
-    let (server, _) = troubled(move || {
-        if silent.load(Ordering::Relaxed) {
-            Reaction::Silence
-        } else {
-            refuse()
-        }
-    });
+    let (server, _) =
+        troubled(move || if silent.load(Ordering::Relaxed) { Reaction::Silence } else { refuse() });
     let handle = CancelHandle::default();
     let client = builder(&server).cancel_handle(&handle);
     let client = client.cleanup_timeout(LONG).build().unwrap();
@@ -313,16 +295,13 @@ fn deleting_leftovers_obeys_one_limit_for_all() {
     let walk = |(total, limit): (Option<Duration>, Duration)| {
         let is_busy = Arc::new(AtomicBool::new(false));
         let busy_now = Arc::clone(&is_busy);
-        let (server, _) = troubled(move || {
-            if busy_now.load(Ordering::Relaxed) {
-                busy(503, "")
-            } else {
-                refuse()
-            }
-        });
-        let client = builder(&server)
-            .cleanup_timeout(CLEANUP)
-            .total_timeout(total);
+        let (server, _) =
+            troubled(
+                move || {
+                    if busy_now.load(Ordering::Relaxed) { busy(503, "") } else { refuse() }
+                },
+            );
+        let client = builder(&server).cleanup_timeout(CLEANUP).total_timeout(total);
         let client = client.build().unwrap();
         for _ in 0..LEFT {
             client.ask("/count 1").unwrap();
@@ -366,9 +345,7 @@ fn the_error_has_the_session_of_what_is_left_and_does_not_show_it() {
 
 /// The arguments of the `sweep` command in what a program has printed.
 fn printed_sweep(stderr: &str) -> Vec<String> {
-    let (_, command) = stderr
-        .split_once(": sweep ")
-        .unwrap_or_else(|| panic!("{stderr}"));
+    let (_, command) = stderr.split_once(": sweep ").unwrap_or_else(|| panic!("{stderr}"));
     let command = command.lines().next().unwrap_or_default();
     command.split(' ').map(str::to_owned).collect()
 }

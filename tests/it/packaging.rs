@@ -37,23 +37,9 @@ fn version(text: &str) -> [u32; 3] {
 fn no_crate_that_is_built_needs_a_newer_compiler_than_is_promised() {
     let promised = version(env!("CARGO_PKG_RUST_VERSION"));
     // Of this system's crates only: those of others need not be here.
-    let metadata = cargo(&[
-        "metadata",
-        "--format-version",
-        "1",
-        "--filter-platform",
-        &host(),
-    ]);
+    let metadata = cargo(&["metadata", "--format-version", "1", "--filter-platform", &host()]);
     let metadata: Value = serde_json::from_slice(&metadata).unwrap();
-    let tree = cargo(&[
-        "tree",
-        "-e",
-        "normal,build",
-        "--prefix",
-        "none",
-        "-f",
-        "{p}",
-    ]);
+    let tree = cargo(&["tree", "-e", "normal,build", "--prefix", "none", "-f", "{p}"]);
     let tree = String::from_utf8(tree).unwrap();
     let is_built = |package: &Value| {
         let (name, version) = (&package["name"], &package["version"]);
@@ -62,10 +48,7 @@ fn no_crate_that_is_built_needs_a_newer_compiler_than_is_promised() {
         tree.lines().any(is_it)
     };
     let packages = metadata["packages"].as_array().unwrap();
-    let built: Vec<&Value> = packages
-        .iter()
-        .filter(|package| is_built(package))
-        .collect();
+    let built: Vec<&Value> = packages.iter().filter(|package| is_built(package)).collect();
     assert!(built.len() > 10);
     for package in built {
         let needed = package["rust_version"].as_str().map_or([0; 3], version);
@@ -98,10 +81,6 @@ fn the_package_has_what_a_stranger_needs_and_no_large_data() {
         let Ok(metadata) = fs::metadata(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)) else {
             continue;
         };
-        assert!(
-            metadata.len() <= LARGEST,
-            "{file}: {} bytes",
-            metadata.len()
-        );
+        assert!(metadata.len() <= LARGEST, "{file}: {} bytes", metadata.len());
     }
 }

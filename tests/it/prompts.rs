@@ -29,12 +29,7 @@ enum Outcome {
 /// A prompt, and what a client gets of each dialect.
 type Row = (&'static str, [Outcome; 4]);
 
-const COLUMNS: [Dialect; 4] = [
-    Dialect::Classic,
-    Dialect::Json,
-    Dialect::Form,
-    Dialect::Newest,
-];
+const COLUMNS: [Dialect; 4] = [Dialect::Classic, Dialect::Json, Dialect::Form, Dialect::Newest];
 
 const FIVE: &str = " Hi there, how can";
 const TEN: &str = " Hi there, how can Hi there, how can";
@@ -53,14 +48,7 @@ const fn refused(status: u16, words: &'static str) -> Outcome {
 
 /// Reported inside the reply.
 const fn reported(status: Option<u16>, words: &'static str, received: &'static str) -> Outcome {
-    Fails {
-        kind: Generation,
-        step: Step::ReadReply,
-        status,
-        words,
-        received,
-        stopped: false,
-    }
+    Fails { kind: Generation, step: Step::ReadReply, status, words, received, stopped: false }
 }
 
 const fn truncated(stopped: bool) -> Outcome {
@@ -77,12 +65,7 @@ const fn truncated(stopped: bool) -> Outcome {
 /// Refused by a classic server, reported by a current one; only the newest say with which status.
 const fn relayed(status: u16, words: &'static str) -> [Outcome; 4] {
     let unknown = reported(None, words, "");
-    [
-        refused(status, words),
-        unknown,
-        unknown,
-        reported(Some(status), words, ""),
-    ]
+    [refused(status, words), unknown, unknown, reported(Some(status), words, "")]
 }
 
 const ROWS: &[Row] = &[
@@ -106,10 +89,7 @@ const ROWS: &[Row] = &[
     ("/dropped", [truncated(true); 4]),
     ("/422", relayed(422, "Input validation error")),
     ("/429", relayed(429, "Model is overloaded")),
-    (
-        "/503",
-        relayed(503, "Model h2oai/h2ogpt is currently loading"),
-    ),
+    ("/503", relayed(503, "Model h2oai/h2ogpt is currently loading")),
     ("/502", {
         let unknown = reported(None, "502 Bad Gateway", "");
         let known = reported(Some(502), "502 Bad Gateway", "");
@@ -119,10 +99,7 @@ const ROWS: &[Row] = &[
         let unknown = reported(None, "Connection error.", "");
         [refused(500, "Internal Error"), unknown, unknown, unknown]
     }),
-    (
-        "/rate-limit",
-        [refused(429, "You are sending too many messages"); 4],
-    ),
+    ("/rate-limit", [refused(429, "You are sending too many messages"); 4]),
 ];
 
 #[test]
@@ -148,22 +125,13 @@ fn assert_outcome(kind: Kind, prompt: &str, expected: Outcome, context: &str) {
             assert!(is_it, "{context}: {reply:?}");
             false
         }
-        Fails {
-            kind,
-            step,
-            status,
-            words,
-            received,
-            stopped,
-        } => {
+        Fails { kind, step, status, words, received, stopped } => {
             let error = outcome.expect_err(context);
             let context = format!("{context}: {error}");
             let seen = (error.kind(), error.step(), error.status());
             assert_eq!(seen, (kind, step, status), "{context}");
             assert!(error.to_string().contains(words), "{context}");
-            let is_said = error
-                .server_message()
-                .is_some_and(|said| said.contains(words));
+            let is_said = error.server_message().is_some_and(|said| said.contains(words));
             assert_eq!(is_said, kind != Truncated, "{context}");
             assert_eq!(error.received(), received, "{context}");
             assert_eq!(error.undeleted(), None, "{context}");

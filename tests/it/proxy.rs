@@ -62,9 +62,7 @@ fn tunnel(
 /// Reads a CONNECT, which ends with an empty line.
 fn connect_head(client: &TcpStream) -> io::Result<Vec<String>> {
     let lines = BufReader::new(client.try_clone()?).lines();
-    let head = lines
-        .map_while(Result::ok)
-        .take_while(|line| !line.is_empty());
+    let head = lines.map_while(Result::ok).take_while(|line| !line.is_empty());
     Ok(head.collect())
 }
 
@@ -120,10 +118,9 @@ fn read_vec(client: &mut TcpStream, length: u8) -> io::Result<Vec<u8>> {
 #[test]
 fn a_reply_through_an_http_proxy() {
     let (server, proxy) = (StandIn::start(), TestProxy::start(connect));
-    for url in [
-        format!("http://me:secret@{}", proxy.address),
-        format!("me:secret@{}", proxy.address),
-    ] {
+    for url in
+        [format!("http://me:secret@{}", proxy.address), format!("me:secret@{}", proxy.address)]
+    {
         let client = builder(&server).proxy(Proxy::url(url)).build().unwrap();
         assert_eq!(client.ask("hello").unwrap(), GREETING);
         client.stream("/slow").unwrap().cancel().unwrap();
@@ -188,16 +185,10 @@ fn a_proxy_that_refuses_says_so() {
         Err(io::ErrorKind::PermissionDenied.into())
     };
     let (server, proxy) = (StandIn::start(), TestProxy::start(refuse));
-    let client = builder(&server)
-        .proxy(Proxy::url(&proxy.address))
-        .build()
-        .unwrap();
+    let client = builder(&server).proxy(Proxy::url(&proxy.address)).build().unwrap();
     let error = client.ask("hello").unwrap_err();
     assert_failed(&error, ErrorKind::Proxy, Step::PostSettings);
-    let told = format!(
-        "to the proxy http://{}: it answered 407 (Proxy",
-        proxy.address
-    );
+    let told = format!("to the proxy http://{}: it answered 407 (Proxy", proxy.address);
     assert!(error.to_string().contains(&told), "{error}");
     assert_eq!(server.counts().connections, 0);
 }
@@ -246,10 +237,7 @@ fn a_socks_proxy_that_refuses_or_speaks_something_else_says_so() {
     for handshake in [refuse, no_method, http, close] {
         let proxy = TestProxy::start(handshake);
         let url = format!("socks5://{}", proxy.address);
-        let client = Client::builder("http://127.0.0.1:9")
-            .proxy(Proxy::url(url))
-            .build()
-            .unwrap();
+        let client = Client::builder("http://127.0.0.1:9").proxy(Proxy::url(url)).build().unwrap();
         let error = client.ask("hello").unwrap_err();
         assert_failed(&error, ErrorKind::Proxy, Step::PostSettings);
         assert!(!error.is_retryable());
@@ -265,15 +253,9 @@ fn a_proxy_that_says_nothing_is_waited_for_within_the_limits() {
     let builder = || Client::builder("http://127.0.0.1:9").proxy(Proxy::url(&address));
 
     let client = builder().connect_timeout(limit).build().unwrap();
-    assert_eq!(
-        client.ask("hello").unwrap_err().kind(),
-        ErrorKind::Timeout(Timeout::Connect)
-    );
+    assert_eq!(client.ask("hello").unwrap_err().kind(), ErrorKind::Timeout(Timeout::Connect));
     let client = builder().total_timeout(limit).build().unwrap();
-    assert_eq!(
-        client.ask("hello").unwrap_err().kind(),
-        ErrorKind::Timeout(Timeout::Total)
-    );
+    assert_eq!(client.ask("hello").unwrap_err().kind(), ErrorKind::Timeout(Timeout::Total));
 
     // Each once: a limit that is reached is not waited for again.
     let _held = [proxy.accept().unwrap(), proxy.accept().unwrap()];
@@ -283,11 +265,8 @@ fn a_proxy_that_says_nothing_is_waited_for_within_the_limits() {
 
     let (client, stop) = (builder().build().unwrap(), CancelHandle::default());
     let stopped = thread::scope(|scope| {
-        let call = scope.spawn(|| {
-            client
-                .ask(Request::new("hello").cancel_handle(&stop))
-                .unwrap_err()
-        });
+        let call =
+            scope.spawn(|| client.ask(Request::new("hello").cancel_handle(&stop)).unwrap_err());
         // Held, because dropping would close it.
         let _held = proxy.accept().unwrap();
         let start = Instant::now();

@@ -16,16 +16,8 @@ fn a_regenerated_reply_takes_the_place_of_the_last_reply() {
         let mut chat = client(&server).conversation().unwrap();
         chat.ask("first").unwrap();
         chat.ask("second").unwrap();
-        assert_eq!(
-            chat.regenerate().unwrap().text().unwrap(),
-            GREETING,
-            "{kind:?}"
-        );
-        assert_eq!(
-            chat.regenerate().unwrap().text().unwrap(),
-            GREETING,
-            "{kind:?}"
-        );
+        assert_eq!(chat.regenerate().unwrap().text().unwrap(), GREETING, "{kind:?}");
+        assert_eq!(chat.regenerate().unwrap().text().unwrap(), GREETING, "{kind:?}");
         let prompts = server.model_prompts();
         assert_eq!(prompts[1], prompts[2], "{kind:?}");
         assert_eq!(prompts[1], prompts[3], "{kind:?}");
@@ -47,18 +39,10 @@ fn the_last_reply_can_be_had_again_in_another_client_and_after_an_early_end() {
         let mut tokens = chat.stream("hello").unwrap();
         tokens.next().unwrap().unwrap();
         drop(tokens);
-        assert_eq!(
-            chat.regenerate().unwrap().text().unwrap(),
-            GREETING,
-            "{kind:?}"
-        );
+        assert_eq!(chat.regenerate().unwrap().text().unwrap(), GREETING, "{kind:?}");
         let id = chat.keep();
         let mut chat = client.resume(&id).unwrap();
-        assert_eq!(
-            chat.regenerate().unwrap().text().unwrap(),
-            GREETING,
-            "{kind:?}"
-        );
+        assert_eq!(chat.regenerate().unwrap().text().unwrap(), GREETING, "{kind:?}");
         assert_eq!(chat.messages().unwrap().len(), 2, "{kind:?}");
         chat.delete().unwrap();
         assert_nothing_left(&server);
@@ -82,22 +66,10 @@ fn another_prompt_in_the_place_of_the_last_is_for_classic_servers_only() {
         assert_eq!(error.kind(), ErrorKind::Unsupported, "{kind:?} {error}");
         assert_eq!(messages(&server).len(), 1, "{kind:?}");
         // Nothing has become of it: the last message is the one before.
-        assert_eq!(
-            chat.regenerate().unwrap().text().unwrap(),
-            GREETING,
-            "{kind:?}"
-        );
+        assert_eq!(chat.regenerate().unwrap().text().unwrap(), GREETING, "{kind:?}");
         let empty = chat.regenerate_with(|_| Request::new(" ")).map(drop);
-        assert_eq!(
-            empty.unwrap_err().kind(),
-            ErrorKind::InvalidInput,
-            "{kind:?}"
-        );
-        assert_eq!(
-            chat.regenerate().unwrap().text().unwrap(),
-            GREETING,
-            "{kind:?}"
-        );
+        assert_eq!(empty.unwrap_err().kind(), ErrorKind::InvalidInput, "{kind:?}");
+        assert_eq!(chat.regenerate().unwrap().text().unwrap(), GREETING, "{kind:?}");
         assert_eq!(chat.messages().unwrap().len(), 2, "{kind:?}");
     });
 }
@@ -107,29 +79,18 @@ fn a_message_that_was_refused_is_sent_anew() {
     each(ALL, |kind| {
         let refusals = AtomicUsize::new(1);
         let plan = move |prompt: &str| match prompt {
-            "second" if take_one(&refusals) => Plan::Refusal {
-                status: 429,
-                message: "Slow down",
-            },
+            "second" if take_one(&refusals) => Plan::Refusal { status: 429, message: "Slow down" },
             prompt => Plan::for_prompt(prompt),
         };
         let server = kind.builder().plan(plan).start();
         let mut chat = client(&server).conversation().unwrap();
         chat.ask("first").unwrap();
         assert_eq!(chat.ask("second").unwrap_err().status(), Some(429));
-        assert_eq!(
-            chat.regenerate().unwrap().text().unwrap(),
-            GREETING,
-            "{kind:?}"
-        );
+        assert_eq!(chat.regenerate().unwrap().text().unwrap(), GREETING, "{kind:?}");
         let history = chat.messages().unwrap();
         assert_eq!(history.len(), 4, "{kind:?}");
         assert_eq!(history[2], Message::user("second"), "{kind:?}");
-        assert_eq!(
-            chat.regenerate().unwrap().text().unwrap(),
-            GREETING,
-            "{kind:?}"
-        );
+        assert_eq!(chat.regenerate().unwrap().text().unwrap(), GREETING, "{kind:?}");
         assert_eq!(chat.messages().unwrap().len(), 4, "{kind:?}");
     });
 }
@@ -151,15 +112,10 @@ fn on_a_classic_server_only_the_response_has_a_new_id() {
     chat.ask("first").unwrap();
     chat.ask(Request::new("second").temperature(0.9)).unwrap();
     assert_eq!(chat.regenerate().unwrap().text().unwrap(), GREETING);
-    let [_, second, retry] = &messages(&server)[..] else {
-        panic!()
-    };
+    let [_, second, retry] = &messages(&server)[..] else { panic!() };
     assert_eq!(retry["options"]["is_retry"], true);
     assert_eq!(retry["options"]["id"], second["options"]["id"]);
-    assert_ne!(
-        retry["options"]["response_id"],
-        second["options"]["response_id"]
-    );
+    assert_ne!(retry["options"]["response_id"], second["options"]["response_id"]);
     assert_eq!(retry["parameters"], second["parameters"]);
 
     // With another temperature, and then with another prompt, the same message once more.
@@ -178,9 +134,7 @@ fn a_stop_ends_one_try_only() {
     let server = StandIn::start();
     let mut chat = client(&server).conversation().unwrap();
     let stop = CancelHandle::default();
-    let mut tokens = chat
-        .stream(Request::new(ENDLESS).cancel_handle(&stop))
-        .unwrap();
+    let mut tokens = chat.stream(Request::new(ENDLESS).cancel_handle(&stop)).unwrap();
     tokens.next().unwrap().unwrap();
     stop.cancel();
     tokens.next().unwrap().unwrap_err();
@@ -189,10 +143,7 @@ fn a_stop_ends_one_try_only() {
     assert_eq!(again.next().unwrap().unwrap(), " s0");
     drop(again);
 
-    let error = chat
-        .regenerate_with(|request| request.cancel_handle(&stop))
-        .map(drop)
-        .unwrap_err();
+    let error = chat.regenerate_with(|request| request.cancel_handle(&stop)).map(drop).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Cancelled);
     // Not even a request that failed at once is forgotten.
     assert!(chat.regenerate().is_ok());

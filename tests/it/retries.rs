@@ -20,26 +20,16 @@ fn builder(server: &StandIn) -> ClientBuilder {
 }
 
 /// The steps before the first token that can be tried again.
-const STEPS: [Step; 3] = [
-    Step::PostSettings,
-    Step::CreateConversation,
-    Step::SendMessage,
-];
+const STEPS: [Step; 3] = [Step::PostSettings, Step::CreateConversation, Step::SendMessage];
 
 #[test]
 fn a_busy_server_is_asked_again_at_every_step_before_the_reply() {
     for step in STEPS {
         for status in [429, 503] {
             let server = at_first(2, step, move || busy(status, "retry-after: 0\r\n"));
-            assert_eq!(
-                builder(&server).build().unwrap().ask("/count 1").unwrap(),
-                "0 "
-            );
+            assert_eq!(builder(&server).build().unwrap().ask("/count 1").unwrap(), "0 ");
             let counts = server.counts();
-            assert_eq!(
-                (counts.requests, counts.created, counts.conversations),
-                (6, 1, 0)
-            );
+            assert_eq!((counts.requests, counts.created, counts.conversations), (6, 1, 0));
             assert_eq!(counts.connections, 1);
         }
     }
@@ -50,12 +40,7 @@ fn the_number_of_retries_is_the_users() {
     for times in [0, 1, 3] {
         let refused = || busy(503, "retry-after: 0\r\n");
         let server = always(Step::CreateConversation, refused);
-        let error = builder(&server)
-            .retries(times)
-            .build()
-            .unwrap()
-            .ask("hello")
-            .unwrap_err();
+        let error = builder(&server).retries(times).build().unwrap().ask("hello").unwrap_err();
         assert_failed(&error, ErrorKind::Status, Step::CreateConversation);
         assert_eq!(error.retry_after(), Some(Duration::ZERO));
         assert_eq!(server.counts().requests, 2 + times as usize);
@@ -90,12 +75,7 @@ fn a_request_that_could_make_a_second_conversation_or_generation_is_never_repeat
         // The connection is pooled: the settings went over it. The server reads the request and
         // closes.
         let server = at_first(1, step, || Reaction::Close);
-        let error = builder(&server)
-            .retries(5)
-            .build()
-            .unwrap()
-            .ask("hello")
-            .unwrap_err();
+        let error = builder(&server).retries(5).build().unwrap().ask("hello").unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Truncated);
         assert_eq!(count(&server, step), 1);
         assert_eq!(server.counts().conversations, 0);
@@ -106,12 +86,7 @@ fn a_request_that_could_make_a_second_conversation_or_generation_is_never_repeat
 fn nothing_is_tried_again_after_a_token() {
     let server = StandIn::start();
     for prompt in ["/dropped", "/error-event", "/no-final"] {
-        builder(&server)
-            .retries(5)
-            .build()
-            .unwrap()
-            .ask(prompt)
-            .unwrap_err();
+        builder(&server).retries(5).build().unwrap().ask(prompt).unwrap_err();
     }
     assert_eq!(count(&server, Step::SendMessage), 3);
 }
@@ -149,20 +124,16 @@ fn terms_that_cannot_be_accepted_again_leave_the_conversation_named() {
     tokens.next().unwrap().unwrap();
     server.forget_sessions();
     let error = tokens.cancel().unwrap_err();
-    assert_eq!(
-        (error.step(), error.status()),
-        (Step::DeleteConversation, Some(502))
-    );
+    assert_eq!((error.step(), error.status()), (Step::DeleteConversation, Some(502)));
     assert_eq!(error.undeleted(), Some(server.conversations()[0].as_str()));
 }
 
 #[test]
 fn a_session_in_the_users_own_cookies_is_the_session() {
     let server = StandIn::start();
-    for (cookies, sent) in [
-        ("hf-chat=mine", "hf-chat=mine"),
-        ("a=1; hf-chat=mine;b=2", "hf-chat=mine; a=1; b=2"),
-    ] {
+    for (cookies, sent) in
+        [("hf-chat=mine", "hf-chat=mine"), ("a=1; hf-chat=mine;b=2", "hf-chat=mine; a=1; b=2")]
+    {
         let client = builder(&server).header("Cookie", cookies).build().unwrap();
         assert_eq!(client.session().as_str(), "mine");
         client.ask("/count 1").unwrap();
@@ -212,8 +183,5 @@ fn other_cookies_are_kept_and_sent_back_to_this_server_only() {
         assert_eq!(request.header("cookie"), Some(expected.as_str()));
     }
     other.set_nonblocking(true).unwrap();
-    assert!(
-        other.accept().is_err(),
-        "a redirect was followed to another server"
-    );
+    assert!(other.accept().is_err(), "a redirect was followed to another server");
 }

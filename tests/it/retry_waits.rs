@@ -30,10 +30,7 @@ fn it_is_waited_for_as_long_as_the_server_asks_but_no_longer_than_the_user_allow
     let server = at_first(1, Step::SendMessage, move || busy(429, &header));
     let error = builder(&server).build().unwrap().ask("hello").unwrap_err();
     let asked = error.retry_after().unwrap();
-    assert!(
-        (Duration::from_secs(3500)..=Duration::from_secs(3600)).contains(&asked),
-        "{asked:?}"
-    );
+    assert!((Duration::from_secs(3500)..=Duration::from_secs(3600)).contains(&asked), "{asked:?}");
     assert!(error.is_retryable());
     assert_eq!(server.counts().conversations, 0);
 }
@@ -51,11 +48,8 @@ fn a_date_is_waited_for() {
 #[test]
 fn what_the_user_allows_shortens_the_own_waits_and_not_their_number() {
     let server = always(Step::PostSettings, || busy(503, ""));
-    let client = builder(&server)
-        .retries(5)
-        .max_retry_wait(Duration::from_millis(10))
-        .build()
-        .unwrap();
+    let client =
+        builder(&server).retries(5).max_retry_wait(Duration::from_millis(10)).build().unwrap();
     let start = Instant::now();
     client.ask("hello").unwrap_err();
     assert_eq!(server.counts().requests, 6);
@@ -80,29 +74,21 @@ fn http_date(at: SystemTime) -> String {
     }
     let february = days_in(year) - 337;
     let months = [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
-    let names = [
-        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
-    ];
+    let names =
+        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
     let mut month = 0;
     while days >= months[month] {
         days -= months[month];
         month += 1;
     }
     let (hour, minute, second) = (time / 3600, time / 60 % 60, time % 60);
-    format!(
-        "Mon, {:02} {} {year} {hour:02}:{minute:02}:{second:02} GMT",
-        days + 1,
-        names[month]
-    )
+    format!("Mon, {:02} {} {year} {hour:02}:{minute:02}:{second:02} GMT", days + 1, names[month])
 }
 
 #[test]
 fn a_wait_that_the_deadline_has_no_time_for_is_not_begun() {
     let server = at_first(1, Step::SendMessage, || busy(429, "retry-after: 5\r\n"));
-    let client = builder(&server)
-        .total_timeout(Duration::from_secs(4))
-        .build()
-        .unwrap();
+    let client = builder(&server).total_timeout(Duration::from_secs(4)).build().unwrap();
     let start = Instant::now();
     assert_eq!(client.ask("hello").unwrap_err().status(), Some(429));
     assert!(start.elapsed() < SOON);
@@ -110,13 +96,8 @@ fn a_wait_that_the_deadline_has_no_time_for_is_not_begun() {
 
 #[test]
 fn a_stop_ends_the_wait_for_a_retry() {
-    for (step, requests) in [
-        Step::PostSettings,
-        Step::CreateConversation,
-        Step::SendMessage,
-    ]
-    .into_iter()
-    .zip(1..)
+    for (step, requests) in
+        [Step::PostSettings, Step::CreateConversation, Step::SendMessage].into_iter().zip(1..)
     {
         let server = at_first(1, step, || busy(429, "retry-after: 9\r\n"));
         let (client, stop) = (builder(&server).build().unwrap(), CancelHandle::default());
@@ -136,11 +117,7 @@ fn a_stop_ends_the_wait_for_a_retry() {
 
 #[test]
 fn a_stop_before_the_next_try_of_opening_leaves_no_conversation_in_doubt() {
-    for (status, headers) in [
-        (503, "retry-after: 0\r\n"),
-        (503, "retry-after: 9\r\n"),
-        (405, ""),
-    ] {
+    for (status, headers) in [(503, "retry-after: 0\r\n"), (503, "retry-after: 9\r\n"), (405, "")] {
         let stop = CancelHandle::default();
         let from_the_server = stop.clone();
         let server = always(Step::CreateConversation, move || {
@@ -149,9 +126,7 @@ fn a_stop_before_the_next_try_of_opening_leaves_no_conversation_in_doubt() {
         });
         let client = builder(&server).build().unwrap();
         let start = Instant::now();
-        let error = client
-            .ask(Request::new("hello").cancel_handle(&stop))
-            .unwrap_err();
+        let error = client.ask(Request::new("hello").cancel_handle(&stop)).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Cancelled, "{error}");
         assert!(!error.maybe_undeleted(), "{error}");
         assert!(start.elapsed() < SOON);
@@ -180,14 +155,9 @@ fn a_server_that_never_answers_the_retry_is_given_up_within_the_deadline() {
 
 #[test]
 fn numbers_beyond_all_measure_do_no_harm() {
-    let server = at_first(1, Step::PostSettings, || {
-        busy(503, "retry-after: 18446744073709551615\r\n")
-    });
-    let client = builder(&server)
-        .retries(u32::MAX)
-        .max_retry_wait(Duration::MAX)
-        .build()
-        .unwrap();
+    let server =
+        at_first(1, Step::PostSettings, || busy(503, "retry-after: 18446744073709551615\r\n"));
+    let client = builder(&server).retries(u32::MAX).max_retry_wait(Duration::MAX).build().unwrap();
     let (stop, request) = (CancelHandle::default(), Request::new("hello"));
     let request = request.cancel_handle(&stop);
     let error = thread::scope(|scope| {

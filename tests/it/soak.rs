@@ -133,9 +133,7 @@ impl Trouble {
         match step {
             Step::DeleteConversation => _ = deletions.insert(id, request.connection),
             Step::StopGeneration
-                if deletions
-                    .get(&id)
-                    .is_some_and(|&over| over != request.connection) =>
+                if deletions.get(&id).is_some_and(|&over| over != request.connection) =>
             {
                 self.unstopped.lock().unwrap().insert(id);
             }
@@ -196,20 +194,13 @@ impl Program<'_> {
             Ok(None) => _ = count(&self.tally.left_early),
             Err(error) => {
                 assert!(
-                    script
-                        .most(self.trouble.server)
-                        .starts_with(error.received()),
+                    script.most(self.trouble.server).starts_with(error.received()),
                     "reply {number}: {error}"
                 );
                 let named = self.client.leftovers();
                 let undeleted = error.undeleted().map(str::to_owned);
-                assert!(
-                    undeleted.is_none_or(|id| named.contains(&id)),
-                    "reply {number}: {error}"
-                );
-                self.tally
-                    .lost
-                    .fetch_add(usize::from(error.maybe_undeleted()), Ordering::Relaxed);
+                assert!(undeleted.is_none_or(|id| named.contains(&id)), "reply {number}: {error}");
+                self.tally.lost.fetch_add(usize::from(error.maybe_undeleted()), Ordering::Relaxed);
                 count(&self.tally.failed);
             }
         }
@@ -293,10 +284,7 @@ struct Held {
 impl Held {
     fn now() -> Held {
         let count = |of: &str| fs::read_dir(of).unwrap().count();
-        Held {
-            threads: count("/proc/self/task"),
-            files: count("/proc/self/fd"),
-        }
+        Held { threads: count("/proc/self/task"), files: count("/proc/self/fd") }
     }
 }
 
@@ -309,21 +297,13 @@ fn wait_until<T: fmt::Debug>(what: &str, look: impl Fn() -> T, is_good: impl Fn(
         if is_good(&seen) {
             return seen;
         }
-        assert!(
-            start.elapsed() < PATIENCE,
-            "waited in vain for {what}: {seen:?}"
-        );
+        assert!(start.elapsed() < PATIENCE, "waited in vain for {what}: {seen:?}");
         thread::sleep(Duration::from_millis(1));
     }
 }
 
 fn seed() -> u64 {
-    let clock = || {
-        SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap()
-            .subsec_nanos()
-    };
+    let clock = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().subsec_nanos();
     match env::var("H2O_CHAT_SEED") {
         Ok(seed) => seed.parse().expect("H2O_CHAT_SEED is a number"),
         Err(_) => clock().into(),
@@ -342,11 +322,7 @@ const SERVERS: [Kind; 7] = [CLASSIC, JSON, V0_8_4, FORM, NEWER, NEWEST, H2OGPTE]
 
 fn soak_all() {
     let is_long = env::var_os("H2O_CHAT_SOAK").is_some();
-    let (replies, threads) = if is_long {
-        (2000, 16)
-    } else {
-        (300 / SERVERS.len(), 8)
-    };
+    let (replies, threads) = if is_long { (2000, 16) } else { (300 / SERVERS.len(), 8) };
     let seed = seed();
     println!("H2O_CHAT_SEED={seed}");
     // Each has replies of its own.
@@ -361,11 +337,8 @@ fn soak_all() {
 
 /// A soak in which everything fails, or nothing, shows nothing.
 fn check_variety(tallies: &[Tally], replies: usize) {
-    let kinds: [fn(&Tally) -> &AtomicUsize; 3] = [
-        |tally| &tally.whole,
-        |tally| &tally.left_early,
-        |tally| &tally.failed,
-    ];
+    let kinds: [fn(&Tally) -> &AtomicUsize; 3] =
+        [|tally| &tally.whole, |tally| &tally.left_early, |tally| &tally.failed];
     for kind in kinds {
         let counters = tallies.iter().map(kind);
         let count: usize = counters.map(|count| count.load(Ordering::Relaxed)).sum();
@@ -389,13 +362,9 @@ fn soak(trouble: &Arc<Trouble>, replies: usize, threads: usize) -> Tally {
     // The client keeps some connections, and the server those of the generations that were not
     // stopped. For each, the client has one file and the server two.
     let most = POOL + server.generating().len();
-    server.wait_for("no more connections than are kept", |counts| {
-        counts.open <= most
-    });
+    server.wait_for("no more connections than are kept", |counts| counts.open <= most);
     let most = before.files + 1 + 3 * most;
-    wait_until("no more files than these", Held::now, |held| {
-        held.files <= most
-    });
+    wait_until("no more files than these", Held::now, |held| held.files <= most);
     drop(client);
     drop(server);
     wait_until("all to be as before", Held::now, |&held| held == before);
@@ -403,12 +372,7 @@ fn soak(trouble: &Arc<Trouble>, replies: usize, threads: usize) -> Tally {
 }
 
 fn run(client: &Client, trouble: &Trouble, replies: usize, threads: usize) -> Tally {
-    let program = Program {
-        client,
-        trouble,
-        tally: Tally::default(),
-        slowest: Mutex::default(),
-    };
+    let program = Program { client, trouble, tally: Tally::default(), slowest: Mutex::default() };
     let (start, next) = (Instant::now(), AtomicUsize::new(0));
     thread::scope(|scope| {
         for _ in 0..threads {
@@ -439,10 +403,7 @@ fn check_what_is_left(client: &Client, server: &StandIn, trouble: &Trouble, lost
     let check = |named: &[String]| {
         let mut left = server.conversations();
         left.retain(|id| !named.contains(id));
-        assert!(
-            left.iter().all(|id| !known.contains(id)),
-            "known and not named: {left:?}"
-        );
+        assert!(left.iter().all(|id| !known.contains(id)), "known and not named: {left:?}");
         assert!(left.len() <= lost, "{} are left, {lost} may be", left.len());
         left.len()
     };

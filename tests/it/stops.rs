@@ -80,12 +80,8 @@ fn a_clients_stop_ends_whatever_it_waits_for() {
     let is_list = |request: &crate::stand_in::Request| request.method == "GET";
     let calls: [(Step, Call); 4] = [
         (Step::ListModels, |client| client.list_models().map(drop)),
-        (Step::ListConversations, |client| {
-            client.list_conversations().map(drop)
-        }),
-        (Step::ReadHistory, |client| {
-            client.resume("a-conversation")?.messages().map(drop)
-        }),
+        (Step::ListConversations, |client| client.list_conversations().map(drop)),
+        (Step::ReadHistory, |client| client.resume("a-conversation")?.messages().map(drop)),
         (Step::SendMessage, |client| client.ask("/silent").map(drop)),
     ];
     for (step, call) in calls {
@@ -136,9 +132,7 @@ fn a_stop_acts_in_mid_line() {
     let server = StandIn::builder().plan(plan).start();
     let client = client(&server);
     let stop = CancelHandle::default();
-    let mut tokens = client
-        .stream(Request::new("cut").cancel_handle(&stop))
-        .unwrap();
+    let mut tokens = client.stream(Request::new("cut").cancel_handle(&stop)).unwrap();
     assert_eq!(tokens.next().unwrap().unwrap(), "a");
     // Nothing shows that the call waits, and a stop acts whenever it comes.
     let wait = || thread::sleep(Duration::from_millis(100));
@@ -156,15 +150,10 @@ fn a_stop_is_seen_before_a_token_that_is_here_already() {
     let server = StandIn::start();
     let client = client(&server);
     let stop = CancelHandle::default();
-    let mut tokens = client
-        .stream(Request::new("/count 1000").cancel_handle(&stop))
-        .unwrap();
+    let mut tokens = client.stream(Request::new("/count 1000").cancel_handle(&stop)).unwrap();
     tokens.next().unwrap().unwrap();
     stop.cancel();
-    assert_eq!(
-        tokens.next().unwrap().unwrap_err().kind(),
-        ErrorKind::Cancelled
-    );
+    assert_eq!(tokens.next().unwrap().unwrap_err().kind(), ErrorKind::Cancelled);
 }
 
 #[test]
@@ -174,10 +163,7 @@ fn nothing_is_sent_once_stopped() {
     let stop = CancelHandle::default();
     stop.cancel();
     assert_eq!(
-        client
-            .ask(Request::new("hello").cancel_handle(&stop))
-            .unwrap_err()
-            .kind(),
+        client.ask(Request::new("hello").cancel_handle(&stop)).unwrap_err().kind(),
         ErrorKind::Cancelled
     );
     assert_eq!(server.counts().requests, 0);

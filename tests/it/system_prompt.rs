@@ -18,9 +18,7 @@ fn assert_told(kind: Kind, server: &StandIn, classic: &str, current: &str) {
     assert_eq!(preprompt(server).as_deref(), told, "{kind:?}");
     let prompt = server.model_prompts().pop().unwrap();
     let text = if kind.is_classic() { classic } else { current };
-    let system = told.map_or(String::new(), |told| {
-        format!("<|system|>{told}<|endoftext|>")
-    });
+    let system = told.map_or(String::new(), |told| format!("<|system|>{told}<|endoftext|>"));
     let expected = format!("{system}<|prompt|>{text}<|endoftext|><|answer|>");
     assert_eq!(prompt, expected, "{kind:?}");
 }
@@ -66,11 +64,7 @@ fn a_reply_that_is_kept_can_be_had_again_with_it() {
         let mut tokens = client(&server).stream(request).unwrap();
         tokens.next().unwrap().unwrap();
         let mut chat = tokens.keep();
-        assert_eq!(
-            chat.regenerate().unwrap().text().unwrap(),
-            GREETING,
-            "{kind:?}"
-        );
+        assert_eq!(chat.regenerate().unwrap().text().unwrap(), GREETING, "{kind:?}");
         let classic = "System: Be brief.\nUser: Hi\nAssistant:";
         assert_told(kind, &server, classic, "Hi");
         assert_eq!(chat.messages().unwrap().len(), 2, "{kind:?}");

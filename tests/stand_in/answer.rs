@@ -26,12 +26,7 @@ impl Answer {
     }
 
     pub fn with_reason(status: u16, reason: &str) -> Self {
-        Self {
-            status,
-            reason: reason.to_string(),
-            headers: Vec::new(),
-            body: Vec::new(),
-        }
+        Self { status, reason: reason.to_string(), headers: Vec::new(), body: Vec::new() }
     }
 
     pub fn json(status: u16, body: &str) -> Self {
@@ -85,11 +80,8 @@ impl Answer {
 
     /// The head: the application's headers in alphabetical order, then what Node adds.
     pub fn head(&self, close: bool) -> Vec<u8> {
-        let mut headers: Vec<(&str, &str)> = self
-            .headers
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_str()))
-            .collect();
+        let mut headers: Vec<(&str, &str)> =
+            self.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         headers.sort_by_key(|&(name, _)| name);
         if !self.has("date") {
             headers.push(("Date", DATE));

@@ -80,12 +80,8 @@ pub(super) fn reply(config: &Config, shared: &Arc<Shared>, request: &Request) ->
         Ok(path) => path,
         Err(refusal) => return (refusal, None),
     };
-    let exchange = Exchange {
-        config,
-        shared,
-        request,
-        session: session(&config.cookie_name, request),
-    };
+    let exchange =
+        Exchange { config, shared, request, session: session(&config.cookie_name, request) };
     let route = Route::parse(path);
     match config.dialect {
         Dialect::Classic => classic::reply(&exchange, route),
@@ -120,10 +116,7 @@ fn session(cookie_name: &str, request: &Request) -> String {
     cookies
         .filter_map(|cookie| cookie.trim().split_once('='))
         .find(|&(name, value)| name == cookie_name && !value.is_empty())
-        .map_or_else(
-            || Uuid::new_v4().to_string(),
-            |(_, value)| value.to_string(),
-        )
+        .map_or_else(|| Uuid::new_v4().to_string(), |(_, value)| value.to_string())
 }
 
 /// A request, the session that it comes from, and the server.
@@ -153,21 +146,14 @@ impl Exchange<'_> {
 
     /// What the server believes to be its own origin.
     pub fn origin(&self) -> String {
-        let scheme = if self.config.https_referer {
-            "https"
-        } else {
-            "http"
-        };
+        let scheme = if self.config.https_referer { "https" } else { "http" };
         format!("{scheme}://{}", self.header("host"))
     }
 
     /// Returns whether the server protects the request against forgery.
     pub fn is_form(&self) -> bool {
-        const FORMS: [&str; 3] = [
-            "application/x-www-form-urlencoded",
-            "multipart/form-data",
-            "text/plain",
-        ];
+        const FORMS: [&str; 3] =
+            ["application/x-www-form-urlencoded", "multipart/form-data", "text/plain"];
         let content_type = self.header("content-type").split(';').next();
         self.is_post() && content_type.is_some_and(|media| FORMS.contains(&media))
     }
@@ -201,9 +187,7 @@ impl Exchange<'_> {
     pub fn to_login(&self) -> Answer {
         let location = format!("{}{}/login", self.origin(), self.config.base_path);
         let answer = Answer::new(302).header("location", location);
-        answer
-            .header("set-cookie", self.cookie(&Uuid::new_v4().to_string()))
-            .sized("")
+        answer.header("set-cookie", self.cookie(&Uuid::new_v4().to_string())).sized("")
     }
 
     pub fn model<'b>(&self, body: &'b Value) -> Option<&'b str> {

@@ -103,12 +103,9 @@ fn message(exchange: &Exchange, id: &str) -> Result<Reply, Answer> {
     (exchange.shared).change(|state| state.prompts.push(turn.prompt()));
     let parameters = &body["parameters"];
     match tgi::refusal(parameters).unwrap_or(plan) {
-        Plan::Answer {
-            status,
-            reason,
-            headers,
-            body,
-        } => Err(Answer::with_reason(status, &reason).relayed(headers, body)),
+        Plan::Answer { status, reason, headers, body } => {
+            Err(Answer::with_reason(status, &reason).relayed(headers, body))
+        }
         Plan::Acts(acts) => {
             let job = Job {
                 conversation: id.to_string(),

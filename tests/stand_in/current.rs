@@ -32,11 +32,7 @@ pub(super) fn reply(exchange: &Exchange, route: Option<Route>) -> Reply {
         (Ok(()), route) => {
             let answer = plain(exchange, route).unwrap_or_else(|refusal| refusal);
             // Only a POST makes a session last longer.
-            if exchange.is_post() {
-                (exchange.with_cookie(answer), None)
-            } else {
-                (answer, None)
-            }
+            if exchange.is_post() { (exchange.with_cookie(answer), None) } else { (answer, None) }
         }
     };
     if exchange.config.dialect == Dialect::Newest {
@@ -161,9 +157,7 @@ fn message(exchange: &Exchange, id: &str) -> Result<Reply, Answer> {
     let is_stopped = exchange.shared.change(|state| {
         state.prompts.push(turn.prompt());
         let tools = body.get("selectedMcpServerNames");
-        state
-            .tools
-            .push(tools.cloned().unwrap_or_else(|| "all".into()));
+        state.tools.push(tools.cloned().unwrap_or_else(|| "all".into()));
         let conversation = state.conversations.get_mut(id)?;
         conversation.messages = turn.answered("");
         if let Some(title) = title {
@@ -228,12 +222,7 @@ fn turn(exchange: &Exchange, history: Vec<Message>, body: &Value) -> Result<Turn
 pub(super) fn acts(plan: Plan) -> Box<dyn Iterator<Item = Act> + Send> {
     let (status, message) = match plan {
         Plan::Acts(acts) => return acts,
-        Plan::Answer {
-            status,
-            reason,
-            body,
-            ..
-        } => {
+        Plan::Answer { status, reason, body, .. } => {
             let body: Value = serde_json::from_slice(&body).unwrap_or_default();
             let message = body["error"].as_str().unwrap_or(&reason);
             (Some(status), format!("{status} {message}"))
@@ -241,10 +230,6 @@ pub(super) fn acts(plan: Plan) -> Box<dyn Iterator<Item = Act> + Send> {
         Plan::Dead | Plan::Refusal { .. } => (None, "Connection error.".to_string()),
     };
     let kind = "generation";
-    let failure = Failure {
-        message,
-        kind,
-        status,
-    };
+    let failure = Failure { message, kind, status };
     Box::new([Act::Failure(failure)].into_iter())
 }

@@ -36,22 +36,12 @@ pub(super) fn reply(config: &Config, shared: &Arc<Shared>, request: &Request) ->
         return (unknown_path(), None);
     };
     let authorization = request.header("authorization").unwrap_or_default();
-    let Some(key) = authorization
-        .strip_prefix("Bearer ")
-        .filter(|key| key.starts_with("sk-"))
+    let Some(key) = authorization.strip_prefix("Bearer ").filter(|key| key.starts_with("sk-"))
     else {
         return (error(401, "Invalid API key"), None);
     };
-    let exchange = Exchange {
-        config,
-        shared,
-        request,
-        key,
-        query,
-    };
-    exchange
-        .reply(path)
-        .unwrap_or_else(|refusal| (refusal, None))
+    let exchange = Exchange { config, shared, request, key, query };
+    exchange.reply(path).unwrap_or_else(|refusal| (refusal, None))
 }
 
 impl Exchange<'_> {
@@ -94,10 +84,7 @@ impl Exchange<'_> {
     }
 
     fn parameter<T: std::str::FromStr>(&self, name: &str, default: T) -> Result<T, Answer> {
-        let mut fields = self
-            .query
-            .split('&')
-            .filter_map(|field| field.split_once('='));
+        let mut fields = self.query.split('&').filter_map(|field| field.split_once('='));
         match fields.find(|(field, _)| *field == name) {
             Some((_, value)) => value.parse().map_err(|_| error(400, "Invalid parameter")),
             None => Ok(default),
@@ -219,14 +206,10 @@ impl Exchange<'_> {
             let (id, conversation) = own.into_iter().find(|(_, it)| is_of(&it.messages))?;
             let last = conversation.messages.iter().rfind(|it| it.from == "user");
             let is_last = last.is_some_and(|last| last.id == question);
-            Some(if is_last {
-                state.running_in(id)
-            } else {
-                Vec::new()
-            })
+            Some(if is_last { state.running_in(id) } else { Vec::new() })
         });
         let running = running.ok_or_else(|| error(404, "Message not found"))?;
-        self.shared.stop_after(self.config.stop_delay, running);
+        self.shared.stop_after(self.config.stop_delay, running, false);
         Ok(Answer::new(204))
     }
 
@@ -251,11 +234,7 @@ impl Exchange<'_> {
         let accept = self.request.header("accept").unwrap_or_default();
         let is_stream = body["stream"] == true && accept != "application/json";
         let encoder = Completions::new(turn.answer_id(), is_stream);
-        let content_type = if is_stream {
-            "application/jsonl"
-        } else {
-            "application/json"
-        };
+        let content_type = if is_stream { "application/jsonl" } else { "application/json" };
         let job = Job {
             conversation: id.to_string(),
             turn,
@@ -340,11 +319,7 @@ fn session(id: &str, conversation: &Conversation) -> Value {
 }
 
 fn job(id: &str, is_completed: bool) -> Value {
-    let (status, done) = if is_completed {
-        ("completed", 1.0)
-    } else {
-        ("in progress", 0.0)
-    };
+    let (status, done) = if is_completed { ("completed", 1.0) } else { ("in progress", 0.0) };
     json!({
         "id": id,
         "name": "Deleting chat sessions",
@@ -425,17 +400,9 @@ impl Encoder for Completions {
                 self.text.clone_from(&last.generated_text);
                 self.is_complete = true;
                 let (id, text) = (&self.message_id, Value::from(self.text.as_str()));
-                let finished = if self.is_stream {
-                    r#","finished":true"#
-                } else {
-                    ""
-                };
+                let finished = if self.is_stream { r#","finished":true"# } else { "" };
                 let last = format!(r#"{{"message_id":"{id}","body":{text}{finished}}}"#);
-                chunks.push(if self.is_stream {
-                    line(&last)
-                } else {
-                    last.into_bytes()
-                });
+                chunks.push(if self.is_stream { line(&last) } else { last.into_bytes() });
                 chunks
             }
             Act::Send(bytes) => vec![bytes.clone()],

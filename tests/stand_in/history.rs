@@ -20,12 +20,7 @@ impl Message {
     }
 
     fn new(id: String, from: &'static str, content: &str, parent: Option<String>) -> Self {
-        Self {
-            id,
-            from,
-            content: content.to_string(),
-            parent,
-        }
+        Self { id, from, content: content.to_string(), parent }
     }
 }
 
@@ -69,11 +64,7 @@ impl Turn {
         history.push(question);
         let mut path: Vec<Message> = system.map(Message::system).into_iter().collect();
         path.extend_from_slice(&history);
-        Self {
-            history,
-            answer,
-            path,
-        }
+        Self { history, answer, path }
     }
 
     /// A question after this message of a tree. None if there is no such message.
@@ -104,11 +95,7 @@ impl Turn {
             next = message.parent.as_ref().and_then(|id| find(&history, id));
         }
         let answer = Message::new(new_id(), "assistant", "", Some(question));
-        Self {
-            history,
-            answer,
-            path,
-        }
+        Self { history, answer, path }
     }
 
     /// All messages but the answer.
@@ -159,7 +146,5 @@ fn new_id() -> String {
 
 pub(super) fn is_uuid(value: &Value) -> bool {
     // The other ways to write one have other lengths.
-    value
-        .as_str()
-        .is_some_and(|text| text.len() == 36 && Uuid::try_parse(text).is_ok())
+    value.as_str().is_some_and(|text| text.len() == 36 && Uuid::try_parse(text).is_ok())
 }

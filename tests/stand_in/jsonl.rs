@@ -54,11 +54,7 @@ impl JsonLines {
         self.has_final_answer = true;
         let text = Value::from(self.text.as_str());
         let interrupted = format!(r#","interrupted":{interrupted}"#);
-        let more = if self.dialect.pads() {
-            &interrupted
-        } else {
-            ""
-        };
+        let more = if self.dialect.pads() { &interrupted } else { "" };
         let answer = format!(r#"{{"type":"finalAnswer","text":{text}{more}}}"#);
         vec![line(&answer), vec![b' '; FILLER]]
     }
@@ -137,11 +133,7 @@ impl Encoder for JsonLines {
         if self.dialect == Dialect::Newest && !self.has_failed {
             chunks.push(status("finished"));
         }
-        Ending {
-            chunks,
-            closes: false,
-            text: Some(self.text.clone()),
-        }
+        Ending { chunks, closes: false, text: Some(self.text.clone()) }
     }
 }
 
@@ -152,9 +144,7 @@ fn status(status: &str) -> Vec<u8> {
 fn error(message: &str, code: Option<u16>) -> Vec<u8> {
     let message = Value::from(message);
     let code = code.map_or_else(String::new, |code| format!(r#","statusCode":{code}"#));
-    line(&format!(
-        r#"{{"type":"status","status":"error","message":{message}{code}}}"#
-    ))
+    line(&format!(r#"{{"type":"status","status":"error","message":{message}{code}}}"#))
 }
 
 fn line(text: &str) -> Vec<u8> {

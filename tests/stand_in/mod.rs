@@ -18,11 +18,7 @@
 //! state.rs         what the server remembers, and how to wait for it
 //!     history.rs   the messages of a conversation
 //! ```
-#![allow(
-    dead_code,
-    unused_imports,
-    reason = "each test uses its own part of the server"
-)]
+#![allow(dead_code, unused_imports, reason = "each test uses its own part of the server")]
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -203,13 +199,7 @@ impl Builder {
                 shared.change(|state| state.is_deaf = true);
             }
         });
-        Ok(StandIn {
-            dialect,
-            address,
-            base_path,
-            shared,
-            accepting: Some(accepting),
-        })
+        Ok(StandIn { dialect, address, base_path, shared, accepting: Some(accepting) })
     }
 }
 
@@ -234,10 +224,7 @@ impl StandIn {
     }
 
     pub fn builder() -> Builder {
-        const MODELS: [&str; 2] = [
-            "h2oai/h2ogpt-gm-oasst1-en-2048-falcon-40b-v1",
-            "other/model",
-        ];
+        const MODELS: [&str; 2] = ["h2oai/h2ogpt-gm-oasst1-en-2048-falcon-40b-v1", "other/model"];
         Builder {
             config: Config {
                 dialect: Dialect::Classic,
@@ -296,9 +283,7 @@ impl StandIn {
     pub fn generating(&self) -> Vec<String> {
         let state = self.shared.lock();
         let running = state.generations.values();
-        running
-            .map(|running| running.conversation.clone())
-            .collect()
+        running.map(|running| running.conversation.clone()).collect()
     }
 
     /// For each message, the names of the MCP servers whose tools the model was offered, or `all`.

@@ -60,9 +60,7 @@ impl Plan {
     /// The plan which the prompt's first word names, or a friendly reply.
     pub fn for_prompt(prompt: &str) -> Self {
         let prompt = prompt.trim_start();
-        let (word, rest) = prompt
-            .split_once(char::is_whitespace)
-            .unwrap_or((prompt, ""));
+        let (word, rest) = prompt.split_once(char::is_whitespace).unwrap_or((prompt, ""));
         match NAMED.iter().find(|named| named.word == word) {
             Some(named) => (named.make)(rest.trim()),
             None => Self::tokens(GREETING).paced(PACE),
@@ -134,11 +132,7 @@ fn comments() -> Plan {
 
 fn out_of_memory() -> Act {
     let message = "Request failed during generation: Server error: CUDA out of memory";
-    Act::Failure(Failure {
-        message: message.to_string(),
-        kind: "generation",
-        status: None,
-    })
+    Act::Failure(Failure { message: message.to_string(), kind: "generation", status: None })
 }
 
 fn json(status: u16, reason: &str, body: &str) -> Plan {

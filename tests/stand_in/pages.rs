@@ -77,21 +77,14 @@ fn page(exchange: &Exchange, node: &Value) -> Answer {
 fn conversations(exchange: &Exchange) -> Value {
     let state = exchange.shared.lock();
     let own = state.conversations_of(&exchange.session).into_iter();
-    own.map(|(id, known)| json!({"id": id, "title": known.title, "model": known.model}))
-        .collect()
+    own.map(|(id, known)| json!({"id": id, "title": known.title, "model": known.model})).collect()
 }
 
 /// The first model has a description, the others are known by name only.
 fn models(names: &[String]) -> Value {
     let models = names.iter().enumerate().map(|(place, name)| {
         let mut model = json!({"id": name, "name": name, "displayName": name});
-        for field in [
-            "websiteUrl",
-            "datasetName",
-            "description",
-            "parameters",
-            "preprompt",
-        ] {
+        for field in ["websiteUrl", "datasetName", "description", "parameters", "preprompt"] {
             model[field] = json!(UNDEFINED);
         }
         if place == 0 {

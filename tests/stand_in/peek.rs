@@ -13,11 +13,7 @@ pub(super) struct PeekReader<'a> {
 
 impl<'a> PeekReader<'a> {
     pub fn new(socket: &'a TcpStream) -> Self {
-        Self {
-            socket,
-            seen: Vec::new(),
-            consumed: 0,
-        }
+        Self { socket, seen: Vec::new(), consumed: 0 }
     }
 
     /// Takes the seen bytes out of the socket, so that closing it is no reset.

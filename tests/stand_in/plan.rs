@@ -8,12 +8,7 @@ use super::Reaction;
 /// What a prompt leads to.
 pub enum Plan {
     /// The model's server answers with something other than a reply.
-    Answer {
-        status: u16,
-        reason: String,
-        headers: Vec<(String, String)>,
-        body: Vec<u8>,
-    },
+    Answer { status: u16, reason: String, headers: Vec<(String, String)>, body: Vec<u8> },
     /// The chat server itself refuses, with its `{"message": …}`.
     Refusal { status: u16, message: &'static str },
     /// The model's server cannot be reached.

@@ -45,9 +45,8 @@ impl Request {
     /// Returns the fields of a form of either kind. None if the request is not a form.
     pub fn any_form(&self) -> Option<Vec<(String, String)>> {
         let content_type = self.header("content-type").unwrap_or_default();
-        let (media, boundary) = content_type
-            .split_once("; boundary=")
-            .unwrap_or((content_type, ""));
+        let (media, boundary) =
+            content_type.split_once("; boundary=").unwrap_or((content_type, ""));
         match media {
             "application/x-www-form-urlencoded" => Some(self.form()),
             "multipart/form-data" if !boundary.is_empty() => Some(self.multipart(boundary)),
@@ -79,8 +78,7 @@ impl Request {
     }
 
     pub fn wants_close(&self) -> bool {
-        self.header("connection")
-            .is_some_and(|value| value.eq_ignore_ascii_case("close"))
+        self.header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"))
     }
 
     pub fn content_length(&self) -> io::Result<u64> {
@@ -161,9 +159,7 @@ fn read_line(reader: &mut impl BufRead) -> io::Result<String> {
     if line.is_empty() {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
-    line.strip_suffix("\r\n")
-        .map(str::to_string)
-        .ok_or_else(malformed)
+    line.strip_suffix("\r\n").map(str::to_string).ok_or_else(malformed)
 }
 
 fn malformed() -> io::Error {

@@ -16,12 +16,7 @@ pub(super) const ACCEPTED_AT: &str = "ethicsModalAcceptedAt";
 const SHARES: &str = "shareConversationsWithModelAuthors";
 
 /// Settings that a current server takes, besides those that every session has.
-const OTHERS: [&str; 4] = [
-    "hideEmojiOnSidebar",
-    "directPaste",
-    "tools",
-    "disableStream",
-];
+const OTHERS: [&str; 4] = ["hideEmojiOnSidebar", "directPaste", "tools", "disableStream"];
 
 pub(super) fn defaults(model: Option<&String>) -> Settings {
     let defaults = json!({
@@ -87,12 +82,7 @@ pub(super) fn posted_json(exchange: &Exchange, body: &Value) -> Option<Settings>
 
 /// The settings as a page has them. The server cannot search, whatever the session wants.
 pub(super) fn shown(exchange: &Exchange) -> Value {
-    let saved = exchange
-        .shared
-        .lock()
-        .settings
-        .get(&exchange.session)
-        .cloned();
+    let saved = exchange.shared.lock().settings.get(&exchange.session).cloned();
     let settings = saved.unwrap_or_else(|| defaults(exchange.config.models.first()));
     let mut shown = Value::from(settings);
     shown["searchEnabled"] = false.into();

@@ -154,9 +154,7 @@ impl State {
     /// Returns the session's own conversations with their ids, the newest first.
     pub fn conversations_of(&self, session: &str) -> Vec<(&String, &Conversation)> {
         let newest_first = self.conversations.iter().rev();
-        newest_first
-            .filter(|(_, conversation)| conversation.session == session)
-            .collect()
+        newest_first.filter(|(_, conversation)| conversation.session == session).collect()
     }
 
     pub fn start_generation(&mut self, conversation: &str, connection: usize) -> usize {
@@ -274,11 +272,7 @@ impl Shared {
         let shared = Arc::clone(self);
         thread::spawn(move || {
             let state = shared.wait_while(Some(delay), |state| !state.is_closed);
-            let generations = if only_read {
-                state.read(generations)
-            } else {
-                generations
-            };
+            let generations = if only_read { state.read(generations) } else { generations };
             drop(state);
             shared.stop(&generations);
         });
@@ -292,9 +286,7 @@ impl Shared {
             let mut ids = generations.iter();
             ids.any(|id| state.generations.contains_key(id))
         });
-        let stuck = generations
-            .iter()
-            .filter_map(|id| state.generations.get(id));
+        let stuck = generations.iter().filter_map(|id| state.generations.get(id));
         for generation in stuck {
             // The client does not read: only this wakes the thread that writes.
             if let Some(socket) = state.sockets.get(&generation.connection) {

@@ -168,11 +168,7 @@ impl<'a, 'c> Stream<'a, 'c> {
         } else {
             // Every socket takes that much at once, so the state is not locked for long.
             const START: usize = 4096;
-            let start = if self.connection.bytewise.get() {
-                1
-            } else {
-                START
-            };
+            let start = if self.connection.bytewise.get() { 1 } else { START };
             let bytes = [&mem::take(&mut self.head), bytes].concat();
             let (start, rest) = bytes.split_at(bytes.len().min(start));
             // Who sees the reply counted can rely on its first bytes.

@@ -119,15 +119,7 @@ impl Encoder for Events {
 
     /// A reply that ended by itself is stored only if it had its last event.
     fn end(&mut self, is_stopped: bool) -> Ending {
-        let text = if is_stopped {
-            Some(self.tokens.clone())
-        } else {
-            self.whole.take()
-        };
-        Ending {
-            chunks: Vec::new(),
-            closes: is_stopped,
-            text,
-        }
+        let text = if is_stopped { Some(self.tokens.clone()) } else { self.whole.take() };
+        Ending { chunks: Vec::new(), closes: is_stopped, text }
     }
 }

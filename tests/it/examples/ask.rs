@@ -26,10 +26,7 @@ fn ask(server: &StandIn, arguments: &[&str]) -> Ended {
 fn assert_fails(ended: &Ended, code: i32, words: &str) {
     let stderr = &ended.stderr;
     assert_eq!(ended.status.code(), Some(code), "{stderr}");
-    assert!(
-        stderr.starts_with("ask: ") && stderr.contains(words),
-        "{stderr}"
-    );
+    assert!(stderr.starts_with("ask: ") && stderr.contains(words), "{stderr}");
     assert_eq!(stderr.lines().count(), 1, "{stderr}");
 }
 
@@ -48,14 +45,9 @@ fn the_text_and_one_newline_is_all_that_is_printed() {
     for arguments in [["hello", "you"], ["--no-stream", "hello"]] {
         let ended = ask(&server, &arguments);
         assert!(ended.status.success());
-        assert_eq!(
-            (ended.stdout.as_str(), ended.stderr.as_str()),
-            (GREETING, "")
-        );
+        assert_eq!((ended.stdout.as_str(), ended.stderr.as_str()), (GREETING, ""));
     }
-    let server = StandIn::builder()
-        .plan(|_| crate::stand_in::Plan::tokens(["a", "\n"]))
-        .start();
+    let server = StandIn::builder().plan(|_| crate::stand_in::Plan::tokens(["a", "\n"])).start();
     assert_eq!(ask(&server, &["hello"]).stdout, "a\n");
 }
 
@@ -67,19 +59,12 @@ fn a_long_reply_is_printed_whole_and_counted() {
     let numbers = ended.stdout.split_whitespace();
     let numbers: Vec<usize> = numbers.map(|number| number.parse().unwrap()).collect();
     let expected = (0..TOKENS).map(|number| number % 1000);
-    assert!(
-        numbers.iter().copied().eq(expected),
-        "{} numbers",
-        numbers.len()
-    );
+    assert!(numbers.iter().copied().eq(expected), "{} numbers", numbers.len());
     let stats: Value = serde_json::from_str(&ended.stderr).unwrap();
     assert_eq!(stats["tokens"], TOKENS);
     assert!(stats["first_token_ms"].is_u64() && stats["seconds"].is_f64());
     let counts = server.counts();
-    assert_eq!(
-        (counts.created, counts.conversations, counts.running),
-        (1, 0, 0)
-    );
+    assert_eq!((counts.created, counts.conversations, counts.running), (1, 0, 0));
 }
 
 #[test]
@@ -114,33 +99,19 @@ fn an_error_is_one_line_after_the_text_that_came() {
     for (arguments, words, stdout) in [
         (&["/error-event"][..], "CUDA out of memory", text),
         (&["--no-stream", "/error-event"], "CUDA out of memory", text),
-        (
-            &["/no-final"],
-            "ended without its last event, after 5 tokens",
-            text,
-        ),
+        (&["/no-final"], "ended without its last event, after 5 tokens", text),
         (&["/error-event-first"], "CUDA out of memory", ""),
         (&["/422"], "Input validation error", ""),
         (&["--retries", "0", "/429"], "Model is overloaded", ""),
         (&["/dead"], "Internal Error", ""),
-        (
-            &["--idle-timeout", "0.2", "/silent"],
-            "the idle timeout",
-            "",
-        ),
-        (
-            &["--total-timeout", "0.2", "/silent"],
-            "the total timeout",
-            "",
-        ),
+        (&["--idle-timeout", "0.2", "/silent"], "the idle timeout", ""),
+        (&["--total-timeout", "0.2", "/silent"], "the total timeout", ""),
     ] {
         let ended = ask(&server, arguments);
         assert_fails(&ended, 1, words);
         assert_eq!(ended.stdout, stdout);
     }
-    server.wait_for("nothing to be left", |counts| {
-        counts.conversations + counts.running == 0
-    });
+    server.wait_for("nothing to be left", |counts| counts.conversations + counts.running == 0);
 }
 
 #[test]
@@ -167,10 +138,7 @@ fn a_command_line_that_cannot_be_used_is_exit_code_2_and_shows_no_secret() {
         (&["--param", "temperature"], "NAME=JSON"),
         (&["--param", "temperature=warm"], "no JSON"),
         (&["--param", "x\ny=1\nz"], "no JSON"),
-        (
-            &["--param", "\u{1b}[2J\u{7}\r\u{7f}\u{9b}"],
-            "␛[2J␇␍␡\u{fffd}",
-        ),
+        (&["--param", "\u{1b}[2J\u{7}\r\u{7f}\u{9b}"], "␛[2J␇␍␡\u{fffd}"),
         (&["--idle-timeout", "soon", "hello"], "seconds"),
         (&["--idle-timeout", "0", "hello"], "idle timeout"),
         (&["--url", "ftp://host", "hello"], "ftp://host"),
@@ -226,9 +194,7 @@ fn options_and_standard_input_reach_the_server() {
         assert_eq!(request.header("x-key"), Some("a: b"));
         assert_eq!(request.header("authorization"), Some("Bearer token"));
     }
-    let [.., create, message, _delete] = &requests[..] else {
-        panic!("{requests:?}")
-    };
+    let [.., create, message, _delete] = &requests[..] else { panic!("{requests:?}") };
     assert_eq!(create.json()["model"], "other/model");
     let message = message.json();
     assert_eq!(message["inputs"], "a text\nof lines\nSummarise this.");
@@ -245,9 +211,7 @@ fn the_system_prompt_and_the_environment_reach_the_server() {
     assert!(ended.status.success(), "{}", ended.stderr);
     let requests = server.requests();
     assert_eq!(requests[0].header("cookie"), Some("hf-chat=a-session"));
-    let [.., create, message, _delete] = &requests[..] else {
-        panic!("{requests:?}")
-    };
+    let [.., create, message, _delete] = &requests[..] else { panic!("{requests:?}") };
     assert_eq!(create.json()["model"], "other/model");
     let inputs = &message.json()["inputs"];
     assert_eq!(inputs, "System: Be brief\nUser: Hi\nAssistant:");
@@ -267,21 +231,11 @@ fn the_environments_proxy_is_used_for_other_servers_unless_they_are_excepted() {
     let host = format!("{}.invalid", "x".repeat(64));
     let run = |no_proxy: &str| {
         let mut command = example::command("ask");
-        command.args([
-            "--url",
-            &format!("http://{host}"),
-            "--retries",
-            "0",
-            "hello",
-        ]);
+        command.args(["--url", &format!("http://{host}"), "--retries", "0", "hello"]);
         let command = command.env("ALL_PROXY", "http://127.0.0.1:1");
         example::run(command.env("NO_PROXY", no_proxy), "")
     };
-    assert_fails(
-        &run(""),
-        1,
-        "no connection to the proxy http://127.0.0.1:1: ",
-    );
+    assert_fails(&run(""), 1, "no connection to the proxy http://127.0.0.1:1: ");
     let excepted = run(&host);
     assert_fails(&excepted, 1, "posting the settings: ");
     assert!(!excepted.stderr.contains("proxy"), "{}", excepted.stderr);

@@ -11,9 +11,7 @@ fn start(server: &StandIn) -> Process {
 }
 
 fn assert_nothing_left(server: &StandIn) {
-    server.wait_for("nothing to be left", |counts| {
-        counts.conversations + counts.running == 0
-    });
+    server.wait_for("nothing to be left", |counts| counts.conversations + counts.running == 0);
 }
 
 #[test]
@@ -22,10 +20,7 @@ fn each_line_is_a_message_of_one_conversation_which_is_deleted_at_the_end() {
     let mut command = example::command("chat");
     let ended = example::run(command.arg(server.url()), "hello\n\nAnd now?");
     assert!(ended.status.success());
-    assert_eq!(
-        (ended.stdout, ended.stderr.as_str()),
-        (GREETING.repeat(2), "")
-    );
+    assert_eq!((ended.stdout, ended.stderr.as_str()), (GREETING.repeat(2), ""));
     let prompts = server.model_prompts();
     assert_eq!(prompts.len(), 2);
     assert!(prompts[1].starts_with(&prompts[0]) && prompts[1].contains("And now?"));
@@ -64,11 +59,7 @@ fn ctrl_c_ends_the_reply_and_not_the_conversation() {
         chat.close_input();
         let ended = chat.end();
         assert!(ended.status.success(), "{}", ended.stderr);
-        assert!(
-            ended.stdout.ends_with(&format!("\n{GREETING}")),
-            "{}",
-            ended.stdout
-        );
+        assert!(ended.stdout.ends_with(&format!("\n{GREETING}")), "{}", ended.stdout);
         assert_eq!((server.counts().created, ended.stderr.as_str()), (1, ""));
         assert_nothing_left(&server);
     }

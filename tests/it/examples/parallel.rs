@@ -13,9 +13,7 @@ fn parallel(server: &StandIn) -> Command {
 }
 
 fn assert_nothing_left(server: &StandIn) {
-    server.wait_for("nothing to be left", |counts| {
-        counts.conversations + counts.running == 0
-    });
+    server.wait_for("nothing to be left", |counts| counts.conversations + counts.running == 0);
 }
 
 /// Repeats the prompt. The first three take the longest.
@@ -58,20 +56,11 @@ fn one_failure_does_not_stop_the_others_and_the_exit_code_tells() {
     let ended = example::run(parallel(&server).arg(&path), "");
     std::fs::remove_file(&path).unwrap();
     assert_eq!(ended.status.code(), Some(1));
-    assert_eq!(
-        ended.stdout,
-        "> hello\nHi there, how can I help?\n\n> /count 3\n0 1 2\n\n"
-    );
+    assert_eq!(ended.stdout, "> hello\nHi there, how can I help?\n\n> /count 3\n0 1 2\n\n");
     let lines: Vec<&str> = ended.stderr.lines().collect();
     assert_eq!(lines.len(), 2, "{lines:?}");
-    assert!(
-        lines[0].starts_with("/dead: ") && lines[0].contains("500"),
-        "{lines:?}"
-    );
-    assert!(
-        lines[1].starts_with("/error-event: ") && lines[1].contains("CUDA"),
-        "{lines:?}"
-    );
+    assert!(lines[0].starts_with("/dead: ") && lines[0].contains("500"), "{lines:?}");
+    assert!(lines[1].starts_with("/error-event: ") && lines[1].contains("CUDA"), "{lines:?}");
     assert_nothing_left(&server);
 }
 
@@ -82,11 +71,7 @@ fn an_error_is_printed_with_its_hint() {
     command.arg(format!("{}/no/such/path", server.url()));
     let ended = example::run(&mut command, "hello\n");
     assert_eq!(ended.status.code(), Some(1));
-    assert!(
-        ended.stderr.contains(". There is no chat at this path"),
-        "{}",
-        ended.stderr
-    );
+    assert!(ended.stderr.contains(". There is no chat at this path"), "{}", ended.stderr);
 }
 
 #[cfg(unix)]
@@ -95,9 +80,7 @@ fn ctrl_c_stops_all_and_leaves_nothing() {
     let server = StandIn::start();
     let prompts = "hello\n/slow\n/slow\n/silent\n/slow\nhello\n";
     let process = example::start_with(&mut parallel(&server), prompts);
-    server.wait_for("all threads", |counts| {
-        (counts.created, counts.running) == (5, 4)
-    });
+    server.wait_for("all threads", |counts| (counts.created, counts.running) == (5, 4));
     process.signal("INT");
     let ended = process.end();
     assert_eq!(ended.status.code(), Some(1));

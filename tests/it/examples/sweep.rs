@@ -33,9 +33,7 @@ fn what_a_killed_process_left_is_deleted() {
     let ended = sweep(&server, &["--session", "a-session", "--delete"]);
     assert!(ended.status.success(), "{}", ended.stderr);
     assert_eq!(ended.stderr, "sweep: 1 deleted\n");
-    server.wait_for("nothing to be left", |counts| {
-        counts.conversations + counts.running == 0
-    });
+    server.wait_for("nothing to be left", |counts| counts.conversations + counts.running == 0);
 }
 
 #[test]
@@ -81,14 +79,7 @@ fn one_that_cannot_be_deleted_does_not_keep_the_others() {
 #[test]
 fn headers_and_the_cookie_name_reach_the_server() {
     let server = StandIn::builder().cookie_name("my-chat").start();
-    let arguments = [
-        "--session",
-        "s",
-        "--cookie-name",
-        "my-chat",
-        "--header",
-        "X-Key: a b",
-    ];
+    let arguments = ["--session", "s", "--cookie-name", "my-chat", "--header", "X-Key: a b"];
     let ended = sweep(&server, &arguments);
     assert!(ended.status.success(), "{}", ended.stderr);
     for request in server.requests() {
@@ -103,11 +94,7 @@ fn the_proxy_is_used() {
     command.args(["--url", "http://chat.example.org", "--session", "s"]);
     let ended = example::run(command.args(["--proxy", "http://127.0.0.1:1"]), "");
     assert_eq!(ended.status.code(), Some(1));
-    assert!(
-        ended.stderr.contains("the proxy http://127.0.0.1:1"),
-        "{}",
-        ended.stderr
-    );
+    assert!(ended.stderr.contains("the proxy http://127.0.0.1:1"), "{}", ended.stderr);
 }
 
 #[test]
@@ -117,10 +104,7 @@ fn a_command_line_that_cannot_be_used_is_exit_code_2_and_shows_no_secret() {
         (&["--nonsense"][..], "usage: "),
         (&[], "usage: "),
         (&["--session", "secret;t"], "invalid session"),
-        (
-            &["--session", "s", "--header", "X-Key:", "secret"],
-            "usage: ",
-        ),
+        (&["--session", "s", "--header", "X-Key:", "secret"], "usage: "),
         (&["--session", "s", "--header", "X-Key: secret\n"], "X-Key"),
         (&["--session", "s", "--proxy", "ftp://host"], "ftp://host"),
     ] {

@@ -121,13 +121,8 @@ pub const MATRIX: &[Row] = &[
     (Bytewise,           Always, [Whole,            Whole,            Whole,           Whole,            Whole,            Whole,            Whole,        Whole,         Whole]),
 ];
 
-const CURRENT: &[Dialect] = &[
-    Dialect::Json,
-    Dialect::V084,
-    Dialect::Form,
-    Dialect::V095,
-    Dialect::Newest,
-];
+const CURRENT: &[Dialect] =
+    &[Dialect::Json, Dialect::V084, Dialect::Form, Dialect::V095, Dialect::Newest];
 
 /// Those that say in between that they are there, and that nothing is not a reply.
 const WATCHFUL: &[Dialect] = &[Dialect::Form, Dialect::V095, Dialect::Newest];

@@ -79,22 +79,13 @@ pub struct Script {
 
 impl Script {
     pub fn new(seed: u64, number: usize) -> Script {
-        const TEXTS: &[&str] = &[
-            " a", " hé", "llo", " 你好", " 😀", "\n", " \"q\"", "\u{2028}",
-        ];
+        const TEXTS: &[&str] = &[" a", " hé", "llo", " 你好", " 😀", "\n", " \"q\"", "\u{2028}"];
         let mut random = Random::new(seed.wrapping_add(number as u64));
         let way = random.choose(WAYS);
-        let tokens = (0..random.below(12))
-            .map(|_| random.choose(TEXTS))
-            .collect::<Vec<_>>();
+        let tokens = (0..random.below(12)).map(|_| random.choose(TEXTS)).collect::<Vec<_>>();
         let place = random.below(tokens.len() + 1);
         let ends_early = !matches!(way, Way::Ask | Way::Iterate);
-        let bad = [
-            Ending::WithoutLastEvent,
-            Ending::Error,
-            Ending::Dropped,
-            Ending::Never,
-        ];
+        let bad = [Ending::WithoutLastEvent, Ending::Error, Ending::Dropped, Ending::Never];
         let ending = if random.one_in(BAD) {
             let fault = random.choose(FAULTS);
             [Ending::Fault(fault), random.choose(&bad)][random.below(2)]
@@ -103,12 +94,7 @@ impl Script {
         } else {
             Ending::Complete
         };
-        Script {
-            way,
-            tokens,
-            ending,
-            place,
-        }
+        Script { way, tokens, ending, place }
     }
 
     pub fn text(&self) -> String {
@@ -172,9 +158,5 @@ impl Script {
 }
 
 fn failure() -> Failure {
-    Failure {
-        message: "no more".to_owned(),
-        kind: "generation",
-        status: None,
-    }
+    Failure { message: "no more".to_owned(), kind: "generation", status: None }
 }

@@ -34,28 +34,16 @@ fn pages_have_the_recorded_data() {
         "customPrompts": {},
     });
     assert_eq!(data["settings"], settings);
-    let second = fields(
-        &data["models"][1],
-        &["id", "name", "displayName", "preprompt"],
-    );
-    assert_eq!(
-        second,
-        json!([models[1], models[1], models[1], "undefined"])
-    );
+    let second = fields(&data["models"][1], &["id", "name", "displayName", "preprompt"]);
+    assert_eq!(second, json!([models[1], models[1], models[1], "undefined"]));
 
     let page = format!("GET /conversation/{}/__data.json", chat.id);
     let data = unpacked(&chat.client.ask(&page).json()["nodes"][1]);
     let [question, answer] =
         [0, 1].map(|place| fields(&data["messages"][place], &["from", "content", "createdAt"]));
     assert_eq!(question, json!(["user", "hello", "Date"]));
-    assert_eq!(
-        answer,
-        json!(["assistant", " Hi there, how can I help?", "Date"])
-    );
-    assert_eq!(
-        fields(&data, &["title", "searches"]),
-        json!(["Untitled 1", {}])
-    );
+    assert_eq!(answer, json!(["assistant", " Hi there, how can I help?", "Date"]));
+    assert_eq!(fields(&data, &["title", "searches"]), json!(["Untitled 1", {}]));
 }
 
 #[test]
@@ -137,9 +125,7 @@ fn the_messages_of_a_current_server_are_a_tree() {
     let created = chat.client.ask(&json_post("/conversation", create)).json();
     chat.id = created["conversationId"].as_str().unwrap().to_string();
     chat.reply("one");
-    let [root, question, answer] = &chat.messages()[..] else {
-        panic!("there are three")
-    };
+    let [root, question, answer] = &chat.messages()[..] else { panic!("there are three") };
     let retry =
         |message: &str, more: &str| format!(r#"{{"id": "{message}", "is_retry": true{more}}}"#);
     for (request, count) in [

@@ -37,12 +37,7 @@ impl Chat {
         );
         let created = client.ask(&json_post("/conversation", CREATE)).json();
         let id = created["conversationId"].as_str().unwrap().to_string();
-        Self {
-            dialect,
-            server,
-            client,
-            id,
-        }
+        Self { dialect, server, client, id }
     }
 
     /// Sends each request, with the conversation's id for `{id}`, and compares the answers.

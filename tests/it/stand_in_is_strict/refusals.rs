@@ -69,11 +69,7 @@ fn the_classic_first_step_tells_the_servers_apart() {
     ];
     for (dialect, https_referer, rows) in rows {
         let server = StandIn::builder().dialect(dialect);
-        let server = if https_referer {
-            server.https_referer().start()
-        } else {
-            server.start()
-        };
+        let server = if https_referer { server.https_referer().start() } else { server.start() };
         let mut client = Client::connect(&server);
         for (headers, recorded) in rows {
             let answer = client.ask(&settings(headers, GOOD)).summary();
@@ -126,10 +122,8 @@ fn a_conversation_belongs_to_its_session_until_it_is_deleted() {
         (&message(HELLO), NOT_FOUND),
     ]);
     let without_cookie = |recorded: &str| recorded.replace(" cookie", "");
-    Chat::start(Newest).compare(&[
-        (DELETE, &*without_cookie(DONE)),
-        (DELETE, &without_cookie(NOT_FOUND)),
-    ]);
+    Chat::start(Newest)
+        .compare(&[(DELETE, &*without_cookie(DONE)), (DELETE, &without_cookie(NOT_FOUND))]);
 }
 
 #[test]
@@ -167,10 +161,7 @@ fn an_invalid_request_to_a_current_server_is_refused_as_recorded() {
     let retry = data("hello").replace('}', r#", "is_retry": true}"#);
     let unknown_model = json_post("/conversation", r#"{"model": "nope"}"#);
     Chat::start(Newest).compare(&[
-        (
-            json_post("/settings", r#"{"activeModel": "a/model"}"#),
-            DONE,
-        ),
+        (json_post("/settings", r#"{"activeModel": "a/model"}"#), DONE),
         (unknown_model.clone(), INVALID),
         (with_referer.clone(), NO_ORIGIN),
         (hello.replace("http://", "http://other."), OTHER),
@@ -182,10 +173,7 @@ fn an_invalid_request_to_a_current_server_is_refused_as_recorded() {
         (hello.replace("\"data\"", "\"x\""), INVALID),
         (message(&data("hello")), INTERNAL),
         (form(&retry), NO_MESSAGE),
-        (
-            json_post("/conversation", &" ".repeat(512 * 1024 + 1)),
-            INTERNAL,
-        ),
+        (json_post("/conversation", &" ".repeat(512 * 1024 + 1)), INTERNAL),
     ]);
     Chat::start(Json).compare(&[
         (unknown_model.clone(), INVALID),
@@ -223,10 +211,7 @@ fn parameters_are_checked_by_the_models_server() {
         chat.compare(&[(with(parameters), &*recorded)]);
     }
     let valid = r#""temperature": 0.1, "top_p": null, "stop": ["x"], "seed": 7, "details": true"#;
-    let reply = chat
-        .client
-        .ask(&with(valid).replace("{id}", &chat.id))
-        .text();
+    let reply = chat.client.ask(&with(valid).replace("{id}", &chat.id)).text();
     let details = r#""finish_reason":"eos_token","generated_tokens":2,"input_length":1,"seed":7}"#;
     assert!(reply.contains(details), "{reply}");
 }
@@ -260,19 +245,13 @@ fn some_answers_are_pages() {
         let mut chat = Chat::start(dialect);
         let answer = chat.client.ask(&request.replace("{id}", &chat.id));
         assert_eq!(answer.status(), status, "{dialect:?} {request}");
-        assert!(
-            answer.text().starts_with("<!DOCTYPE html>"),
-            "{dialect:?} {request}"
-        );
+        assert!(answer.text().starts_with("<!DOCTYPE html>"), "{dialect:?} {request}");
     }
 }
 
 #[test]
 fn what_reaches_no_route_has_no_cookie() {
-    let server = StandIn::builder()
-        .base_path("/chat")
-        .cookie_name("sid")
-        .start();
+    let server = StandIn::builder().base_path("/chat").cookie_name("sid").start();
     let mut client = Client::connect(&server);
     let too_long = json_post("/chat/conversation", &" ".repeat(512 * 1024 + 1));
     let moved = "308 chunked location=/chat/settings x-sveltekit-normalize=1 ";

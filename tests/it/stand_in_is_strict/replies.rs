@@ -59,9 +59,7 @@ fn final_answer(text: &str, more: &str) -> Vec<String> {
 }
 
 fn error(message: &str) -> Vec<String> {
-    vec![format!(
-        "{{\"type\":\"status\",\"status\":\"error\",\"message\":{message}}}\n"
-    )]
+    vec![format!("{{\"type\":\"status\",\"status\":\"error\",\"message\":{message}}}\n")]
 }
 
 /// The chunks before the model's first.
@@ -72,16 +70,8 @@ fn beginning(dialect: Dialect) -> Vec<String> {
             started,
             "{\"type\":\"status\",\"status\":\"title\",\"message\":\"💬 Fake title\"}\n",
         ],
-        Form => vec![
-            started,
-            KEEP_ALIVE,
-            "{\"type\":\"title\",\"title\":\"💬 Fake title\"}\n",
-        ],
-        _ => vec![
-            started,
-            KEEP_ALIVE,
-            "{\"type\":\"title\",\"title\":\"Fake title\"}\n",
-        ],
+        Form => vec![started, KEEP_ALIVE, "{\"type\":\"title\",\"title\":\"💬 Fake title\"}\n"],
+        _ => vec![started, KEEP_ALIVE, "{\"type\":\"title\",\"title\":\"Fake title\"}\n"],
     };
     lines.into_iter().map(str::to_string).collect()
 }
@@ -134,15 +124,7 @@ fn a_classic_conversation_is_the_recorded_bytes_on_one_connection() {
 #[test]
 fn a_current_reply_is_the_recorded_bytes() {
     let plan = |_: &str| {
-        Plan::tokens([
-            "Grüße",
-            " 👩\u{200d}💻",
-            "",
-            " \"q\"",
-            "\n",
-            " longer_than_sixteen",
-            " ",
-        ])
+        Plan::tokens(["Grüße", " 👩\u{200d}💻", "", " \"q\"", "\n", " longer_than_sixteen", " "])
     };
     let whole = "Grüße 👩\u{200d}💻 \\\"q\\\"\\n longer_than_sixteen";
     #[rustfmt::skip]
@@ -150,20 +132,12 @@ fn a_current_reply_is_the_recorded_bytes() {
         ("Grüße", 11), (" 👩\u{200d}💻", 10), (r#" \"q\""#, 12), (r"\n", 15),
         (" longer_than_sixteen", 0), (" ", 15),
     ];
-    let (form, newest) = (
-        "content-type: text/event-stream",
-        "content-type: application/jsonl",
-    );
+    let (form, newest) = ("content-type: text/event-stream", "content-type: application/jsonl");
     let newest = &*format!("Vary: Accept-Encoding\r\n{newest}");
     for (dialect, headers, interrupted, end) in [
         (Json, form, "", vec![]),
         (Form, form, ",\"interrupted\":false", vec![]),
-        (
-            Newest,
-            newest,
-            ",\"interrupted\":false",
-            vec![FINISHED.to_string()],
-        ),
+        (Newest, newest, ",\"interrupted\":false", vec![FINISHED.to_string()]),
     ] {
         let mut chat = chat(dialect, plan);
         chat.send("hello");
@@ -177,11 +151,7 @@ fn a_current_reply_is_the_recorded_bytes() {
         assert_eq!(reply.head, head, "{dialect:?}");
         // Only the first reply has a title.
         beginning.pop();
-        assert_eq!(
-            chat.reply("again"),
-            [beginning, lines].concat(),
-            "{dialect:?}"
-        );
+        assert_eq!(chat.reply("again"), [beginning, lines].concat(), "{dialect:?}");
     }
 }
 
@@ -194,10 +164,7 @@ fn each_server_tells_what_goes_wrong_in_its_own_way() {
     let cut_off = event(5, " I").replacen("null", "\" Hi there, how can I\"", 1);
     let cut_off = [events(5), vec![cut_off]].concat();
     let plain: Vec<_> = TEXTS[..5].iter().map(|text| line(text, 0)).collect();
-    let padded: Vec<_> = TEXTS[..5]
-        .iter()
-        .map(|text| line(text, 16 - text.len()))
-        .collect();
+    let padded: Vec<_> = TEXTS[..5].iter().map(|text| line(text, 16 - text.len())).collect();
     let nothing = error(r#""No output was generated. Something went wrong.""#);
     let memory = error(&format!("\"{MEMORY}\""));
     let loading = error(r#""503 Model h2oai/h2ogpt is currently loading""#);

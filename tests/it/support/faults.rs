@@ -71,11 +71,7 @@ impl Fault {
                 let header = seconds.map(|seconds| format!("retry-after: {seconds}\r\n"));
                 busy(status, &header.unwrap_or_default())
             }
-            Fault::Moved => answer(
-                "302 Found",
-                "location: https://chat.example.org/else\r\n",
-                "",
-            ),
+            Fault::Moved => answer("302 Found", "location: https://chat.example.org/else\r\n", ""),
             Fault::Bytewise => Reaction::Bytewise,
         })
     }

@@ -64,9 +64,7 @@ pub fn other_client(server: &StandIn, client: &Client) -> Client {
 /// Waits until the server has no conversation and generates nothing.
 #[track_caller]
 pub fn assert_nothing_left(server: &StandIn) {
-    server.wait_for("nothing to be left", |counts| {
-        counts.conversations + counts.running == 0
-    });
+    server.wait_for("nothing to be left", |counts| counts.conversations + counts.running == 0);
 }
 
 #[track_caller]
@@ -79,9 +77,7 @@ pub fn assert_failed(error: &Error, kind: ErrorKind, step: Step) {
 pub fn assert_stopped_then_deleted(server: &StandIn) {
     server.wait_for("the deletion", |counts| counts.conversations == 0);
     let requests = server.requests();
-    let [.., message, stop, delete] = &requests[..] else {
-        panic!("{requests:?}")
-    };
+    let [.., message, stop, delete] = &requests[..] else { panic!("{requests:?}") };
     assert_eq!(stop.path, format!("{}/stop-generating", message.path));
     assert!(stop.body.is_empty(), "{stop:?}");
     let deleted = (&*delete.method, &delete.path);
@@ -108,10 +104,9 @@ fn step_at(method: &str, path: &str) -> Option<Step> {
         ("GET", path) if path.ends_with("/messages") => Step::ReadHistory,
         ("GET", path) if path.starts_with("/api/v1/jobs/") => Step::DeleteConversation,
         ("POST", "/api/v1/chats") => Step::CreateConversation,
-        ("POST", "/api/v1/chats/delete_job") => Step::DeleteConversation,
         ("POST", path) if path.ends_with("/completions") => Step::SendMessage,
         ("POST", path) if path.ends_with("/stop") => Step::StopGeneration,
-        ("DELETE", _) => Step::DeleteConversation,
+        ("DELETE", _) | ("POST", "/api/v1/chats/delete_job") => Step::DeleteConversation,
         ("GET", "/api/models" | "/__data.json") => Step::ListModels,
         ("GET", path) if path.starts_with("/api/conversation/") => Step::ReadHistory,
         ("POST", "/settings") => Step::PostSettings,
@@ -168,9 +163,7 @@ pub fn inputs(server: &StandIn) -> Vec<String> {
 /// The model of each conversation that was opened.
 pub fn opened_models(server: &StandIn) -> Vec<Value> {
     let opened = requests_of(server, Step::CreateConversation).into_iter();
-    opened
-        .map(|request| request.json()["model"].clone())
-        .collect()
+    opened.map(|request| request.json()["model"].clone()).collect()
 }
 
 /// A classic server that reacts like this to the first so many requests of a step.

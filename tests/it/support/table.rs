@@ -59,24 +59,13 @@ pub const JSON: Kind = Kind {
     title: Some("💬 Fake title"),
 };
 
-pub const FORM: Kind = Kind {
-    dialect: Dialect::Form,
-    stops: false,
-    ..JSON
-};
+pub const FORM: Kind = Kind { dialect: Dialect::Form, stops: false, ..JSON };
 
 /// chat-ui 0.8.4 to 0.9.1, which ignores every stop.
-pub const V0_8_4: Kind = Kind {
-    dialect: Dialect::V084,
-    stops: false,
-    ..JSON
-};
+pub const V0_8_4: Kind = Kind { dialect: Dialect::V084, stops: false, ..JSON };
 
 /// chat-ui 0.9.5, which obeys a stop while its reply is being read.
-pub const V0_9_5: Kind = Kind {
-    dialect: Dialect::V095,
-    ..JSON
-};
+pub const V0_9_5: Kind = Kind { dialect: Dialect::V095, ..JSON };
 
 pub const NEWEST: Kind = Kind {
     dialect: Dialect::Newest,
@@ -94,21 +83,12 @@ pub const NEWEST: Kind = Kind {
 };
 
 /// The first of the newest.
-pub const NEWER: Kind = Kind {
-    hides_root: true,
-    cold: JSON.cold,
-    turns: JSON.turns,
-    ..NEWEST
-};
+pub const NEWER: Kind = Kind { hides_root: true, cold: JSON.cold, turns: JSON.turns, ..NEWEST };
 
 pub const H2OGPTE: Kind = Kind {
     dialect: Dialect::H2ogpte,
     protocol: Protocol::H2ogpte,
-    cold: &[
-        "POST /api/v1/chats",
-        "POST /api/v1/chats/ID/completions",
-        "DELETE /api/v1/chats/ID",
-    ],
+    cold: &["POST /api/v1/chats", "POST /api/v1/chats/ID/completions", "DELETE /api/v1/chats/ID"],
     known: 0,
     ..CLASSIC
 };
@@ -140,20 +120,12 @@ pub fn each<T: Send, const N: usize>(kinds: [T; N], test: impl Fn(T) + Sync) {
 
 impl Kind {
     pub fn name(self) -> &'static str {
-        if self.hides_root {
-            "newest with a hidden root"
-        } else {
-            self.dialect.name()
-        }
+        if self.hides_root { "newest with a hidden root" } else { self.dialect.name() }
     }
 
     pub fn builder(self) -> Builder {
         let builder = StandIn::builder().dialect(self.dialect);
-        if self.hides_root {
-            builder.hides_root()
-        } else {
-            builder
-        }
+        if self.hides_root { builder.hides_root() } else { builder }
     }
 
     pub fn start(self) -> StandIn {
