@@ -233,7 +233,8 @@ impl Client {
         self.shared.delete_leftovers()
     }
 
-    /// The session that this client's conversations belong to.
+    /// The session that this client's conversations belong to. Means nothing if the client has an
+    /// [API key](ClientBuilder::api_key).
     #[must_use]
     pub fn session(&self) -> Session {
         self.shared.api.session().session

@@ -58,7 +58,7 @@ const STOP_DELAY: Duration = Duration::from_secs(1);
 /// first in the same conversation, and chat-ui 0.8.4 to 0.9.4 ignore every stop. The generation
 /// then goes on after the wait, and the reply that is complete last is the one in the server's
 /// history. The newest servers apply a stop that came too late to the next message, so that one is
-/// sent five seconds after the stop.
+/// sent five seconds after the stop. h2oGPTe can stop a generation since June 2026.
 #[must_use = "a conversation is deleted when it is dropped"]
 pub struct Conversation {
     shared: Arc<Shared>,
