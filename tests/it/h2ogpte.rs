@@ -1,6 +1,9 @@
 //! What only h2oGPTe has: a key, questions to be stopped by their id, deletion jobs.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Mutex, mpsc};
+use std::thread;
+use std::time::Duration;
 
 use h2o_chat::{Client, ClientBuilder, Error, ErrorKind, Message, Protocol, Request, Step};
 use serde_json::{Value, json};
@@ -237,6 +240,46 @@ fn an_early_end_stops_the_question_while_the_stream_is_open_and_then_deletes() {
 }
 
 #[test]
+fn the_stream_is_open_until_the_stop_is_answered() {
+    const PACE: Duration = Duration::from_millis(1);
+    let (count, tokens) = mpsc::channel();
+    let count = Mutex::new(count);
+    let plan = move |_: &str| {
+        let count = count.lock().unwrap().clone();
+        let token = move |id| {
+            // Nobody counts at the end.
+            let _ = count.send(());
+            Act::token(id, "a")
+        };
+        Plan::acts((0..).map(token)).paced(PACE)
+    };
+    let (begin, stopping) = mpsc::channel();
+    let (go_on, checked) = mpsc::channel();
+    let (begin, checked) = (Mutex::new(begin), Mutex::new(checked));
+    let wait = move |request: &crate::stand_in::Request| {
+        if step_of(request) == Some(Step::StopGeneration) {
+            begin.lock().unwrap().send(()).unwrap();
+            checked.lock().unwrap().recv().unwrap();
+        }
+        None
+    };
+    let server = H2OGPTE.builder().plan(plan).intercept(wait).start();
+    let user = builder(&server).cleanup_timeout(Duration::from_secs(20)).build().unwrap();
+    thread::scope(|scope| {
+        let leaving = scope.spawn(|| leave_early(&user));
+        stopping.recv().unwrap();
+        // Of a closed stream the server learns when it sends the next tokens.
+        let already = tokens.try_iter().count();
+        assert_eq!(tokens.iter().take(50).count(), 50, "after {already}");
+        let is_read = server.is_read();
+        go_on.send(()).unwrap();
+        leaving.join().unwrap().unwrap();
+        assert!(is_read);
+    });
+    assert_nothing_left(&server);
+}
+
+#[test]
 fn a_turn_that_was_stopped_does_not_spoil_the_next() {
     let server = H2OGPTE.start();
     let mut chat = client(&server).conversation().unwrap();
@@ -311,7 +354,7 @@ fn a_job_that_fails_or_takes_too_long_leaves_a_leftover() {
             is_job.then(|| job(status))
         };
         let server = H2OGPTE.builder().lacks_delete().intercept(answer_job).start();
-        let short = std::time::Duration::from_secs(1);
+        let short = Duration::from_secs(1);
         let user = builder(&server).cleanup_timeout(short).build().unwrap();
         let chat = user.conversation().unwrap();
         let error = chat.delete().unwrap_err();
@@ -429,17 +472,15 @@ fn the_last_line_is_compared_with_what_was_handed_out() {
 
 #[test]
 fn no_cookie_of_a_server_is_kept() {
-    let asked = AtomicUsize::new(0);
-    let react = move |request: &crate::stand_in::Request| {
-        let is_first = asked.fetch_add(1, Ordering::Relaxed) == 0;
-        let cookie = "content-type: application/json\r\nset-cookie: a=0eb9e941-da78-49af-8725-361ea02798c5\r\n";
-        let is_list = request.path == "/api/v1/models";
-        (is_first && is_list).then(|| answer("200 OK", cookie, "[]"))
+    let react = |request: &crate::stand_in::Request| {
+        let cookie = format!("content-type: application/json\r\nset-cookie: a={COLLECTION}\r\n");
+        let created = json!({ "id": COLLECTION }).to_string();
+        let is_creation = step_of(request) == Some(Step::CreateConversation);
+        is_creation.then(|| answer("201 Created", &cookie, &created))
     };
     let server = H2OGPTE.builder().intercept(react).start();
     let client = client(&server);
-    client.list_models().unwrap();
-    client.ask("hello").unwrap();
+    client.conversation().unwrap().delete().unwrap();
     assert!(server.requests().iter().all(|it| it.header("cookie").is_none()));
     assert_eq!(client.cookie_name(), "hf-chat");
 }

@@ -182,11 +182,13 @@ impl Exchange<'_> {
     fn messages(&self, id: &str) -> Result<Answer, Answer> {
         let messages = self.own(id)?.messages;
         let message = |(number, message): (usize, &Message)| {
+            let (hours, minutes, seconds) = (number / 3600, number / 60 % 60, number % 60);
+            let created_at = format!("{DAY}{hours:02}:{minutes:02}:{seconds:02}Z");
             let mut shown = json!({
                 "id": message.id,
                 "content": message.content,
                 "votes": 0,
-                "created_at": format!("{DAY}{:02}:{:02}:{:02}Z", number / 3600, number / 60 % 60, number % 60),
+                "created_at": created_at,
                 "has_references": false,
                 "total_references": 0,
             });

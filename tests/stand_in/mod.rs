@@ -303,6 +303,11 @@ impl StandIn {
         Value::from(settings).to_string()
     }
 
+    /// Returns whether all that is being generated now can still be sent to its reader.
+    pub fn is_read(&self) -> bool {
+        self.shared.lock().generations.values().all(|it| !it.is_unread)
+    }
+
     /// Accepts no connection from now on.
     pub fn refuse(&self) {
         self.shared.refuse(self.address);
