@@ -30,6 +30,8 @@ fn run() -> Result<ExitCode, Box<dyn Error>> {
     let mut builder = Client::builder(&url).cancel_handle(&handle);
     if let Ok(session) = env::var("H2O_CHAT_SESSION") {
         builder = builder.session(session);
+    } else if let Ok(key) = env::var("H2OGPTE_API_KEY") {
+        builder = builder.api_key(key); // The server is h2oGPTe.
     }
     let client = builder.build()?;
     let mut conversation = client.conversation()?;

@@ -30,7 +30,11 @@ fn run() -> Result<ExitCode, Box<dyn Error>> {
     flag::register_conditional_shutdown(SIGINT, 130, Arc::clone(&interrupted))?;
     flag::register(SIGINT, Arc::clone(&interrupted))?;
     let handle = CancelHandle::from(interrupted);
-    let client = Client::builder(&url).cancel_handle(&handle).build()?;
+    let mut builder = Client::builder(&url).cancel_handle(&handle);
+    if let Ok(key) = env::var("H2OGPTE_API_KEY") {
+        builder = builder.api_key(key); // The server is h2oGPTe.
+    }
+    let client = builder.build()?;
 
     let reply = client.stream(prompt);
     let printed = reply.and_then(|mut tokens| tokens.write_to(io::stdout()));

@@ -28,7 +28,12 @@ fn run() -> Result<ExitCode, Box<dyn Error>> {
     let interrupted = Arc::new(AtomicBool::new(false));
     flag::register(SIGINT, Arc::clone(&interrupted))?;
     let handle = CancelHandle::from(interrupted);
-    let client = Client::builder(&url).cancel_handle(&handle).build()?;
+    let mut builder = Client::builder(&url).cancel_handle(&handle);
+    if let Ok(key) = env::var("H2OGPTE_API_KEY") {
+        builder = builder.api_key(key); // The server is h2oGPTe.
+    }
+    let has_key = env::var_os("H2OGPTE_API_KEY").is_some();
+    let client = builder.build()?;
     let lines = text.lines().filter(|line| !line.trim().is_empty());
     let prompts: Vec<&str> = lines.collect();
     // A channel for each answer keeps the answers in the order of the prompts.
@@ -59,7 +64,7 @@ fn run() -> Result<ExitCode, Box<dyn Error>> {
         }
         Ok(code)
     });
-    if is_left || !client.leftovers().is_empty() {
+    if !has_key && (is_left || !client.leftovers().is_empty()) {
         let (session, name) = (client.session(), client.cookie_name());
         let name = match name.as_str() {
             "hf-chat" => String::new(),

@@ -18,7 +18,7 @@ Says where it is and which prompts choose what happens. Ends with its standard i
 in the background it wants one that stays open, `tail -f /dev/null | stand_in &`.
 
   --port PORT        the port on this machine; any that is free by default
-  --dialect DIALECT  the generation of the server:
+  --dialect DIALECT  the generation of the server, or another:
                        classic  chat-ui to v0.6, the default
                        v0.7     which the client refuses
                        json     v0.8, messages in JSON
@@ -26,6 +26,7 @@ in the background it wants one that stays open, `tail -f /dev/null | stand_in &`
                        form     v0.9.2 to v0.9.4, messages in forms
                        v0.9.5   which stops only what is being read
                        newest   v0.9.6 and later
+                       h2ogpte  h2oGPTe; its API keys begin with sk-
   --help             print this";
 
 fn main() -> ExitCode {

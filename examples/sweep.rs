@@ -1,4 +1,5 @@
 //! Lists the conversations of a session, such as a killed process leaves behind, or deletes them.
+//! With an API key they are all conversations of its user. The key may be in `H2OGPTE_API_KEY`.
 //! Exits with 1 after an error, and with 2 if the command line cannot be used.
 
 use std::{env::var, error::Error, ffi::OsString, io, io::Write, process};
@@ -6,7 +7,7 @@ use std::{env::var, error::Error, ffi::OsString, io, io::Write, process};
 use h2o_chat::{Client, Proxy};
 use lexopt::prelude::Long;
 
-const USAGE: &str = "usage: sweep --url URL --session SESSION [--delete]
+const USAGE: &str = "usage: sweep --url URL (--session SESSION | --api-key KEY) [--delete]
              [--header 'NAME: VALUE']... [--cookie-name NAME] [--proxy URL]";
 
 fn main() {
@@ -35,6 +36,7 @@ fn sweep(client: &Client, delete: bool) -> Result<(), Box<dyn Error>> {
 /// The client, and whether to delete. The errors show no value: sessions and headers are secrets.
 fn options() -> Result<(Client, bool), Box<dyn Error>> {
     let (mut url, mut session) = (var("H2O_CHAT_URL").ok(), var("H2O_CHAT_SESSION").ok());
+    let mut api_key = None;
     let (mut cookie_name, mut headers) = ("hf-chat".to_owned(), Vec::new());
     let (mut proxy, mut delete) = (Proxy::env(), false);
     let text = |value: OsString| value.into_string().map_err(|_| "a value is not UTF-8");
@@ -42,6 +44,7 @@ fn options() -> Result<(Client, bool), Box<dyn Error>> {
     while let Some(argument) = arguments.next()? {
         match argument {
             Long("url") => url = Some(text(arguments.value()?)?),
+            Long("api-key") => api_key = Some(text(arguments.value()?)?),
             Long("session") => session = Some(text(arguments.value()?)?),
             Long("header") => headers.push(text(arguments.value()?)?),
             Long("cookie-name") => cookie_name = text(arguments.value()?)?,
@@ -50,8 +53,16 @@ fn options() -> Result<(Client, bool), Box<dyn Error>> {
             _ => return Err(USAGE.into()),
         }
     }
-    let builder = Client::builder(&url.ok_or(USAGE)?).session(session.ok_or(USAGE)?);
-    let mut builder = builder.cookie_name(cookie_name).proxy(proxy);
+    if session.is_none() && api_key.is_none() {
+        api_key = Some(var("H2OGPTE_API_KEY").map_err(|_| USAGE)?);
+    }
+    let mut builder = Client::builder(&url.ok_or(USAGE)?).proxy(proxy);
+    if let Some(key) = api_key {
+        builder = builder.api_key(key);
+    }
+    if let Some(session) = session {
+        builder = builder.session(session).cookie_name(cookie_name);
+    }
     for header in headers {
         let (name, value) = header.split_once(": ").ok_or(USAGE)?;
         builder = builder.header(name, value);

@@ -175,12 +175,8 @@ impl Client {
             let id = one_line(id);
             return Err(Error::invalid_input(format!("invalid conversation id {id:?}")));
         }
-        Ok(RemoteConversation {
-            id: id.to_owned(),
-            session: self.shared.api.session(),
-            model: None,
-            root: None,
-        })
+        let session = self.shared.api.session();
+        Ok(RemoteConversation::new(id, session, None))
     }
 
     /// Lists the models that the server offers, its default first.
@@ -238,7 +234,8 @@ impl Client {
         self.shared.delete_leftovers()
     }
 
-    /// The session that this client's conversations belong to.
+    /// The session that this client's conversations belong to. Means nothing if the client has an
+    /// [API key](ClientBuilder::api_key).
     #[must_use]
     pub fn session(&self) -> Session {
         self.shared.api.session().session

@@ -58,7 +58,7 @@ const STOP_DELAY: Duration = Duration::from_secs(1);
 /// first in the same conversation, and chat-ui 0.8.4 to 0.9.4 ignore every stop. The generation
 /// then goes on after the wait, and the reply that is complete last is the one in the server's
 /// history. The newest servers apply a stop that came too late to the next message, so that one is
-/// sent five seconds after the stop.
+/// sent five seconds after the stop. h2oGPTe can stop a generation since June 2026.
 #[must_use = "a conversation is deleted when it is dropped"]
 pub struct Conversation {
     shared: Arc<Shared>,
@@ -98,8 +98,8 @@ struct LastMessage {
 enum SystemPrompt {
     /// Into the text, with the request's other messages. Or there is none.
     InText,
-    /// Nowhere: the server has stored it with the conversation.
-    Stored,
+    /// Not into the text: the conversation has it, or the message brings it.
+    Separate,
     /// Before the text.
     Prepended(String),
 }
@@ -111,11 +111,12 @@ impl Conversation {
         timer: &Timer,
         model: &str,
         system: Option<&str>,
+        collection: Option<&str>,
     ) -> Result<Conversation> {
         // If the response were lost, the conversation could not be deleted.
         let timer = timer.with_grace(shared.timeouts.cleanup);
         timer.check().map_err(|it| it.at(Step::CreateConversation))?;
-        let remote = shared.api.create(&timer, model, system);
+        let remote = shared.api.create(&timer, model, system, collection);
         let remote = remote.map_err(Error::with_maybe_undeleted)?;
         let checked = remote.session.check_name(&shared.api.session(), Step::CreateConversation);
         let mut conversation = Conversation::new(Arc::clone(shared), remote);
@@ -130,12 +131,15 @@ impl Conversation {
         shared: &Arc<Shared>,
         model: Option<&str>,
         system: Option<String>,
+        collection: Option<&str>,
     ) -> Result<Conversation> {
+        shared.api.check_collection(collection)?;
         let timer = shared.timer(None, None);
         let model = shared.api.set_up(&timer, model)?;
-        let is_stored = shared.api.stores_system_prompt(&timer)?;
-        let mut conversation = Conversation::create(shared, &timer, &model, system.as_deref())?;
-        conversation.system = system.filter(|_| !is_stored);
+        let has_own = shared.api.has_system_prompts(&timer)?;
+        let mut conversation =
+            Conversation::create(shared, &timer, &model, system.as_deref(), collection)?;
+        conversation.system = system.filter(|_| !has_own);
         Ok(conversation)
     }
 
@@ -150,7 +154,7 @@ impl Conversation {
         let id = OutgoingMessage::new_id();
         let render = || {
             let (system, text) = match request.split_system() {
-                Some((system, text)) if api.stores_system_prompt(&timer)? => (Some(system), text),
+                Some((system, text)) if api.has_system_prompts(&timer)? => (Some(system), text),
                 _ => (None, request.prompt()?),
             };
             let mut message = OutgoingMessage::new(&id, text, request.parameters());
@@ -161,12 +165,13 @@ impl Conversation {
         let rendered = api.is_detected().then(render).transpose()?;
         let model = api.set_up(&timer, request.model.as_deref())?;
         let (system, message) = rendered.map_or_else(render, Ok)?;
-        let mut conversation = Conversation::create(shared, &timer, &model, system.as_deref())?;
+        let mut conversation =
+            Conversation::create(shared, &timer, &model, system.as_deref(), None)?;
         conversation.last = Some(LastMessage {
             id,
             request,
             system: match system {
-                Some(_) => SystemPrompt::Stored,
+                Some(_) => SystemPrompt::Separate,
                 None => SystemPrompt::InText,
             },
             is_stored: true,
@@ -223,11 +228,15 @@ impl Conversation {
     /// resumed one), if the server refuses, or if a timeout expires before the reply begins. The
     /// conversation stays usable unless the server has deleted it (404).
     pub fn stream(&mut self, request: impl Into<Request>) -> Result<Tokens<'_>> {
-        let system = self.system.clone();
+        let system = match self.system.clone() {
+            Some(system) => SystemPrompt::Prepended(system),
+            None if self.shared.api.has_system_prompt_of_message() => SystemPrompt::Separate,
+            None => SystemPrompt::InText,
+        };
         let last = LastMessage {
             id: OutgoingMessage::new_id(),
             request: request.into(),
-            system: system.map_or(SystemPrompt::InText, SystemPrompt::Prepended),
+            system,
             is_stored: false,
             is_edited: false,
         };
@@ -239,12 +248,14 @@ impl Conversation {
     ///
     /// # Errors
     /// Those of [`stream`](Conversation::stream), and if no message was sent yet.
+    /// [`ErrorKind::Unsupported`] on h2oGPTe, which cannot do this.
     pub fn regenerate(&mut self) -> Result<Tokens<'_>> {
         self.regenerate_with(|request| request)
     }
 
     /// Regenerates the last reply with a changed request: another temperature, a cancel handle,
-    /// another prompt. Servers from chat-ui 0.8 do not take another prompt.
+    /// another prompt. Servers from chat-ui 0.8 do not take another prompt, and h2oGPTe cannot
+    /// regenerate at all.
     ///
     /// ```no_run
     /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
@@ -261,6 +272,7 @@ impl Conversation {
         &mut self,
         change: impl FnOnce(Request) -> Request,
     ) -> Result<Tokens<'_>> {
+        self.shared.api.check_regenerates()?;
         let mut last = match &self.last {
             Some(last) => last.clone(),
             None => self.last_of_history()?,
@@ -325,11 +337,12 @@ impl Conversation {
         if model.is_some() && *model != self.remote.model {
             return Err(Error::invalid_input("the model of a conversation cannot be changed"));
         }
-        let text = last.text()?;
+        let (system, text) = last.system_and_text()?;
         self.shared.api.check_length(&text)?;
         let cancel = last.request.cancel.take();
         let timer = self.shared.timer(cancel, last.request.total_timeout);
         let mut message = OutgoingMessage::new(&last.id, text, last.request.parameters());
+        message.system = system;
         message.regenerates = regenerates && last.is_stored;
         message.is_edited = last.is_edited;
         self.shared.api.render(&timer, &mut message)?;
@@ -356,10 +369,7 @@ impl Conversation {
 
     fn send(&mut self, timer: &Timer, message: &OutgoingMessage) -> Result<ReplyStream> {
         self.is_running = true;
-        let stream = self.shared.api.send(timer, &self.remote, message);
-        // From now on there are messages after it.
-        self.remote.root = None;
-        stream
+        self.shared.api.send(timer, &mut self.remote, message)
     }
 
     /// The last message of the user that the server has stored.
@@ -489,15 +499,16 @@ fn pause(timer: &Timer, length: Duration) -> Result<()> {
 }
 
 impl LastMessage {
-    fn text(&self) -> Result<String> {
+    /// A system prompt that is not in the text, and the text.
+    fn system_and_text(&self) -> Result<(Option<String>, String)> {
         let prompt = self.request.prompt()?;
         Ok(match &self.system {
-            SystemPrompt::InText => prompt,
-            SystemPrompt::Stored => match self.request.split_system() {
-                Some((_, text)) => text,
-                None => prompt,
+            SystemPrompt::InText => (None, prompt),
+            SystemPrompt::Separate => match self.request.split_system() {
+                Some((system, text)) => (Some(system), text),
+                None => (None, prompt),
             },
-            SystemPrompt::Prepended(system) => format!("{system}\n\n{prompt}"),
+            SystemPrompt::Prepended(system) => (None, format!("{system}\n\n{prompt}")),
         })
     }
 }

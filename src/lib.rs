@@ -1,4 +1,4 @@
-//! A blocking client for H2O.ai's chat and for chat-ui servers, Hugging Face's open-source chat.
+//! A blocking client for H2O.ai's chats and for chat-ui servers, Hugging Face's open-source chat.
 //!
 //! ```no_run
 //! use std::io::Write;
@@ -22,13 +22,16 @@
 //!
 //! # Servers
 //!
-//! chat-ui is open source and widely self-hosted. There are two generations:
+//! chat-ui is open source and widely self-hosted. There are two generations of it, and H2O.ai's
+//! present product:
 //!
 //! * *classic* servers, chat-ui up to 0.6. H2O.ai ran one for the public in 2023, at
 //!   [`PUBLIC_URL`].
 //! * newer ones, from chat-ui 0.8 to the newest.
+//! * h2oGPTe, at `https://h2ogpte.genai.h2o.ai` and in private installations. It takes an
+//!   [API key](ClientBuilder::api_key) in place of a session.
 //!
-//! The client detects which one it talks to. What only one [`Protocol`] can do is documented where
+//! With a key the client talks to h2oGPTe; else it detects which chat-ui it talks to. What only one [`Protocol`] can do is documented where
 //! it applies, above all the parameters of a [`Request`] and the [`Details`] of a reply.
 //!
 //! # Guarantees
@@ -122,7 +125,7 @@
 //!
 //! Using this crate accepts the server's terms of use in your name, as the protocol requires. As
 //! on the service's own page, it also allows sharing conversations with the authors of the model;
-//! [`ClientBuilder::share_with_model_authors`] turns that off.
+//! [`ClientBuilder::share_with_model_authors`] turns that off. h2oGPTe has neither.
 //!
 //! In a session that you give, both belong to an account, and the server replaces *all* settings of
 //! the account when it is sent any. So the client reads them first. If the terms are accepted
@@ -176,8 +179,8 @@
 //!   has not been seen to end.
 //! * *debug*: other failures of cleanup.
 //!
-//! Neither logs nor `Debug` nor `Display` contain prompts, passwords, cookies, sessions or header
-//! values. They do contain what the server says: its error messages and the beginning of responses
+//! Neither logs nor `Debug` nor `Display` contain prompts, passwords, API keys, cookies, sessions or
+//! header values. They do contain what the server says: its error messages and the beginning of responses
 //! that are not understood.
 //!
 //! The HTTP client underneath logs with the targets `ureq` and `ureq_proto`. **At the trace level,

@@ -81,7 +81,7 @@ impl Token {
 #[non_exhaustive]
 pub struct End {
     /// The whole text, as the server repeats it. It may differ from the tokens in white space at
-    /// its beginning and end.
+    /// its beginning and end. h2oGPTe may repeat another text, or none.
     pub text: String,
     /// How the reply was generated. Only from classic servers, and only if
     /// [`Request::details`](crate::Request::details) asked for it.

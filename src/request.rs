@@ -29,13 +29,15 @@ use crate::message::{Message, Role, joined};
 ///
 /// # Parameters
 ///
-/// Only *classic* servers (chat-ui up to 0.6) take parameters. Unless the request sets others, the
-/// client sends those of the service's own page: `temperature` 0.4, `truncate` 2048,
-/// `max_new_tokens` 1024, `do_sample` true, `repetition_penalty` 1.2, `return_full_text` false. The
-/// server validates them, not this crate.
+/// *Classic* servers (chat-ui up to 0.6) and h2oGPTe take parameters. The server validates them, not
+/// this crate.
 ///
-/// On newer servers the operator chooses the parameters. None are sent; a request that sets some
-/// is logged, at info level, and sent without them.
+/// * A classic server gets those of the service's own page, unless the request sets others:
+///   `temperature` 0.4, `truncate` 2048, `max_new_tokens` 1024, `do_sample` true,
+///   `repetition_penalty` 1.2, `return_full_text` false.
+/// * h2oGPTe gets those that the request sets, as `llm_args`, and has defaults of its own.
+/// * On newer chat-ui servers the operator chooses the parameters. None are sent; a request that
+///   sets some is logged, at info level, and sent without them.
 ///
 /// `Debug` shows parameters, but of the prompt only its length.
 #[derive(Clone)]
@@ -69,7 +71,7 @@ impl Request {
     /// A single message is sent as its content. Several become one text of lines `Role: content`,
     /// with `Assistant:` at the end for the model to continue. Nothing is escaped, so a content can
     /// forge a turn. If the first is a system message, servers from chat-ui 0.8 get it as the
-    /// conversation's system prompt instead.
+    /// conversation's system prompt instead, and h2oGPTe as the message's.
     ///
     /// ```
     /// use h2o_chat::{Message, Request};
@@ -102,69 +104,69 @@ impl Request {
     }
 
     /// How random the choice of the next token is, greater than 0. Defaults to 0.4.
-    /// [Classic servers](Request#parameters) only.
+    /// See [parameters](Request#parameters).
     pub fn temperature(self, temperature: f64) -> Request {
         self.number("temperature", temperature)
     }
 
     /// Chooses among the likeliest tokens that together have this probability, between 0 and 1.
-    /// Not sent by default. [Classic servers](Request#parameters) only.
+    /// Not sent by default. See [parameters](Request#parameters).
     pub fn top_p(self, top_p: f64) -> Request {
         self.number("top_p", top_p)
     }
 
     /// Chooses among this many likeliest tokens. Not sent by default.
-    /// [Classic servers](Request#parameters) only.
+    /// See [parameters](Request#parameters).
     pub fn top_k(self, top_k: u32) -> Request {
         self.param("top_k", top_k)
     }
 
     /// The maximum number of tokens in the reply. Whether it ended the reply is in
     /// [`Details::finish_reason`](crate::Details::finish_reason). Defaults to 1024.
-    /// [Classic servers](Request#parameters) only.
+    /// See [parameters](Request#parameters).
     pub fn max_new_tokens(self, tokens: u32) -> Request {
         self.param("max_new_tokens", tokens)
     }
 
     /// The maximum number of tokens of the prompt. A longer prompt loses its beginning. Defaults
-    /// to 2048. [Classic servers](Request#parameters) only.
+    /// to 2048. See [parameters](Request#parameters).
     pub fn truncate(self, tokens: u32) -> Request {
         self.param("truncate", tokens)
     }
 
     /// How much repetition is avoided; 1 does not avoid it. Defaults to 1.2.
-    /// [Classic servers](Request#parameters) only.
+    /// See [parameters](Request#parameters).
     pub fn repetition_penalty(self, penalty: f64) -> Request {
         self.number("repetition_penalty", penalty)
     }
 
-    /// Returns whether tokens are chosen at random. If not, the likeliest is taken. Defaults to
-    /// true. [Classic servers](Request#parameters) only.
+    /// Sets whether tokens are chosen at random. If not, the likeliest is taken. Defaults to true.
+    /// See [parameters](Request#parameters).
     pub fn do_sample(self, sample: bool) -> Request {
         self.param("do_sample", sample)
     }
 
     /// The seed of the random choice, to get the same reply again. Not sent by default.
-    /// [Classic servers](Request#parameters) only.
+    /// See [parameters](Request#parameters).
     pub fn seed(self, seed: u64) -> Request {
         self.param("seed", seed)
     }
 
     /// Texts that end the reply when the model generates one of them; servers take at most four.
-    /// Not sent by default. [Classic servers](Request#parameters) only.
+    /// Not sent by default. See [parameters](Request#parameters).
     pub fn stop_sequences(self, texts: impl IntoIterator<Item = impl Into<String>>) -> Request {
         let texts: Vec<String> = texts.into_iter().map(Into::into).collect();
         self.param("stop", texts)
     }
 
-    /// Returns whether the end of the reply has [`Details`](crate::Details). Not sent by default.
+    /// Sets whether the end of the reply has [`Details`](crate::Details). Not sent by default.
     /// [Classic servers](Request#parameters) only.
     pub fn details(self, details: bool) -> Request {
         self.param("details", details)
     }
 
     /// Sets any parameter, also one that has no method here. The last value of a name is sent.
-    /// [Classic servers](Request#parameters) only.
+    /// See [parameters](Request#parameters).
     ///
     /// ```
     /// # use h2o_chat::Request;

@@ -12,6 +12,9 @@ pub enum Protocol {
     ChatUiClassic,
     /// chat-ui from 0.8 to the newest.
     ChatUi,
+    /// h2oGPTe, H2O.ai's present product. It requires an
+    /// [API key](crate::ClientBuilder::api_key).
+    H2ogpte,
 }
 
 impl fmt::Display for Protocol {
@@ -19,6 +22,7 @@ impl fmt::Display for Protocol {
         f.write_str(match self {
             Protocol::ChatUiClassic => "chat-ui-classic",
             Protocol::ChatUi => "chat-ui",
+            Protocol::H2ogpte => "h2ogpte",
         })
     }
 }
@@ -68,10 +72,11 @@ pub struct ServerInfo {
 impl fmt::Display for ServerInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match self.protocol {
-            Protocol::ChatUiClassic => "classic chat-ui",
-            Protocol::ChatUi => "chat-ui",
+            Protocol::ChatUiClassic => "a classic chat-ui",
+            Protocol::ChatUi => "a chat-ui",
+            Protocol::H2ogpte => "an h2oGPTe",
         };
-        write!(f, "{} is a {kind} server.", self.url)?;
+        write!(f, "{} is {kind} server.", self.url)?;
         match self.models.as_slice() {
             [] => write!(f, " It does not list its models.")?,
             [only] => write!(f, " It offers one model, {}.", one_line(&only.id))?,

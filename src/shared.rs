@@ -66,7 +66,7 @@ impl Shared {
     /// leftover.
     ///
     /// The stream, if it is still open, is closed before the stop, so that the server sees it
-    /// gone. Servers that obey a stop only while the reply is being read need it open.
+    /// gone. Some servers obey a stop only while it is open.
     pub(crate) fn delete(
         &self,
         timer: &Timer,
@@ -74,7 +74,7 @@ impl Shared {
         is_running: bool,
         stream: Option<ReplyStream>,
     ) -> Result<()> {
-        let mut stream = stream.filter(|_| is_running && self.api.stops_only_while_reading());
+        let mut stream = stream.filter(|_| is_running && self.api.stops_only_while_open());
         let stop = || self.stop(timer, conversation, stream.as_mut()).err();
         let not_stopped = is_running.then(stop).flatten();
         drop(stream);
@@ -89,7 +89,7 @@ impl Shared {
             }
             Err(error) => {
                 self.remember(Leftover {
-                    conversation: conversation.clone(),
+                    conversation: conversation.without_texts(),
                     is_running: not_stopped.is_some(),
                 });
                 Err(error.with_undeleted(&conversation.id, &conversation.session.session))

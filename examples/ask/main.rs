@@ -22,7 +22,7 @@ mod stand_in;
 use failure::{Failure, INTERRUPTED};
 use options::Options;
 use output::{Screen, harmless, tell, write};
-use stand_in::StandIn;
+use stand_in::{Dialect, StandIn};
 
 fn main() -> ExitCode {
     output::show_log();
@@ -48,7 +48,11 @@ fn run(options: &Options, answer: &mut Answer) -> Result<(), Failure> {
     let url = if let Some(url) = &options.url {
         url.clone()
     } else {
-        stand_in = StandIn::start();
+        let dialect = match options.api_key {
+            Some(_) => Dialect::H2ogpte,
+            None => Dialect::Classic,
+        };
+        stand_in = StandIn::builder().dialect(dialect).start();
         let note = "no URL given, so a stand-in answers at";
         tell(&format!("{note} {}; see --url", stand_in.url()));
         stand_in.url()
@@ -71,6 +75,8 @@ fn run(options: &Options, answer: &mut Answer) -> Result<(), Failure> {
     let is_cancelled = answered.as_ref().is_err_and(Failure::is_cancelled);
     let closed = answer.screen.close(answered.is_ok() || is_cancelled);
     let left = answered.as_ref().err().and_then(Failure::left_behind);
+    // With an API key, the command would delete all of the user's conversations.
+    let left = left.filter(|_| options.api_key.is_none());
     answer.sweep_command = left.map(|error| options.sweep_command(&url, &client, error));
     answered.and(closed)
 }

@@ -18,6 +18,8 @@ the conversation. A second Ctrl-C ends the program at once.
 
   --url URL          the server; without it, a stand-in server is started [H2O_CHAT_URL]
   --model M          the model [H2O_CHAT_MODEL]
+  --api-key KEY      the API key of an h2oGPTe server; from the environment only if there
+                     is no session [H2OGPTE_API_KEY]
   --session ID       the session, to find a conversation that was left [H2O_CHAT_SESSION]
   --cookie-name NAME the name of the session's cookie [hf-chat]
   --header 'NAME: VALUE'
@@ -37,6 +39,7 @@ the conversation. A second Ctrl-C ends the program at once.
 pub struct Options {
     pub url: Option<String>,
     model: Option<String>,
+    pub api_key: Option<String>,
     session: Option<String>,
     cookie_name: Option<String>,
     headers: Vec<(String, String)>,
@@ -58,6 +61,7 @@ impl Options {
         let mut options = Options {
             url: variable("H2O_CHAT_URL")?,
             model: variable("H2O_CHAT_MODEL")?,
+            api_key: None,
             session: variable("H2O_CHAT_SESSION")?,
             cookie_name: None,
             headers: Vec::new(),
@@ -77,6 +81,7 @@ impl Options {
             match argument {
                 Long("url") => options.url = Some(text(arguments.value()?)?),
                 Long("model") => options.model = Some(text(arguments.value()?)?),
+                Long("api-key") => options.api_key = Some(text(arguments.value()?)?),
                 Long("session") => options.session = Some(text(arguments.value()?)?),
                 Long("cookie-name") => options.cookie_name = Some(text(arguments.value()?)?),
                 Long("header") => options.headers.push(header(&text(arguments.value()?)?)?),
@@ -96,6 +101,9 @@ impl Options {
                 Long(_) | Short(_) => return Err(argument.unexpected().into()),
             }
         }
+        if options.api_key.is_none() && options.session.is_none() && options.cookie_name.is_none() {
+            options.api_key = variable("H2OGPTE_API_KEY")?;
+        }
         Ok(Some(options))
     }
 
@@ -107,6 +115,9 @@ impl Options {
             .retries(self.retries);
         if let Some(model) = &self.model {
             builder = builder.model(model);
+        }
+        if let Some(key) = &self.api_key {
+            builder = builder.api_key(key);
         }
         if let Some(session) = &self.session {
             builder = builder.session(session.as_str());

@@ -1,7 +1,6 @@
 //! chat-ui from 0.8 to the newest: a reply is lines of JSON, and each message answers an earlier
 //! one.
 
-use std::collections::HashSet;
 use std::time::Duration;
 
 use log::info;
@@ -21,7 +20,6 @@ use crate::http::{HttpRequest, Response, SessionCookie, Timer};
 use crate::json::read_json;
 use crate::message::{Message, Role};
 use crate::server::{ConversationSummary, Model};
-use crate::text::one_line;
 
 /// The longest request body that the servers accept, in bytes.
 pub(super) const MAX_REQUEST: usize = 15 * 1024 * 1024;
@@ -124,7 +122,8 @@ pub(super) fn create(
     let response = context.http.send(timer, &request)?;
     if matches!(response.status(), 400 | 500) {
         let error = response.into_error(timer);
-        return Err(explain_invalid_request(context, timer, model, error));
+        let models = list_models(context, timer);
+        return Err(listing::explain(error, model, models));
     }
     let response = response.error_for_status(timer)?;
     let session = response.session.clone();
@@ -133,11 +132,9 @@ pub(super) fn create(
         return Err(body.unexpected());
     };
     Ok(RemoteConversation {
-        id: id.to_owned(),
-        session,
-        model: Some(model.to_owned()),
         // Only the newest servers tell it here.
         root: body["conversation"].as_str().and_then(root_of),
+        ..RemoteConversation::new(id, session, Some(model))
     })
 }
 
@@ -146,24 +143,6 @@ fn root_of(conversation: &str) -> Option<String> {
     let conversation = read_json(conversation.as_bytes()).ok()?;
     let root = conversation["json"]["rootMessageId"].as_str()?;
     is_id(root).then(|| root.to_owned())
-}
-
-/// Replaces the error of an invalid request, which says no more, if the model is unknown.
-fn explain_invalid_request(context: &Context, timer: &Timer, model: &str, error: Error) -> Error {
-    match list_models(context, timer) {
-        Ok(models) if models.iter().all(|known| known.id != model) => {
-            unknown_model(error.step(), model, &models).with_source(error)
-        }
-        _ => error,
-    }
-}
-
-/// The error for a model that the server does not have.
-pub(super) fn unknown_model(step: Step, model: &str, models: &[Model]) -> Error {
-    let ids: Vec<&str> = models.iter().map(|model| model.id.as_str()).collect();
-    let known = one_line(&ids.join(", "));
-    let message = format!("the server does not have the model {model:?}; it has {known}");
-    Error::new(ErrorKind::UnknownModel, step, message)
 }
 
 /// Sends a message, and returns when the reply begins, which is at once.
@@ -360,29 +339,15 @@ pub(super) fn list_conversations(
     context: &Context,
     timer: &Timer,
 ) -> Result<Vec<ConversationSummary>> {
-    const MAX_PAGES: usize = 1000;
     let step = Step::ListConversations;
-    let (mut all, mut ids, mut size) = (Vec::new(), HashSet::new(), 0);
-    for page in 0..MAX_PAGES {
+    listing::all_pages(step, |page| {
         let query = match page {
             0 => String::new(),
             page => format!("?p={page}"),
         };
         let name = format!("conversations{query}");
-        let listed = list(context, timer, step, &name, listing::conversation)?;
-        let before = all.len();
-        all.extend(listed.into_iter().filter(|new| ids.insert(new.id.clone())));
-        // A server without pages answers the same again.
-        if all.len() == before {
-            return Ok(all);
-        }
-        size += all[before..].iter().map(listing::size).sum::<usize>();
-        if size > listing::MAX_TEXT {
-            return Err(listing::too_large(step));
-        }
-    }
-    let message = format!("there are more than {MAX_PAGES} pages of conversations");
-    Err(Error::new(ErrorKind::TooLarge, step, message))
+        Ok((list(context, timer, step, &name, listing::conversation)?, false))
+    })
 }
 
 /// Reads a list, with each item made from the texts of its fields.

@@ -125,12 +125,7 @@ pub(super) fn create(context: &Context, timer: &Timer, model: &str) -> Result<Re
     let session = response.session.clone();
     let body = JsonBody::read(response, timer)?;
     match body["conversationId"].as_str() {
-        Some(id) if is_id(id) => Ok(RemoteConversation {
-            id: id.to_owned(),
-            session,
-            model: Some(model.to_owned()),
-            root: None,
-        }),
+        Some(id) if is_id(id) => Ok(RemoteConversation::new(id, session, Some(model))),
         _ => Err(body.unexpected()),
     }
 }

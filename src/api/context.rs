@@ -32,6 +32,8 @@ pub(super) struct Context {
     pub(super) version: OnceLock<Version>,
     /// True if a chat-ui from 0.8 is 0.8.4 or newer. Known if settings were posted first.
     pub(super) is_from_0_8_4: OnceLock<bool>,
+    /// Set if an h2oGPTe server is too old to stop a generation.
+    pub(super) has_no_stop: OnceLock<()>,
     default_model: Mutex<DefaultModel>,
     ready: Mutex<ReadySession>,
 }
@@ -60,6 +62,7 @@ impl Context {
             protocol: config.protocol.map(OnceLock::from).unwrap_or_default(),
             version: OnceLock::new(),
             is_from_0_8_4: OnceLock::new(),
+            has_no_stop: OnceLock::new(),
             default_model: Mutex::new(DefaultModel {
                 is_chosen: config.model.is_some(),
                 id: config.model.unwrap_or_else(|| config.usual_model.to_owned()),

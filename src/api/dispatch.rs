@@ -4,15 +4,17 @@ use std::time::Duration;
 
 use log::info;
 
-use super::chat_ui::{self, unknown_model};
-use super::classic;
 use super::context::{ApiConfig, Context};
-use super::message::{OutgoingMessage, RemoteConversation, StoredMessage};
+use super::h2ogpte::AUTO;
+use super::listing::unknown_model;
+use super::message::{OutgoingMessage, RemoteConversation, StoredMessage, is_id};
 use super::reply_stream::ReplyStream;
 use super::version::StopSupport;
+use super::{chat_ui, classic, h2ogpte};
 use crate::error::{Error, ErrorKind, Result, Step};
 use crate::http::{BaseUrl, HttpRequest, SessionCookie, Timer};
 use crate::server::{ConversationSummary, Model, Protocol, ServerInfo};
+use crate::text::one_line;
 
 pub(crate) struct Api(Context);
 
@@ -46,7 +48,8 @@ impl Api {
     fn max_request(&self) -> usize {
         match self.0.protocol.get() {
             Some(Protocol::ChatUiClassic) => classic::MAX_REQUEST,
-            _ => chat_ui::MAX_REQUEST,
+            Some(Protocol::H2ogpte) => h2ogpte::MAX_REQUEST,
+            Some(Protocol::ChatUi) | None => chat_ui::MAX_REQUEST,
         }
     }
 
@@ -56,10 +59,45 @@ impl Api {
         self.0.set_up(timer, named)
     }
 
-    /// Returns whether the server stores a conversation's system prompt. Otherwise it has to be a
-    /// part of the first message.
-    pub(crate) fn stores_system_prompt(&self, timer: &Timer) -> Result<bool> {
-        Ok(self.0.detect_protocol(timer)? == Protocol::ChatUi)
+    /// Returns whether a conversation has a system prompt of its own. Otherwise it has to be a part
+    /// of the first message.
+    pub(crate) fn has_system_prompts(&self, timer: &Timer) -> Result<bool> {
+        Ok(self.0.detect_protocol(timer)? != Protocol::ChatUiClassic)
+    }
+
+    /// Returns whether each message can have a system prompt of its own.
+    pub(crate) fn has_system_prompt_of_message(&self) -> bool {
+        self.is_h2ogpte()
+    }
+
+    /// Refuses to regenerate a reply if the server cannot do that.
+    pub(crate) fn check_regenerates(&self) -> Result<()> {
+        if self.is_h2ogpte() {
+            return Err(Error::unsupported(
+                "this server cannot regenerate a reply: send the message again",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Refuses a conversation about a collection of documents if the server has none.
+    pub(crate) fn check_collection(&self, collection: Option<&str>) -> Result<()> {
+        match collection {
+            Some(_) if !self.is_h2ogpte() => {
+                Err(Error::unsupported("only h2oGPTe has collections of documents"))
+            }
+            Some(id) if !is_id(id) => {
+                let id = one_line(id);
+                let message = format!("invalid collection id {id:?}");
+                Err(Error::invalid_input(message))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Never detected: the API key tells it.
+    fn is_h2ogpte(&self) -> bool {
+        self.0.protocol.get() == Some(&Protocol::H2ogpte)
     }
 
     /// Renders the body of a message as far as it depends on nothing else, and refuses one that is
@@ -70,21 +108,23 @@ impl Api {
                 message.body = classic::render(message);
                 message.body.len()
             }
-            Protocol::ChatUi => message.text.len(),
+            Protocol::ChatUi | Protocol::H2ogpte => message.text.len(),
         };
         check_size(size, self.max_request())
     }
 
-    /// Creates a conversation. Its system prompt is ignored where the server cannot store it.
+    /// Creates a conversation. Its system prompt is ignored where it has none of its own.
     pub(crate) fn create(
         &self,
         timer: &Timer,
         model: &str,
         system: Option<&str>,
+        collection: Option<&str>,
     ) -> Result<RemoteConversation> {
         let create = || match self.0.detect_protocol(timer)? {
             Protocol::ChatUiClassic => classic::create(&self.0, timer, model),
             Protocol::ChatUi => chat_ui::create(&self.0, timer, model, system),
+            Protocol::H2ogpte => h2ogpte::create(&self.0, timer, model, system, collection),
         };
         self.with_terms(timer, &self.session(), model, create)
     }
@@ -93,7 +133,7 @@ impl Api {
     pub(crate) fn send(
         &self,
         timer: &Timer,
-        conversation: &RemoteConversation,
+        conversation: &mut RemoteConversation,
         message: &OutgoingMessage,
     ) -> Result<ReplyStream> {
         let is_resumed = conversation.model.is_none();
@@ -101,12 +141,18 @@ impl Api {
             // Nothing was set up for it here.
             self.0.set_up(timer, None)?;
         }
-        let send = || match self.0.detect_protocol(timer)? {
-            Protocol::ChatUiClassic => classic::send(&self.0, timer, conversation, message),
-            Protocol::ChatUi => chat_ui::send(&self.0, timer, conversation, message),
-        };
         let model = conversation.model.clone().unwrap_or_else(|| self.default_model());
-        self.with_terms(timer, &conversation.session, &model, send)
+        let known: &RemoteConversation = conversation;
+        let send = || match self.0.detect_protocol(timer)? {
+            Protocol::ChatUiClassic => classic::send(&self.0, timer, known, message),
+            Protocol::ChatUi => chat_ui::send(&self.0, timer, known, message),
+            Protocol::H2ogpte => h2ogpte::send(&self.0, timer, known, message, &model),
+        };
+        let stream = self.with_terms(timer, &known.session, &model, send);
+        // From now on there are messages after it.
+        conversation.root = None;
+        conversation.last_message = self.is_h2ogpte().then(|| message.text.clone());
+        stream
     }
 
     /// Calls `request`. If the server answers that its terms are not accepted, accepts them and
@@ -119,7 +165,7 @@ impl Api {
         request: impl Fn() -> Result<T>,
     ) -> Result<T> {
         let error = match request() {
-            Err(error) if error.status() == Some(405) => error,
+            Err(error) if error.status() == Some(405) && !self.is_h2ogpte() => error,
             outcome => return outcome,
         };
         info!("{error}; accepting the terms");
@@ -129,15 +175,17 @@ impl Api {
         if accepted.map_err(|second| second.at(error.step()))? { request() } else { Err(error) }
     }
 
-    /// Returns whether the server obeys a stop only while the reply is being read.
-    pub(crate) fn stops_only_while_reading(&self) -> bool {
-        self.stop_support() == StopSupport::WhileReading
+    /// Returns whether the server obeys a stop only while the stream of the reply is open.
+    pub(crate) fn stops_only_while_open(&self) -> bool {
+        let support = self.stop_support();
+        matches!(support, StopSupport::WhileOpen | StopSupport::WhileReading)
     }
 
     fn stop_support(&self) -> StopSupport {
         match self.0.protocol.get() {
             Some(Protocol::ChatUi) => chat_ui::stop_support(&self.0),
-            _ => StopSupport::Always,
+            Some(Protocol::H2ogpte) => StopSupport::WhileOpen,
+            Some(Protocol::ChatUiClassic) | None => StopSupport::Always,
         }
     }
 
@@ -161,6 +209,9 @@ impl Api {
         if support == StopSupport::Never {
             return Ok(());
         }
+        if self.is_h2ogpte() {
+            return h2ogpte::stop(&self.0, timer, conversation);
+        }
         let path = format!("{}/stop-generating", conversation.path());
         let request = HttpRequest::post(Step::StopGeneration, &path)
             .session(&conversation.session)
@@ -179,6 +230,9 @@ impl Api {
 
     /// Deletes a conversation. Returns whether it was still there.
     pub(crate) fn delete(&self, timer: &Timer, conversation: &RemoteConversation) -> Result<bool> {
+        if self.is_h2ogpte() {
+            return h2ogpte::delete(&self.0, timer, conversation);
+        }
         let path = conversation.path();
         let request =
             HttpRequest::delete(Step::DeleteConversation, &path).session(&conversation.session);
@@ -210,6 +264,7 @@ impl Api {
         match self.0.detect_protocol(timer)? {
             Protocol::ChatUiClassic => classic::list_models(&self.0, timer),
             Protocol::ChatUi => chat_ui::list_models(&self.0, timer),
+            Protocol::H2ogpte => h2ogpte::list_models(&self.0, timer),
         }
     }
 
@@ -217,6 +272,7 @@ impl Api {
         match self.0.detect_protocol(timer)? {
             Protocol::ChatUiClassic => classic::list_conversations(&self.0, timer),
             Protocol::ChatUi => chat_ui::list_conversations(&self.0, timer),
+            Protocol::H2ogpte => h2ogpte::list_conversations(&self.0, timer),
         }
     }
 
@@ -229,6 +285,7 @@ impl Api {
         match self.0.detect_protocol(timer)? {
             Protocol::ChatUiClassic => classic::history(&self.0, timer, conversation),
             Protocol::ChatUi => chat_ui::history(&self.0, timer, conversation),
+            Protocol::H2ogpte => h2ogpte::history(&self.0, timer, conversation),
         }
     }
 
@@ -243,12 +300,17 @@ impl Api {
             let model = self.0.set_up(timer, None)?;
             (self.0.detect_protocol(timer)?, Some(model))
         };
-        let models = self.models_if_listed(timer)?;
+        let models = match protocol {
+            // Nothing else shows whether this is such a server.
+            Protocol::H2ogpte => self.list_models(timer)?,
+            _ => self.models_if_listed(timer)?,
+        };
         if model.is_none() {
             self.0.adopt_default(&models);
         }
         let model = model.unwrap_or_else(|| self.default_model());
-        if !models.is_empty() && models.iter().all(|known| known.id != model) {
+        let is_known = model == AUTO || models.iter().any(|known| known.id == model);
+        if !models.is_empty() && !is_known {
             return Err(unknown_model(Step::ListModels, &model, &models));
         }
         Ok(ServerInfo {

@@ -7,7 +7,7 @@ use crate::http::SessionCookie;
 use crate::message::Message;
 
 /// A conversation on the server: what it takes to speak in it and to delete it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct RemoteConversation {
     pub(crate) id: String,
     /// The session that created it. Another one cannot delete it.
@@ -15,10 +15,30 @@ pub(crate) struct RemoteConversation {
     /// `None` if it is not known.
     pub(crate) model: Option<String>,
     /// The id of the message before the first, where the server has told it.
-    pub(crate) root: Option<String>,
+    pub(super) root: Option<String>,
+    /// The system prompt, where each message has to bring it.
+    pub(super) system: Option<String>,
+    /// The last message that was sent, where a stop has to name it.
+    pub(super) last_message: Option<String>,
 }
 
 impl RemoteConversation {
+    pub(crate) fn new(id: &str, session: SessionCookie, model: Option<&str>) -> RemoteConversation {
+        RemoteConversation {
+            id: id.to_owned(),
+            session,
+            model: model.map(str::to_owned),
+            root: None,
+            system: None,
+            last_message: None,
+        }
+    }
+
+    /// The same without what is only needed to speak in it.
+    pub(crate) fn without_texts(&self) -> RemoteConversation {
+        RemoteConversation::new(&self.id, self.session.clone(), self.model.as_deref())
+    }
+
     pub(super) fn path(&self) -> String {
         format!("/conversation/{}", self.id)
     }
@@ -29,6 +49,8 @@ pub(crate) struct OutgoingMessage {
     /// The id under which classic servers store it.
     pub(crate) id: String,
     pub(crate) text: String,
+    /// A system prompt that is not in the text.
+    pub(crate) system: Option<String>,
     /// The parameters that the caller has set.
     pub(crate) parameters: Map<String, Value>,
     /// It replaces the message of the same id, and the reply to it.
@@ -46,6 +68,7 @@ impl OutgoingMessage {
         OutgoingMessage {
             id: id.to_owned(),
             text,
+            system: None,
             parameters: parameters.clone(),
             regenerates: false,
             is_edited: false,

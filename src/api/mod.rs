@@ -8,6 +8,7 @@ mod classic;
 mod context;
 mod devalue;
 mod dispatch;
+mod h2ogpte;
 mod json_body;
 mod listing;
 mod message;
@@ -18,5 +19,6 @@ mod version;
 
 pub(crate) use context::ApiConfig;
 pub(crate) use dispatch::Api;
+pub(crate) use h2ogpte::AUTO;
 pub(crate) use message::{OutgoingMessage, RemoteConversation, is_id};
 pub(crate) use reply_stream::ReplyStream;

@@ -8,10 +8,11 @@
 use log::info;
 
 use super::account::{AccountSettings, Changes, first_form};
-use super::chat_ui::{self, unknown_model};
+use super::chat_ui;
 use super::classic::{self, SettingsOutcome};
 use super::context::Context;
 use super::json_body::JsonBody;
+use super::listing::unknown_model;
 use crate::error::{Error, ErrorKind, Result, Step, hint};
 use crate::http::{SessionCookie, Timer};
 use crate::server::{Model, Protocol};
@@ -96,8 +97,10 @@ impl Context {
             None => Some(self.detect(timer, &model)?),
             Some(_) => None,
         };
-        if self.protocol.get() == Some(&Protocol::ChatUi) {
-            return self.set_up_chat_ui(timer, named);
+        match self.protocol.get() {
+            Some(Protocol::ChatUi) => return self.set_up_chat_ui(timer, named),
+            Some(Protocol::H2ogpte) => return Ok(model),
+            Some(Protocol::ChatUiClassic) | None => {}
         }
         if self.is_ready(&self.http.session(), &model) {
             return Ok(model);
@@ -293,9 +296,7 @@ impl Context {
             Some(Protocol::ChatUi) => {
                 return chat_ui::post_settings(self, timer, session, model);
             }
-            Some(Protocol::ChatUiClassic) => {
-                classic::post_settings(self, timer, session, &first_form(self, model))?
-            }
+            Some(_) => classic::post_settings(self, timer, session, &first_form(self, model))?,
             None => match self.detect_by_settings(timer, session, model)? {
                 Detected::ClassicInvented(outcome) => outcome,
                 _ => return chat_ui::post_settings(self, timer, session, model),

@@ -28,6 +28,8 @@ impl Version {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum StopSupport {
     Always,
+    /// Only while the stream of the reply is open.
+    WhileOpen,
     /// Only while the reply is being read.
     WhileReading,
     Never,

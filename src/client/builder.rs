@@ -3,13 +3,16 @@
 use std::fmt;
 use std::time::Duration;
 
+use ureq::http::header::{AUTHORIZATION, COOKIE, HeaderMap};
+
 use super::validate::{
-    session_and_cookies, validate_headers, validate_size, validate_timeouts, validate_user_agent,
+    session_and_cookies, validate_headers, validate_key, validate_size, validate_timeouts,
+    validate_user_agent,
 };
 use super::{Client, DEFAULT_MODEL};
-use crate::api::{Api, ApiConfig};
+use crate::api::{AUTO, Api, ApiConfig};
 use crate::cancel::CancelHandle;
-use crate::error::Result;
+use crate::error::{Error, Result};
 #[cfg(feature = "rustls")]
 use crate::http::RootCertificates;
 use crate::http::{BaseUrl, HttpClient, HttpConfig, Proxy, RetryPolicy, Timeouts};
@@ -37,7 +40,8 @@ pub struct ClientBuilder {
     protocol: Option<Protocol>,
     model: Option<String>,
     session: Option<Session>,
-    cookie_name: String,
+    cookie_name: Option<String>,
+    api_key: Option<String>,
     proxy: Proxy,
     #[cfg(feature = "rustls")]
     root_certificates: Option<Vec<u8>>,
@@ -56,7 +60,8 @@ impl ClientBuilder {
             protocol: None,
             model: None,
             session: None,
-            cookie_name: "hf-chat".to_owned(),
+            cookie_name: None,
+            api_key: None,
             proxy: Proxy::default(),
             #[cfg(feature = "rustls")]
             root_certificates: None,
@@ -76,7 +81,8 @@ impl ClientBuilder {
     }
 
     /// The model to ask, by the server's name for it. No other is asked then. Defaults to
-    /// [`DEFAULT_MODEL`] on a classic server that has it, else to the server's first model.
+    /// [`DEFAULT_MODEL`] on a classic server that has it, else to the server's first model. h2oGPTe
+    /// chooses one for each message.
     pub fn model(mut self, model: impl Into<String>) -> ClientBuilder {
         self.model = Some(model.into());
         self
@@ -84,6 +90,7 @@ impl ClientBuilder {
 
     /// The protocol of the server. Defaults to detecting it, once per client. That costs nothing
     /// on a classic server and one request on a newer one; in a session that you give, up to two.
+    /// With an [API key](ClientBuilder::api_key) it is [`Protocol::H2ogpte`].
     pub fn protocol(mut self, protocol: Protocol) -> ClientBuilder {
         self.protocol = Some(protocol);
         self
@@ -102,7 +109,27 @@ impl ClientBuilder {
     /// The name of the session's cookie, where the server is configured to use another. Defaults
     /// to `hf-chat`. A client that invents its session finds the name out itself.
     pub fn cookie_name(mut self, name: impl Into<String>) -> ClientBuilder {
-        self.cookie_name = name.into();
+        self.cookie_name = Some(name.into());
+        self
+    }
+
+    /// The API key of an h2oGPTe server. It takes the place of a session, and selects
+    /// [`Protocol::H2ogpte`]: nothing is detected. Defaults to none.
+    ///
+    /// The key is a secret: no log, error or `Debug` shows it. A server knows by it whose a
+    /// conversation is.
+    ///
+    /// ```no_run
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let client = h2o_chat::Client::builder("https://h2ogpte.genai.h2o.ai")
+    ///     .api_key(std::env::var("H2OGPTE_API_KEY")?)
+    ///     .build()?;
+    /// println!("{}", client.ask("Why is the sky blue?")?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn api_key(mut self, key: impl Into<String>) -> ClientBuilder {
+        self.api_key = Some(key.into());
         self
     }
 
@@ -245,6 +272,13 @@ impl ClientBuilder {
         validate_timeouts(&self.timeouts)?;
         validate_user_agent(&self.user_agent)?;
         let mut headers = validate_headers(&self.headers)?;
+        self.validate_key_or_session(&base, &headers)?;
+        let protocol = self.api_key.as_ref().map(|_| Protocol::H2ogpte);
+        let protocol = protocol.or(self.protocol);
+        let usual_model = match protocol {
+            Some(Protocol::H2ogpte) => AUTO,
+            _ => DEFAULT_MODEL,
+        };
         let (session, cookies) = session_and_cookies(self.session, self.cookie_name, &mut headers)?;
         let header_sizes = self.headers.iter().map(|(name, value)| name.len() + value.len());
         validate_size(header_sizes.chain([
@@ -252,12 +286,14 @@ impl ClientBuilder {
             self.user_agent.len(),
             session.name.len(),
             session.session.as_str().len(),
+            self.api_key.as_ref().map_or(0, String::len),
         ]))?;
         let http = HttpClient::new(HttpConfig {
             proxy: self.proxy.resolve(&base)?,
             base,
             user_agent: self.user_agent,
             headers,
+            key: self.api_key,
             session,
             cookies,
             connect_timeout: self.timeouts.connect,
@@ -271,11 +307,37 @@ impl ClientBuilder {
         let api = Api::new(ApiConfig {
             http,
             share_with_model_authors: self.share_with_model_authors,
-            protocol: self.protocol,
+            protocol,
             model: self.model,
-            usual_model: DEFAULT_MODEL,
+            usual_model,
         });
         Ok(Client::sharing(Shared::new(api, self.timeouts, self.cancel)))
+    }
+
+    /// Refuses an API key together with what has no meaning or another one then.
+    fn validate_key_or_session(&self, base: &BaseUrl, headers: &HeaderMap) -> Result<()> {
+        let Some(key) = &self.api_key else {
+            return match self.protocol {
+                Some(Protocol::H2ogpte) => Err(Error::invalid_input("h2oGPTe requires an API key")),
+                _ => Ok(()),
+            };
+        };
+        validate_key(key)?;
+        let other_protocol = self.protocol.filter(|it| *it != Protocol::H2ogpte);
+        let conflicts = [
+            ("a session", self.session.is_some()),
+            ("a cookie name", self.cookie_name.is_some()),
+            ("another protocol", other_protocol.is_some()),
+            ("an Authorization header", headers.contains_key(AUTHORIZATION)),
+            ("a Cookie header", headers.contains_key(COOKIE)),
+            ("a user in the URL", base.authorization().is_some()),
+        ];
+        match conflicts.iter().find(|(_, is_given)| *is_given) {
+            Some((what, _)) => {
+                Err(Error::invalid_input(format!("an API key and {what} cannot be used together")))
+            }
+            None => Ok(()),
+        }
     }
 }
 

@@ -16,9 +16,10 @@ const MAX_HEADERS: usize = 8 * 1024;
 /// `headers`.
 pub(super) fn session_and_cookies(
     session: Option<Session>,
-    cookie_name: String,
+    cookie_name: Option<String>,
     headers: &mut HeaderMap,
 ) -> Result<(SessionCookie, String)> {
+    let cookie_name = cookie_name.unwrap_or_else(|| "hf-chat".to_owned());
     validate_cookie_name(&cookie_name)?;
     let cookies = headers.remove(header::COOKIE);
     let cookies = cookies.as_ref().and_then(|value| value.to_str().ok());
@@ -36,6 +37,15 @@ pub(super) fn session_and_cookies(
     validate_session(&session)?;
     let name = cookie_name;
     Ok((SessionCookie { name, session }, others))
+}
+
+/// Validates an API key. No error shows it.
+pub(super) fn validate_key(key: &str) -> Result<()> {
+    let is_allowed = |byte: u8| byte.is_ascii_graphic();
+    if key.is_empty() || !key.bytes().all(is_allowed) {
+        return Err(Error::invalid_input("an API key consists of visible ASCII characters"));
+    }
+    Ok(())
 }
 
 /// Validates that what goes into every request is not too long.

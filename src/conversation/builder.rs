@@ -25,11 +25,12 @@ pub struct ConversationBuilder {
     shared: Arc<Shared>,
     model: Option<String>,
     system: Option<String>,
+    collection: Option<String>,
 }
 
 impl ConversationBuilder {
     pub(crate) fn new(shared: Arc<Shared>) -> ConversationBuilder {
-        ConversationBuilder { shared, model: None, system: None }
+        ConversationBuilder { shared, model: None, system: None, collection: None }
     }
 
     /// The model to converse with. Defaults to the client's.
@@ -38,23 +39,37 @@ impl ConversationBuilder {
         self
     }
 
-    /// The system prompt. Servers from chat-ui 0.8 store it with the conversation; on a classic
-    /// server it precedes the first message. Defaults to none.
+    /// The system prompt. Servers from chat-ui 0.8 store it with the conversation; h2oGPTe gets it
+    /// with every message; on a classic server it precedes the first message. Defaults to none.
     pub fn system(mut self, text: impl Into<String>) -> ConversationBuilder {
         self.system = Some(text.into());
+        self
+    }
+
+    /// The id of a collection of documents to chat with. Only h2oGPTe has collections. Defaults to
+    /// none.
+    pub fn collection(mut self, id: impl Into<String>) -> ConversationBuilder {
+        self.collection = Some(id.into());
         self
     }
 
     /// Creates the conversation on the server. It is deleted when it is dropped.
     ///
     /// # Errors
-    /// If the model or the system prompt is invalid, or the server cannot be reached or refuses.
+    /// If the model, the system prompt or the collection is invalid, or the server cannot be reached
+    /// or refuses. [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) for a collection on
+    /// another server than h2oGPTe.
     pub fn open(self) -> Result<Conversation> {
         validate_model(self.model.as_deref())?;
         if self.system.as_ref().is_some_and(|text| text.trim().is_empty()) {
             return Err(Error::invalid_input("the system prompt is empty"));
         }
-        Conversation::open(&self.shared, self.model.as_deref(), self.system)
+        Conversation::open(
+            &self.shared,
+            self.model.as_deref(),
+            self.system,
+            self.collection.as_deref(),
+        )
     }
 }
 
@@ -64,6 +79,7 @@ impl fmt::Debug for ConversationBuilder {
         f.debug_struct("ConversationBuilder")
             .field("model", &self.model)
             .field("system", &system)
+            .field("collection", &self.collection)
             .finish_non_exhaustive()
     }
 }

@@ -253,6 +253,66 @@ const CHAT_UI: &[Case] = cases! { Decoder::chat_ui;
     "token of another type": [line!("Hello"), r#"{"type":"stream","token":["a"]}"#, "\n"] => "Hello", Unexpected(r#"["a"]"#);
 };
 
+/// A line of h2oGPTe that adds this text.
+macro_rules! delta {
+    ($text:literal) => {
+        concat!(r#"{"body":""#, $text, "\",\"finished\":false}\n")
+    };
+}
+
+/// The last line of h2oGPTe, without its line feed.
+macro_rules! completion {
+    ($text:literal) => {
+        concat!(r#"{"message_id":"a3a42cf9","body":""#, $text, r#"","finished":true}"#)
+    };
+}
+
+#[rustfmt::skip]
+const H2OGPTE: &[Case] = cases! { Decoder::h2ogpte;
+    "whole": [delta!("Hello"), delta!(" world"), completion!("Hello world"), "\n"] => "Hello world", Complete;
+
+    // The last line.
+    "only whole text": [completion!("Hello world"), "\n"] => "Hello world", Complete;
+    "rest in the whole text": [delta!("Hello"), completion!("Hello world"), "\n"] => "Hello world", Complete;
+    "whole text trimmed": [delta!(" Hello"), delta!(" \\n"), completion!("Hello"), "\n"] => " Hello \n", Complete;
+    "another whole text": [delta!("Hello"), completion!("Hi world"), "\n"] => "Hello", Complete;
+    "empty whole text": [delta!("Hello"), completion!(""), "\n"] => "Hello", Complete;
+    "no whole text": [delta!("Hello"), r#"{"finished":true,"body":null}"#, "\n"] => "Hello", Complete;
+    "empty reply": [completion!(""), "\n"] => "", Complete;
+    "no line feed": [delta!("Hello"), delta!(" world"), completion!("Hello world")] => "Hello world", Complete;
+    "no line feed, and a rest": [delta!("Hello"), completion!("Hello world")] => "Hello world", Complete;
+    "delta without a line feed": [delta!("Hello"), r#"{"body":" world","finished":false}"#] => "Hello", Truncated;
+    "half a line": [delta!("Hello"), r#"{"message_id":"a","body":"Hel"#] => "Hello", Truncated;
+    "no last line": [delta!("Hello")] => "Hello", Truncated;
+    "nothing": [""] => "", Truncated;
+
+    // A server that does not stream.
+    "one object": [r#"{"message_id":"a","body":"Hello world"}"#] => "Hello world", Complete;
+    "one object with a line feed": [r#"{ "body" : "Hello world" , "message_id" : "a", "usage": null }"#, "\r\n"] => "Hello world", Complete;
+    "one object without text": [r#"{"message_id":"a","body":""}"#] => "", Complete;
+    "neither last nor a delta": [r#"{"body":"Hello"}"#] => "", Truncated;
+
+    // Fields of other types, and others.
+    "unknown fields": [r#"{"body":"Hello","finished":false,"message_id":null,"error":null,"usage":{"a":[1]}}"#, "\n", completion!("Hello"), "\n"] => "Hello", Complete;
+    "id in every line": [r#"{"message_id":"a","body":"Hello","finished":false}"#, "\n", completion!("Hello"), "\n"] => "Hello", Complete;
+    "finished as 1": [delta!("Hello"), r#"{"body":"Hello","finished":1}"#, "\n"] => "Hello", Complete;
+    "halves in two deltas": [delta!("Hey \\ud83d"), delta!("\\udc4b"), completion!("Hey \\ud83d\\udc4b"), "\n"] => "Hey 👋", Complete;
+    "text of another type": [delta!("Hello"), r#"{"body":7,"finished":false}"#, "\n"] => "Hello", Unexpected(r#"{"body":7"#);
+    "whole text of another type": [r#"{"body":["a"],"finished":true}"#, "\n"] => "", Unexpected(r#"["a"]"#);
+    "marks of an agent": [delta!("ENDOFTURN"), delta!("<stream_turn_title>a</stream_turn_title>"), completion!("ENDOFTURN<stream_turn_title>a</stream_turn_title>"), "\n"] => "ENDOFTURN<stream_turn_title>a</stream_turn_title>", Complete;
+
+    // Errors.
+    "error": [delta!("Hello"), r#"{"error":"out of memory"}"#, "\n"] => "Hello", Reported("out of memory", None, false);
+    "error beside a body": [delta!("Hello"), r#"{"body":"","finished":true,"error":"out of memory"}"#, "\n"] => "Hello", Reported("out of memory", None, false);
+    "error without a line feed": [r#"{"error":"out of memory"}"#] => "", Reported("out of memory", None, false);
+    "error of an endpoint": [r#"{"code":429,"message":"slow down"}"#, "\n"] => "", Reported("slow down", Some(429), true);
+
+    // What says nothing, and streams of something else.
+    "lines that say nothing": ["null\n{}\n: keep-alive\n\n[DONE]\n", delta!("Hello"), completion!("Hello"), "\n"] => "Hello", Complete;
+    "plain text": ["upstream connect error\n"] => "", Unexpected("upstream connect error");
+    "another service": [r#"{"type":"stream","token":"Hello"}"#, "\n"] => "", Unexpected("stream");
+};
+
 /// The updates of a body, and the error that ended them.
 fn decoded(mut decoder: Decoder, mut reader: impl Read) -> (Vec<Update>, Option<Error>) {
     let mut updates: Vec<Update> = Vec::new();
@@ -299,7 +359,7 @@ fn check(case: &Case, (updates, error): &(Vec<Update>, Option<Error>)) {
 #[test]
 fn each_reply_becomes_what_it_means_wherever_its_bytes_are_cut() {
     let long = "x".repeat(1_500_000);
-    for case in TGI.iter().chain(CHAT_UI) {
+    for case in TGI.iter().chain(CHAT_UI).chain(H2OGPTE) {
         println!("{}", case.name);
         let body = case.body.replace('@', &long);
         let (bytes, new) = (body.as_bytes(), case.decoder);

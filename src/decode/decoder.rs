@@ -6,7 +6,7 @@ use super::handed_out::HandedOut;
 use super::lines::Lines;
 use super::sse::{Events, Name};
 use super::update::{Context, Update, failure, text_token, unexpected};
-use super::{message_update, tgi};
+use super::{completion, message_update, tgi};
 use crate::error::{Error, ErrorKind, Result, Step};
 use crate::reply::Event;
 use crate::text::excerpt;
@@ -72,6 +72,12 @@ impl Decoder {
     pub(crate) fn chat_ui() -> Decoder {
         let lines = Lines::new(message_update::is_skipped);
         Decoder::new(Framing::Lines(lines), message_update::read)
+    }
+
+    /// JSON lines of h2oGPTe.
+    pub(crate) fn h2ogpte() -> Decoder {
+        let lines = Lines::new(|_| false);
+        Decoder::new(Framing::Lines(lines), completion::read)
     }
 
     fn new(framing: Framing, read: fn(&[u8], &mut Context) -> Result<Option<Update>>) -> Decoder {

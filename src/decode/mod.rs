@@ -4,6 +4,7 @@
 
 #[cfg(test)]
 mod cases;
+mod completion;
 #[cfg(test)]
 mod cuts;
 mod decoder;

@@ -28,6 +28,9 @@ pub(crate) const PASSWORD_REQUIRED: &str = "The server asks for a user and passw
 pub(crate) const WRONG_PASSWORD: &str =
     "The server refuses this user and password. Percent-encode special characters in the URL.";
 
+pub(crate) const API_KEY: &str =
+    "Check the API key (`ClientBuilder::api_key`), and that the URL is that of an h2oGPTe server.";
+
 pub(crate) const SLOW_START: &str =
     "A busy server may take longer to begin: allow it with `ClientBuilder::idle_timeout`.";
 
@@ -70,7 +73,8 @@ const REFUSED_BEFORE: &str = "Something in front of the server refuses, a firewa
 
 const NO_SUCH_PATH: &str = "There is no chat at this path: check the base path of the URL.";
 
-const NO_CHAT: &str = "This does not look like a chat-ui server.";
+const NO_CHAT: &str = "This does not look like a chat-ui server. For h2oGPTe, give an API key \
+     (`ClientBuilder::api_key`).";
 
 impl Error {
     /// A hint at what to do about the error, if this crate has one.

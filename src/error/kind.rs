@@ -33,7 +33,7 @@ pub enum ErrorKind {
     Proxy,
     /// This timeout expired.
     Timeout(Timeout),
-    /// The server requires its users to log in: see [`Error::hint`](crate::Error::hint).
+    /// The server requires its users to log in, or refuses the API key: see [`Error::hint`](crate::Error::hint).
     LoginRequired,
     /// The server does not have the requested model. The message lists the models that it has.
     UnknownModel,
@@ -124,7 +124,10 @@ impl Step {
     /// Returns whether the server may answer this step with titles or messages, which no error must
     /// show.
     pub(crate) fn is_private(self) -> bool {
-        matches!(self, Step::ListModels | Step::ListConversations | Step::ReadHistory)
+        matches!(
+            self,
+            Step::ListModels | Step::ListConversations | Step::ReadHistory | Step::StopGeneration
+        )
     }
 
     /// The words that introduce a message.

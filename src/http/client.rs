@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use log::info;
 use ureq::Agent;
 use ureq::http::header::{
-    AUTHORIZATION, CONTENT_TYPE, COOKIE, HeaderMap, HeaderValue, LOCATION, ORIGIN, REFERER,
+    ACCEPT, AUTHORIZATION, CONTENT_TYPE, COOKIE, HeaderMap, HeaderValue, LOCATION, ORIGIN, REFERER,
 };
 use ureq::http::{Method, Request, StatusCode};
 
@@ -39,6 +39,8 @@ pub(crate) struct HttpClient {
     agent: Agent,
     base: BaseUrl,
     headers: HeaderMap,
+    /// An API key takes the place of the session: there is neither `Cookie` nor `Referer`.
+    has_key: bool,
     /// The `Origin` header of forms.
     origin: HeaderValue,
     cookies: Mutex<CookieJar>,
@@ -53,6 +55,8 @@ pub(crate) struct HttpConfig {
     pub(crate) proxy: Option<ureq::Proxy>,
     pub(crate) user_agent: String,
     pub(crate) headers: HeaderMap,
+    /// For an API that knows its users by a key, and not by a session.
+    pub(crate) key: Option<String>,
     pub(crate) session: SessionCookie,
     /// Other cookies of the user, as in a `Cookie` header.
     pub(crate) cookies: String,
@@ -67,7 +71,8 @@ impl HttpClient {
     pub(crate) fn new(mut config: HttpConfig) -> HttpClient {
         let own_origin = || header_value(config.base.origin());
         let origin = config.headers.remove(ORIGIN).unwrap_or_else(own_origin);
-        if let Some(authorization) = config.base.authorization() {
+        let bearer = config.key.as_ref().map(|key| format!("Bearer {key}"));
+        if let Some(authorization) = bearer.as_deref().or(config.base.authorization()) {
             let mut authorization = header_value(authorization);
             authorization.set_sensitive(true);
             config.headers.entry(AUTHORIZATION).or_insert(authorization);
@@ -95,6 +100,7 @@ impl HttpClient {
             origin,
             base: config.base,
             headers: config.headers,
+            has_key: config.key.is_some(),
             cookies: Mutex::new(CookieJar::new(config.session, config.cookies)),
             retries: config.retries,
             expects_https: AtomicBool::new(false),
@@ -170,7 +176,12 @@ impl HttpClient {
         // A form that was accepted is answered with 303.
         let is_accepted = head.status.is_success() || head.status == StatusCode::SEE_OTHER;
         let is_successful_post = is_accepted && request.method == Method::POST;
-        let session = self.cookies().store(&head.headers, &used, is_successful_post);
+        let session = if self.has_key {
+            used
+        } else {
+            let mut cookies = self.cookies();
+            cookies.store(&head.headers, &used, is_successful_post)
+        };
         let location = head.headers.get(LOCATION);
         let location = location.filter(|_| head.status.is_redirection());
         let location = location.and_then(|location| location.to_str().ok());
@@ -183,6 +194,7 @@ impl HttpClient {
             body,
             max_body: request.max_body,
             had_authorization: self.headers.contains_key(AUTHORIZATION),
+            had_key: self.has_key,
             referer,
         })
     }
@@ -204,11 +216,16 @@ impl HttpClient {
             })?;
         let headers = prepared.headers_mut();
         headers.clone_from(&self.headers);
-        headers.insert(REFERER, header_value(referer));
         if request.has_origin {
             headers.insert(ORIGIN, self.origin.clone());
         }
-        headers.insert(COOKIE, header_value(&self.cookies().header(session)));
+        if !self.has_key {
+            headers.insert(REFERER, header_value(referer));
+            headers.insert(COOKIE, header_value(&self.cookies().header(session)));
+        }
+        if request.accepts_anything {
+            headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
+        }
         if let Some(content_type) = request.content_type {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
         }

@@ -18,6 +18,8 @@ pub(crate) struct HttpRequest<'a> {
     /// Sending it twice does no harm.
     pub(super) is_idempotent: bool,
     pub(super) has_origin: bool,
+    /// Not JSON only.
+    pub(super) accepts_anything: bool,
     /// The longest response body that is read, in bytes.
     pub(super) max_body: usize,
     /// Overrides the scheme of the `Referer` header.
@@ -36,6 +38,7 @@ impl<'a> HttpRequest<'a> {
             body: Some(b""),
             is_idempotent: false,
             has_origin: false,
+            accepts_anything: false,
             max_body: MAX_BODY,
             https_referer: None,
         }
@@ -84,6 +87,12 @@ impl<'a> HttpRequest<'a> {
     /// Adds an `Origin` header, without which chat-ui from 0.8.4 refuses forms.
     pub(crate) fn with_origin(mut self) -> HttpRequest<'a> {
         self.has_origin = true;
+        self
+    }
+
+    /// Sends `Accept: */*`.
+    pub(crate) fn accepting_anything(mut self) -> HttpRequest<'a> {
+        self.accepts_anything = true;
         self
     }
 

@@ -27,6 +27,9 @@ pub(super) const MAX_LIST: usize = 4 * 1024 * 1024;
 /// The beginning of chat-ui's message when a guest has sent too many messages.
 const GUEST_LIMIT: &str = "Exceeded number of messages before login";
 
+/// What a 401 means if the request had an API key.
+const WRONG_KEY: &str = "the API key is missing or wrong";
+
 /// A response of any status.
 pub(crate) struct Response {
     pub(super) step: Step,
@@ -37,6 +40,8 @@ pub(crate) struct Response {
     pub(super) max_body: usize,
     /// The request had an `Authorization` header.
     pub(super) had_authorization: bool,
+    /// The request had an API key.
+    pub(super) had_key: bool,
     /// The session after this response.
     pub(crate) session: SessionCookie,
     /// The `Referer` of the request.
@@ -89,8 +94,11 @@ impl Response {
         let (step, status) = (self.step, self.status);
         let retry_after = self.retry_after();
         let wants_basic = self.header(&WWW_AUTHENTICATE).is_some_and(is_basic);
-        let had_basic = self.had_authorization;
+        let (had_basic, had_key) = (self.had_authorization, self.had_key);
         let (kind, mut remark) = match &self.redirect {
+            _ if status == StatusCode::UNAUTHORIZED && had_key => {
+                (ErrorKind::LoginRequired, WRONG_KEY.to_owned())
+            }
             _ if status == StatusCode::UNAUTHORIZED => {
                 (ErrorKind::LoginRequired, LOGIN_REQUIRED.to_owned())
             }
@@ -113,6 +121,7 @@ impl Response {
         let error = status_error(step, status, kind, &remark, message);
         let error = error.with_retry_after(retry_after);
         let error = match (status, wants_basic) {
+            _ if had_key && kind == ErrorKind::LoginRequired => error.with_hint(hint::API_KEY),
             (StatusCode::UNAUTHORIZED, true) if had_basic => error.with_hint(hint::WRONG_PASSWORD),
             (StatusCode::UNAUTHORIZED, true) => error.with_hint(hint::PASSWORD_REQUIRED),
             _ => error,

@@ -79,9 +79,11 @@ impl Attempts {
 }
 
 /// Returns whether chat-ui itself limits the messages, and not a model's server or a gateway. It
-/// counts refused attempts too, so that retries only prolong the limit.
+/// counts refused attempts too, so that retries only prolong the limit. The messages of h2oGPTe
+/// have a code.
 fn is_own_limit(error: &Error, body: &[u8]) -> bool {
-    let has_message = || read_json(body).is_ok_and(|json| json["message"].is_string());
+    let has_message =
+        || read_json(body).is_ok_and(|json| json["message"].is_string() && json["code"].is_null());
     error.status() == Some(429) && error.retry_after().is_none() && has_message()
 }
 

@@ -114,10 +114,15 @@ impl Timer {
         }
     }
 
+    /// The time that is left, or `None` if nothing limits it.
+    pub(crate) fn time_left(&self) -> Option<Duration> {
+        let end = self.end?;
+        Some(end.at.saturating_duration_since(Instant::now()))
+    }
+
     /// Returns whether a pause of this length would leave time for something after it.
     pub(super) fn has_time_for(&self, pause: Duration) -> bool {
-        let left = |end: Deadline| end.at.saturating_duration_since(Instant::now());
-        pause.is_zero() || self.end.is_none_or(|end| pause < left(end))
+        pause.is_zero() || self.time_left().is_none_or(|left| pause < left)
     }
 
     /// Sleeps for `length`, unless the call is cancelled or its time ends before.

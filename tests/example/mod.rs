@@ -13,7 +13,7 @@ pub fn command(name: &str) -> Command {
         command.env_remove(variable);
         command.env_remove(variable.to_lowercase());
     }
-    for variable in ["H2O_CHAT_URL", "H2O_CHAT_MODEL", "H2O_CHAT_SESSION"] {
+    for variable in ["H2O_CHAT_URL", "H2O_CHAT_MODEL", "H2O_CHAT_SESSION", "H2OGPTE_API_KEY"] {
         command.env_remove(variable);
     }
     command

@@ -7,13 +7,13 @@ use h2o_chat::{CancelHandle, ErrorKind, Event, Message, Request, Step, Timeout};
 
 use crate::stand_in::{Plan, StandIn};
 use crate::support::{
-    ALL, ENDLESS, GREETING, always, answer, assert_failed, assert_nothing_left, at_first, builder,
-    client, count, each, inputs, other_client,
+    ENDLESS, EVERY, GREETING, always, answer, assert_failed, assert_nothing_left, at_first,
+    builder, client, count, each, inputs, other_client, stranger,
 };
 
 #[test]
 fn the_model_is_given_the_history_and_each_turn_takes_so_many_requests() {
-    each(ALL, |kind| {
+    each(EVERY, |kind| {
         let server = kind.start();
         let mut chat = client(&server).conversation().unwrap();
         let mut before = server.counts().requests;
@@ -95,7 +95,7 @@ fn a_stop_or_a_limit_in_a_turn_does_not_spoil_the_next() {
 fn an_error_in_a_turn_does_not_spoil_the_next_and_stops_only_what_may_go_on() {
     let prompts =
         ["/error-event-first", "/error-event", "/no-final", "/422", "/429", "/dead", "/rate-limit"];
-    each(ALL, |kind| {
+    each(EVERY, |kind| {
         let server = kind.start();
         let mut chat = client(&server).conversation().unwrap();
         for prompt in prompts {
@@ -116,7 +116,7 @@ fn an_error_in_a_turn_does_not_spoil_the_next_and_stops_only_what_may_go_on() {
 
 #[test]
 fn a_kept_conversation_is_taken_up_in_its_session_and_in_no_other() {
-    each(ALL, |kind| {
+    each(EVERY, |kind| {
         let server = kind.start();
         let first = client(&server);
         let mut chat = first.conversation().unwrap();
@@ -129,7 +129,7 @@ fn a_kept_conversation_is_taken_up_in_its_session_and_in_no_other() {
         drop(chat);
         assert_eq!(server.conversations(), std::slice::from_ref(&id));
 
-        let mut stolen = client(&server).resume(&id).unwrap();
+        let mut stolen = stranger(&server).resume(&id).unwrap();
         let error = stolen.ask("hello").unwrap_err();
         assert!(matches!(error.status(), Some(404 | 405)), "{kind:?} {error}");
         let second = other_client(&server, &first);
@@ -140,7 +140,7 @@ fn a_kept_conversation_is_taken_up_in_its_session_and_in_no_other() {
 
 #[test]
 fn a_conversation_that_is_gone_is_never_silently_a_new_one() {
-    each(ALL, |kind| {
+    each(EVERY, |kind| {
         for api_disabled in [false, true] {
             let builder = kind.builder();
             let server =
@@ -148,7 +148,7 @@ fn a_conversation_that_is_gone_is_never_silently_a_new_one() {
             let mut chat = client(&server).conversation().unwrap();
             chat.ask("hello").unwrap();
             server.forget(chat.id());
-            let step = if kind.is_classic() { Step::SendMessage } else { Step::ReadHistory };
+            let step = if kind.begins_at_once() { Step::ReadHistory } else { Step::SendMessage };
             for _ in 0..2 {
                 let error = chat.ask("hello").unwrap_err();
                 assert_eq!(error.status(), Some(404), "{kind:?} {error}");

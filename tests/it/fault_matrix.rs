@@ -17,7 +17,7 @@ use crate::stand_in::{Act, Plan, Reaction, StandIn};
 use crate::support::faults::Fault::{
     self, Busy, Bytewise, Ended, Garbage, Idle, Mute, Refused, Silent, Trickling,
 };
-use crate::support::{ALL, Kind, acts, step_of, step_of_line, take_one, timed};
+use crate::support::{EVERY, Kind, acts, builder, step_of, step_of_line, take_one, timed};
 use matrix::Cell::{self, Fails, Left, Lost, Never, Runs};
 use matrix::Times::{self, Always, Once};
 use matrix::{MATRIX, SILENCE, STAGES, STALL, Stage, cell_on};
@@ -95,7 +95,7 @@ struct Case {
 impl Case {
     fn all() -> Vec<Case> {
         let mut all = Vec::new();
-        for server in ALL {
+        for server in EVERY {
             for &(fault, times, cells) in MATRIX {
                 for (stage, usual) in STAGES.into_iter().zip(cells) {
                     let case = |&way| Case {
@@ -133,7 +133,8 @@ impl Case {
     /// Where the error says that it came up. A stop that fails is none.
     fn step(self) -> Step {
         // A current server begins its reply before its model does.
-        let is_begun = self.fault.has_good_head() || self.is_planned() && !self.server.is_classic();
+        let is_begun =
+            self.fault.has_good_head() || self.is_planned() && self.server.begins_at_once();
         match self.stage {
             Stage::Settings => Step::PostSettings,
             Stage::Models => Step::ListModels,
@@ -200,7 +201,7 @@ impl Case {
             server.wait_for("the connection", |counts| counts.open == 1);
             kept
         });
-        if kept.is_some() && self.stage == Stage::Settings {
+        if kept.is_some() && self.last_heard().is_none() {
             server.refuse();
         }
         kept
@@ -278,7 +279,7 @@ impl Case {
         } else {
             LONG
         };
-        Client::builder(&server.url())
+        builder(server)
             .retries(1)
             .idle_timeout(silence)
             .token_timeout(stall)

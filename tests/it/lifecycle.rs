@@ -5,13 +5,13 @@ use serde_json::json;
 
 use crate::stand_in::{Act, Last, Plan, StandIn, frame};
 use crate::support::{
-    ALL, CURRENT, ENDLESS, GREETING, acts, always, answer, client, count, each, messages,
+    ALL, CURRENT, ENDLESS, EVERY, GREETING, acts, always, answer, client, count, each, messages,
     other_client, paths, requests_of,
 };
 
 #[test]
 fn a_reply_takes_these_requests_and_the_next_one_fewer_all_on_one_connection() {
-    each(ALL, |kind| {
+    each(EVERY, |kind| {
         let server = kind.start();
         let client = client(&server);
         for turn in 0..2 {
@@ -27,7 +27,7 @@ fn a_reply_takes_these_requests_and_the_next_one_fewer_all_on_one_connection() {
 
 #[test]
 fn each_token_is_handed_out_as_soon_as_it_arrives() {
-    each(ALL, |kind| {
+    each(EVERY, |kind| {
         let plan = |_: &str| Plan::acts([Act::token(0, "now"), Act::token(1, "then"), Act::Hang]);
         let server = kind.builder().plan(plan).start();
         let mut tokens = client(&server).stream("hello").unwrap();
@@ -38,7 +38,7 @@ fn each_token_is_handed_out_as_soon_as_it_arrives() {
 
 #[test]
 fn the_conversation_is_gone_before_the_iterator_says_that_it_is_at_its_end() {
-    each(ALL, |kind| {
+    each(EVERY, |kind| {
         let server = kind.start();
         let mut tokens = client(&server).stream("hello").unwrap();
         assert!(tokens.all(|token| token.is_ok()), "{kind:?}");
@@ -261,7 +261,7 @@ fn special_tokens_and_empty_texts_are_no_items() {
 fn a_reply_may_be_longer_than_the_longest_line_of_a_short_one() {
     // The last event repeats the whole text, and each of these characters takes six bytes there.
     let tokens = || (0..4).map(|_| "\u{1}".repeat(100_000));
-    each(ALL, |kind| {
+    each(EVERY, |kind| {
         let server = kind.builder().plan(move |_| Plan::tokens(tokens())).start();
         let reply = client(&server).stream("hello").unwrap().reply().unwrap();
         assert_eq!(reply.text.len(), 400_000, "{kind:?}");
@@ -291,7 +291,7 @@ fn both_spellings_of_an_event_and_every_line_ending_are_understood() {
 
 #[test]
 fn the_whole_text_is_at_the_end_and_its_tokens_have_no_padding() {
-    each(ALL, |kind| {
+    each(EVERY, |kind| {
         let server = kind.start();
         let reply = client(&server).stream("/emoji").unwrap().reply().unwrap();
         let whole = reply.end.text.trim_end();
@@ -305,7 +305,7 @@ fn the_whole_text_is_at_the_end_and_its_tokens_have_no_padding() {
 
 #[test]
 fn the_title_is_an_event_of_the_first_turn() {
-    each(ALL, |kind| {
+    each(EVERY, |kind| {
         let server = kind.start();
         let mut chat = client(&server).conversation().unwrap();
         for expected in [kind.title, None] {
@@ -324,7 +324,7 @@ fn the_title_is_an_event_of_the_first_turn() {
 
 #[test]
 fn thoughts_are_text_or_events_as_the_server_has_them() {
-    each(ALL, |kind| {
+    each(EVERY, |kind| {
         let server = kind.start();
         let text = client(&server).ask("/reasoning").unwrap();
         assert_eq!(text, "<think>Let me think.</think>The answer is 42.");
@@ -355,7 +355,7 @@ fn thoughts_are_text_or_events_as_the_server_has_them() {
 
 #[test]
 fn a_reply_that_is_kept_is_stopped_and_taken_up_by_another_client_of_the_session() {
-    each(ALL, |kind| {
+    each(EVERY, |kind| {
         let server = kind.start();
         let first = client(&server);
         let mut tokens = first.stream(ENDLESS).unwrap();
@@ -379,7 +379,7 @@ fn a_reply_that_is_kept_is_stopped_and_taken_up_by_another_client_of_the_session
 
 #[test]
 fn many_threads_can_use_one_client() {
-    each(ALL, |kind| {
+    each(EVERY, |kind| {
         let server = kind.start();
         let client = client(&server);
         std::thread::scope(|scope| {

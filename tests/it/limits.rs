@@ -14,8 +14,8 @@ use h2o_chat::{
 
 use crate::stand_in::{Act, Dialect, Plan, StandIn, frame};
 use crate::support::{
-    ALL, CLASSIC, FORM, GREETING, JSON, Kind, NEWEST, assert_failed, assert_nothing_left, builder,
-    client, count, each, keep_port, timed,
+    CLASSIC, EVERY, FORM, GREETING, JSON, Kind, NEWEST, assert_failed, assert_nothing_left,
+    builder, client, count, each, keep_port, timed,
 };
 
 /// A limit that the steps before the one that runs into it do not reach on a busy machine either.
@@ -149,7 +149,7 @@ fn a_model_that_says_nothing_is_silent_or_stalls_as_its_server_has_it() {
 
 #[test]
 fn a_deadline_ends_a_reply_in_the_middle() {
-    each(ALL, |kind| {
+    each(EVERY, |kind| {
         let server = kind.start();
         let request = Request::new("/slow").total_timeout(SHORT);
         let error = client(&server).ask(request).unwrap_err();

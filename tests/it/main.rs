@@ -8,6 +8,7 @@ mod detection;
 mod examples;
 mod failures;
 mod fault_matrix;
+mod h2ogpte;
 mod hints;
 #[cfg(all(target_os = "linux", feature = "rustls"))]
 mod https;

@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use h2o_chat::{CancelHandle, Client, Error, Request, Step};
+use h2o_chat::{CancelHandle, Client, Error, Protocol, Request, Step};
 
 mod script;
 
@@ -22,7 +22,9 @@ use crate::random::Random;
 use crate::stand_in::{self, Reaction, StandIn};
 use crate::support::faults::Fault;
 use crate::support::process::alone;
-use crate::support::{CLASSIC, FORM, JSON, Kind, NEWER, NEWEST, V0_8_4, step_of};
+use crate::support::{
+    CLASSIC, FORM, H2OGPTE, JSON, Kind, NEWER, NEWEST, V0_8_4, builder_of_user, step_of,
+};
 use script::{FAULTS, Script, Way};
 
 const LIMIT: Duration = Duration::from_millis(500);
@@ -85,7 +87,13 @@ impl Trouble {
     fn reaction(&self, request: &stand_in::Request) -> Option<Reaction> {
         let step = step_of(request)?;
         self.note_order(step, request);
-        if step == Step::StopGeneration && !self.server.stops {
+        let is_stop = match step {
+            Step::StopGeneration => true,
+            // The question that is to be stopped is looked up.
+            Step::ReadHistory => self.server.protocol == Protocol::H2ogpte,
+            _ => false,
+        };
+        if is_stop && !self.server.stops {
             self.unstopped.lock().unwrap().extend(id_of(request));
         }
         if !self.is_on.load(Ordering::Relaxed) {
@@ -96,7 +104,7 @@ impl Trouble {
             return None;
         }
         let fault = random.choose(FAULTS);
-        let is_late = random.one_in(2) && !fault.is_refusal() && step != Step::StopGeneration;
+        let is_late = random.one_in(2) && !fault.is_refusal() && !is_stop;
         let is_forgotten = random.one_in(FAULTS.len()) && step != Step::PostSettings;
         drop(random);
 
@@ -107,7 +115,7 @@ impl Trouble {
         }
         // Who says that it was done has done it.
         let is_done = is_late || fault.has_good_head();
-        if step == Step::StopGeneration && (!is_done || is_forgotten) {
+        if is_stop && (!is_done || is_forgotten || step == Step::ReadHistory) {
             self.unstopped.lock().unwrap().extend(id_of(request));
         }
         Some(match instead {
@@ -136,7 +144,17 @@ impl Trouble {
 
 /// The conversation that a request is about.
 fn id_of(request: &stand_in::Request) -> Option<String> {
-    let path = request.path.strip_prefix("/api").unwrap_or(&request.path);
+    let path = request.path.split('?').next().unwrap_or_default();
+    if let Some(path) = path.strip_prefix("/api/v1/messages/") {
+        // The id of a message is that of its chat, but for the first of its groups.
+        let (_, of_chat) = path.strip_suffix("/stop")?.split_once('-')?;
+        return Some(format!("0eb9e941-{of_chat}"));
+    }
+    if let Some(path) = path.strip_prefix("/api/v1/chats/") {
+        let id = path.split('/').next()?;
+        return (id != "delete_job").then(|| id.to_owned());
+    }
+    let path = path.strip_prefix("/api").unwrap_or(path);
     let id = path.strip_prefix("/conversation/")?;
     Some(id.strip_suffix("/stop-generating").unwrap_or(id).to_owned())
 }
@@ -300,7 +318,7 @@ fn nothing_is_left_but_what_is_named_however_much_goes_wrong() {
 }
 
 /// Without chat-ui 0.9.5: whether that obeys a stop depends on what is left of a connection.
-const SERVERS: [Kind; 6] = [CLASSIC, JSON, V0_8_4, FORM, NEWER, NEWEST];
+const SERVERS: [Kind; 7] = [CLASSIC, JSON, V0_8_4, FORM, NEWER, NEWEST, H2OGPTE];
 
 fn soak_all() {
     let is_long = env::var_os("H2O_CHAT_SOAK").is_some();
@@ -331,7 +349,7 @@ fn check_variety(tallies: &[Tally], replies: usize) {
 fn soak(trouble: &Arc<Trouble>, replies: usize, threads: usize) -> Tally {
     let before = Held::now();
     let server = trouble.server();
-    let client = Client::builder(&server.url())
+    let client = builder_of_user(&server, "sk-test")
         .idle_timeout(LIMIT)
         .token_timeout(LIMIT)
         .cleanup_timeout(BUDGET)

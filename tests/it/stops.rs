@@ -9,7 +9,7 @@ use h2o_chat::{CancelHandle, Client, Error, ErrorKind, Request, Step};
 
 use crate::stand_in::{Act, Plan, Reaction, StandIn, frame};
 use crate::support::{
-    ALL, ENDLESS, GREETING, PROMPT, always, assert_nothing_left, builder, client, each, step_of,
+    ENDLESS, EVERY, GREETING, PROMPT, always, assert_nothing_left, builder, client, each, step_of,
 };
 
 /// The error of a call that is stopped after `wait`, and has to end soon after.
@@ -29,7 +29,7 @@ fn stopped(stop: &CancelHandle, wait: impl FnOnce(), call: impl FnOnce() -> Erro
 
 #[test]
 fn a_stop_ends_the_wait_for_the_head_for_a_token_and_between_tokens() {
-    each(ALL, |kind| {
+    each(EVERY, |kind| {
         for prompt in ["/silent", "/hang", ENDLESS] {
             let server = kind.start();
             let client = client(&server);
@@ -49,7 +49,7 @@ fn a_stop_ends_the_wait_for_the_head_for_a_token_and_between_tokens() {
             // A current server begins its reply before its model does.
             if prompt != "/silent" {
                 assert_eq!(error.step(), Step::ReadReply, "{kind:?} {prompt}");
-            } else if kind.is_classic() {
+            } else if !kind.begins_at_once() {
                 assert_eq!(error.step(), Step::SendMessage, "{kind:?} {prompt}");
             }
             assert_eq!(error.undeleted(), None, "{kind:?} {prompt}");

@@ -91,7 +91,7 @@ impl Answer {
         } else {
             headers.extend([("Connection", "keep-alive"), ("Keep-Alive", "timeout=5")]);
         }
-        if !self.has("content-length") && !self.has("transfer-encoding") {
+        if !self.has("content-length") && !self.has("transfer-encoding") && self.status != 204 {
             headers.push(("Transfer-Encoding", "chunked"));
         }
         let mut head = format!("HTTP/1.1 {} {}\r\n", self.status, self.reason);
@@ -104,7 +104,7 @@ impl Answer {
 
     pub fn render(&self, close: bool) -> Vec<u8> {
         let mut bytes = self.head(close);
-        if self.has("content-length") {
+        if self.has("content-length") || self.status == 204 {
             bytes.extend(&self.body);
         } else {
             bytes.extend(chunk(&self.body));
@@ -143,6 +143,8 @@ pub fn chunk(bytes: &[u8]) -> Vec<u8> {
 fn reason(status: u16) -> &'static str {
     match status {
         200 => "OK",
+        201 => "Created",
+        204 => "No Content",
         302 => "Found",
         303 => "See Other",
         308 => "Permanent Redirect",

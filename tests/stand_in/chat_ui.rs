@@ -72,7 +72,7 @@ pub(super) fn is_page(config: &Config, request: &Request) -> bool {
         Ok(Some(Route::Api(_))) => config.dialect != Dialect::Classic,
         _ => false,
     };
-    request.method == "GET" && !is_data
+    request.method == "GET" && !is_data && config.dialect != Dialect::H2ogpte
 }
 
 pub(super) fn reply(config: &Config, shared: &Arc<Shared>, request: &Request) -> Reply {

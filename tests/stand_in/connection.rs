@@ -7,12 +7,13 @@ use std::sync::Arc;
 use std::thread;
 
 use super::answer::BAD_REQUEST;
-use super::chat_ui;
+use super::chat_ui::{self, Reply};
+use super::h2ogpte;
 use super::peek::PeekReader;
 use super::request::{self, Request};
 use super::state::Shared;
 use super::stream::{Running, Stream};
-use super::{Config, Reaction};
+use super::{Config, Dialect, Reaction};
 
 /// True if the connection can serve another request.
 type IsKept = io::Result<bool>;
@@ -87,7 +88,7 @@ impl<'a> Connection<'a> {
                 self.reply(request, true).map(|_| false)
             }
             Some(Reaction::Lost(instead)) => {
-                if let (_, Some(job)) = chat_ui::reply(self.config, self.shared, request) {
+                if let (_, Some(job)) = self.answer(request) {
                     Running::start(self.shared, &job, self.id).leave();
                 }
                 self.perform(*instead)
@@ -125,9 +126,16 @@ impl<'a> Connection<'a> {
     }
 
     fn reply(&self, request: &Request, close: bool) -> IsKept {
-        match chat_ui::reply(self.config, self.shared, request) {
+        match self.answer(request) {
             (answer, None) => self.write(&answer.render(close)).map(|()| true),
             (answer, Some(job)) => Ok(Stream::new(self, &job, answer.head(close)).run(job)),
+        }
+    }
+
+    fn answer(&self, request: &Request) -> Reply {
+        match self.config.dialect {
+            Dialect::H2ogpte => h2ogpte::reply(self.config, self.shared, request),
+            _ => chat_ui::reply(self.config, self.shared, request),
         }
     }
 

@@ -219,7 +219,7 @@ fn turn(exchange: &Exchange, history: Vec<Message>, body: &Value) -> Result<Turn
 }
 
 /// Returns what the model's server does, as far as a reply can say it.
-fn acts(plan: Plan) -> Box<dyn Iterator<Item = Act> + Send> {
+pub(super) fn acts(plan: Plan) -> Box<dyn Iterator<Item = Act> + Send> {
     let (status, message) = match plan {
         Plan::Acts(acts) => return acts,
         Plan::Answer { status, reason, body, .. } => {

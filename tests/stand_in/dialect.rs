@@ -1,4 +1,4 @@
-//! The generations of chat-ui, and the facts in which they differ.
+//! The generations of chat-ui, and the facts in which they differ. h2oGPTe is none of them.
 
 /// A generation of the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +17,8 @@ pub enum Dialect {
     V095,
     /// v0.9.6 and later.
     Newest,
+    /// Another server altogether, with an API of its own.
+    H2ogpte,
 }
 
 /// The effect of a stop.
@@ -32,8 +34,16 @@ pub(super) enum OnStop {
 }
 
 impl Dialect {
-    pub const ALL: [Self; 7] =
-        [Self::Classic, Self::V07, Self::Json, Self::V084, Self::Form, Self::V095, Self::Newest];
+    pub const ALL: [Self; 8] = [
+        Self::Classic,
+        Self::V07,
+        Self::Json,
+        Self::V084,
+        Self::Form,
+        Self::V095,
+        Self::Newest,
+        Self::H2ogpte,
+    ];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -44,6 +54,7 @@ impl Dialect {
             Self::Form => "form",
             Self::V095 => "v0.9.5",
             Self::Newest => "newest",
+            Self::H2ogpte => "h2ogpte",
         }
     }
 

@@ -10,7 +10,7 @@ pub(super) struct Message {
     pub from: &'static str,
     pub content: String,
     /// The id of the message before it, where messages are a tree.
-    parent: Option<String>,
+    pub parent: Option<String>,
 }
 
 impl Message {
@@ -50,6 +50,23 @@ impl Turn {
         }
     }
 
+    /// A question at the end of a chat, with a system prompt of its own. The ids tell the chat.
+    pub fn in_chat(
+        chat: &str,
+        mut history: Vec<Message>,
+        inputs: &str,
+        system: Option<&str>,
+    ) -> Self {
+        let id = |place: usize| format!("{:08x}{}", history.len() + place, &chat[8..]);
+        let (question, answer) = (id(1), id(2));
+        let question = Message::new(question, "user", inputs, None);
+        let answer = Message::new(answer, "assistant", "", Some(question.id.clone()));
+        history.push(question);
+        let mut path: Vec<Message> = system.map(Message::system).into_iter().collect();
+        path.extend_from_slice(&history);
+        Self { history, answer, path }
+    }
+
     /// A question after this message of a tree. None if there is no such message.
     pub fn after(mut history: Vec<Message>, parent: &str, inputs: &str) -> Option<Self> {
         let parent = find(&history, parent)?.id.clone();
@@ -79,6 +96,15 @@ impl Turn {
         }
         let answer = Message::new(new_id(), "assistant", "", Some(question));
         Self { history, answer, path }
+    }
+
+    /// All messages but the answer.
+    pub fn asked(&self) -> &[Message] {
+        &self.history
+    }
+
+    pub fn answer_id(&self) -> &str {
+        &self.answer.id
     }
 
     pub fn inputs(&self) -> &str {

@@ -14,6 +14,7 @@
 //!     classic.rs   the routes up to v0.6;  current.rs  the routes from v0.7 on
 //!     settings.rs  the settings of a session
 //!     pages.rs     the data of pages, packed by devalue.rs;  api.rs  the JSON API
+//! h2ogpte.rs       one request to h2oGPTe
 //! state.rs         what the server remembers, and how to wait for it
 //!     history.rs   the messages of a conversation
 //! ```
@@ -37,6 +38,7 @@ mod devalue;
 mod dialect;
 mod encoder;
 pub mod frame;
+mod h2ogpte;
 mod history;
 mod jsonl;
 mod named;
@@ -61,6 +63,7 @@ use state::{Shared, State};
 
 /// A running server. Dropped, it closes every connection at once.
 pub struct StandIn {
+    dialect: Dialect,
     address: SocketAddr,
     base_path: String,
     shared: Arc<Shared>,
@@ -116,6 +119,8 @@ struct Config {
     idle: Duration,
     stop_delay: Duration,
     ignores_second_stop: bool,
+    lacks_stop: bool,
+    lacks_delete: bool,
     models: Vec<String>,
     port: u16,
 }
@@ -164,6 +169,10 @@ setters! {
     stop_delay(time: Duration) = time;
     /// A stop does nothing within 30 s of another one in the same conversation.
     ignores_second_stop() = true;
+    /// An h2oGPTe that is too old to stop a generation.
+    lacks_stop() = true;
+    /// An h2oGPTe that deletes only by a job.
+    lacks_delete() = true;
     /// The names of the models. Defaults to the public service's own and `other/model`.
     models(names: &[&str]) = names.iter().map(ToString::to_string).collect();
     /// The port on this machine. Defaults to any that is free.
@@ -180,7 +189,7 @@ impl Builder {
     pub fn try_start(self) -> io::Result<StandIn> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, self.config.port))?;
         let address = listener.local_addr()?;
-        let base_path = self.config.base_path.clone();
+        let (dialect, base_path) = (self.config.dialect, self.config.base_path.clone());
         let shared = Arc::new(Shared::default());
         let accepting = thread::spawn({
             let shared = Arc::clone(&shared);
@@ -190,7 +199,7 @@ impl Builder {
                 shared.change(|state| state.is_deaf = true);
             }
         });
-        Ok(StandIn { address, base_path, shared, accepting: Some(accepting) })
+        Ok(StandIn { dialect, address, base_path, shared, accepting: Some(accepting) })
     }
 }
 
@@ -231,10 +240,16 @@ impl StandIn {
                 idle: Duration::from_secs(5),
                 stop_delay: Duration::ZERO,
                 ignores_second_stop: false,
+                lacks_stop: false,
+                lacks_delete: false,
                 models: MODELS.map(str::to_string).to_vec(),
                 port: 0,
             },
         }
+    }
+
+    pub fn dialect(&self) -> Dialect {
+        self.dialect
     }
 
     pub fn url(&self) -> String {
@@ -286,6 +301,11 @@ impl StandIn {
     pub fn settings(&self, session: &str) -> String {
         let settings = self.shared.lock().settings.get(session).cloned();
         Value::from(settings).to_string()
+    }
+
+    /// Returns whether all that is being generated now can still be sent to its reader.
+    pub fn is_read(&self) -> bool {
+        self.shared.lock().generations.values().all(|it| !it.is_unread)
     }
 
     /// Accepts no connection from now on.

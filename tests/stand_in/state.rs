@@ -7,6 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use uuid::Uuid;
 
 use super::history::Message;
 use super::request::Request;
@@ -45,6 +46,8 @@ pub(super) struct State {
     pub conversations: BTreeMap<String, Conversation>,
     /// The prompts that the model was given.
     pub prompts: Vec<String>,
+    /// How often each deletion job was asked for.
+    pub polled_jobs: Vec<usize>,
     /// The MCP servers whose tools it was offered with each message.
     pub tools: Vec<Value>,
     pub generations: HashMap<usize, Generation>,
@@ -132,6 +135,17 @@ impl State {
     pub fn create(&mut self, conversation: Conversation) -> String {
         const FIRST: u128 = 0x6b04_84a3_877c_3227_c1a4_6464;
         let id = format!("{:024x}", FIRST + self.counts.created as u128);
+        self.insert(id, conversation)
+    }
+
+    /// The same with a UUID.
+    pub fn create_with_uuid(&mut self, conversation: Conversation) -> String {
+        const FIRST: u128 = 0x0eb9_e941_da78_49af_8725_361e_a027_98c0;
+        let id = Uuid::from_u128(FIRST + self.counts.created as u128);
+        self.insert(id.to_string(), conversation)
+    }
+
+    fn insert(&mut self, id: String, conversation: Conversation) -> String {
         self.counts.created += 1;
         self.conversations.insert(id.clone(), conversation);
         id

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::example;
 use crate::example::Ended;
-use crate::stand_in::StandIn;
+use crate::stand_in::{Dialect, Reaction, StandIn};
 
 const GREETING: &str = " Hi there, how can I help?\n";
 
@@ -291,4 +291,33 @@ fn a_server_that_is_not_there_yet_is_tried_again() {
     let ended = ask.end();
     assert_eq!(ended.stdout, "0 \n", "{}", ended.stderr);
     assert_eq!(server.counts().conversations, 0);
+}
+
+#[test]
+fn an_api_key_is_taken_from_the_command_line_or_the_environment_and_never_shown() {
+    let server = StandIn::builder().dialect(Dialect::H2ogpte).start();
+    let given = ask(&server, &["--api-key", "sk-secret", "hello"]);
+    let mut in_environment = command(&server, &["hello"]);
+    let in_environment = in_environment.env("H2OGPTE_API_KEY", "sk-secret");
+    for ended in [given, example::run(in_environment, "")] {
+        assert_eq!((ended.stdout.as_str(), ended.stderr.as_str()), (GREETING, ""));
+    }
+    let ended = ask(&server, &["--api-key", "secret", "hello"]);
+    assert_fails(&ended, 1, "the API key is missing or wrong");
+    assert!(!ended.stderr.contains("secret"), "{}", ended.stderr);
+    assert_fails(
+        &ask(&server, &["--api-key", "sk-secret", "--session", "a", "hello"]),
+        2,
+        "session",
+    );
+
+    // Nothing but the error: a sweep would delete whatever the user has.
+    let refuse = |request: &crate::stand_in::Request| {
+        let is_deletion = request.method == "DELETE";
+        is_deletion
+            .then(|| Reaction::Answer(b"HTTP/1.1 403 No\r\ncontent-length: 0\r\n\r\n".into()))
+    };
+    let server = StandIn::builder().dialect(Dialect::H2ogpte).intercept(refuse).start();
+    let ended = ask(&server, &["--api-key", "sk-secret", "/error-event"]);
+    assert_fails(&ended, 1, "could not be deleted");
 }

@@ -142,7 +142,7 @@ const EXCEPTIONS: &[Exception] = &[
 /// The outcome of a fault on this server, given the table's.
 pub fn cell_on(server: Kind, fault: Fault, stage: Stage, usual: Cell) -> Cell {
     let is_asked = match stage {
-        Stage::Models | Stage::History => {
+        Stage::Settings | Stage::Models | Stage::History => {
             let mut cold = server.cold.iter();
             cold.any(|line| step_of_line(line) == Some(stage.step()))
         }

@@ -12,9 +12,11 @@ use std::time::{Duration, Instant};
 use h2o_chat::{Client, ClientBuilder, Error, ErrorKind, Step};
 use serde_json::Value;
 
-use crate::stand_in::{Act, Plan, Reaction, Request, StandIn};
+use crate::stand_in::{Act, Dialect, Plan, Reaction, Request, StandIn};
 
-pub use table::{ALL, CLASSIC, CURRENT, FORM, JSON, Kind, NEWER, NEWEST, V0_8_4, V0_9_5, each};
+pub use table::{
+    ALL, CLASSIC, CURRENT, EVERY, FORM, H2OGPTE, JSON, Kind, NEWER, NEWEST, V0_8_4, V0_9_5, each,
+};
 
 /// The reply to a prompt that asks for nothing special.
 pub const GREETING: &str = " Hi there, how can I help?";
@@ -31,12 +33,31 @@ pub fn client(server: &StandIn) -> Client {
 }
 
 pub fn builder(server: &StandIn) -> ClientBuilder {
-    Client::builder(&server.url()).retries(0)
+    builder_of_user(server, "sk-test").retries(0)
+}
+
+/// A client's builder with the key of this user, where the server wants one.
+pub fn builder_of_user(server: &StandIn, key: &str) -> ClientBuilder {
+    let builder = Client::builder(&server.url());
+    match server.dialect() {
+        Dialect::H2ogpte => builder.api_key(key),
+        _ => builder,
+    }
+}
+
+/// A client of somebody else.
+pub fn stranger(server: &StandIn) -> Client {
+    builder_of_user(server, "sk-other").build().unwrap()
 }
 
 /// A client in another process that knows the session.
 pub fn other_client(server: &StandIn, client: &Client) -> Client {
-    builder(server).session(client.session()).build().unwrap()
+    let builder = builder(server);
+    let builder = match server.dialect() {
+        Dialect::H2ogpte => builder,
+        _ => builder.session(client.session()),
+    };
+    builder.build().unwrap()
 }
 
 /// Waits until the server has no conversation and generates nothing.
@@ -76,8 +97,15 @@ pub fn step_of_line(line: &str) -> Option<Step> {
 }
 
 fn step_at(method: &str, path: &str) -> Option<Step> {
+    let path = path.split('?').next().unwrap_or_default();
     Some(match (method, path) {
-        ("DELETE", _) => Step::DeleteConversation,
+        ("GET", "/api/v1/models") => Step::ListModels,
+        ("GET", path) if path.ends_with("/messages") => Step::ReadHistory,
+        ("GET", path) if path.starts_with("/api/v1/jobs/") => Step::DeleteConversation,
+        ("POST", "/api/v1/chats") => Step::CreateConversation,
+        ("POST", path) if path.ends_with("/completions") => Step::SendMessage,
+        ("POST", path) if path.ends_with("/stop") => Step::StopGeneration,
+        ("DELETE", _) | ("POST", "/api/v1/chats/delete_job") => Step::DeleteConversation,
         ("GET", "/api/models" | "/__data.json") => Step::ListModels,
         ("GET", path) if path.starts_with("/api/conversation/") => Step::ReadHistory,
         ("POST", "/settings") => Step::PostSettings,
@@ -99,10 +127,12 @@ pub fn count(server: &StandIn, step: Step) -> usize {
     requests_of(server, step).len()
 }
 
-/// The methods and paths, with the ids of conversations as `ID`.
+/// The methods and paths, with each id as `ID`, and without the time that a deletion may take.
 pub fn paths(server: &StandIn) -> Vec<String> {
     let without_id = |path: &str| {
-        let is_id = |part: &str| part.len() == 24 && part.bytes().all(|b| b.is_ascii_hexdigit());
+        let is_hex = |part: &str| part.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-');
+        let is_id = |part: &str| matches!(part.len(), 24 | 36) && is_hex(part);
+        let path = path.split_once("?timeout=").map_or(path, |(path, _)| path);
         let parts = path.split('/');
         let parts = parts.map(|part| if is_id(part) { "ID" } else { part });
         parts.collect::<Vec<_>>().join("/")

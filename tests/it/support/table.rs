@@ -85,6 +85,26 @@ pub const NEWEST: Kind = Kind {
 /// The first of the newest.
 pub const NEWER: Kind = Kind { hides_root: true, cold: JSON.cold, turns: JSON.turns, ..NEWEST };
 
+pub const H2OGPTE: Kind = Kind {
+    dialect: Dialect::H2ogpte,
+    protocol: Protocol::H2ogpte,
+    cold: &["POST /api/v1/chats", "POST /api/v1/chats/ID/completions", "DELETE /api/v1/chats/ID"],
+    known: 0,
+    ..CLASSIC
+};
+
+/// All generations of chat-ui, and h2oGPTe.
+pub const EVERY: [Kind; ALL.len() + 1] = {
+    let mut every = [H2OGPTE; ALL.len() + 1];
+    let mut at = 0;
+    while at < ALL.len() {
+        every[at] = ALL[at];
+        at += 1;
+    }
+    every
+};
+
+/// All generations of chat-ui.
 pub const ALL: [Kind; 7] = [CLASSIC, JSON, V0_8_4, FORM, V0_9_5, NEWER, NEWEST];
 pub const CURRENT: [Kind; 6] = [JSON, V0_8_4, FORM, V0_9_5, NEWER, NEWEST];
 
@@ -110,6 +130,11 @@ impl Kind {
 
     pub fn start(self) -> StandIn {
         self.builder().start()
+    }
+
+    /// Returns whether a reply begins before its first token is here.
+    pub fn begins_at_once(self) -> bool {
+        self.protocol == Protocol::ChatUi
     }
 
     pub fn is_classic(self) -> bool {
