@@ -1,4 +1,4 @@
-//! The handle with which a program cancels a call from elsewhere.
+//! The handle that cancels a call from another thread or a signal handler.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -66,8 +66,8 @@ impl Client {
 
     /// Asks, and returns the whole reply. The conversation is deleted.
     ///
-    /// Many models begin with a space: `trim` the reply where that matters. A classic server ends
-    /// it after 1024 tokens unless [`Request::max_new_tokens`] says otherwise.
+    /// Many models begin a reply with a space: `trim` it where that matters. A classic server ends
+    /// a reply after 1024 tokens unless [`Request::max_new_tokens`] is set.
     ///
     /// ```no_run
     /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
@@ -85,11 +85,11 @@ impl Client {
         self.stream(request)?.text()
     }
 
-    /// Asks, and returns the reply as an iterator over its tokens. The conversation is deleted
-    /// when the reply ends, however it does.
+    /// Asks, and returns the reply as an iterator over its tokens. The conversation is deleted when
+    /// the reply ends, fails or is dropped.
     ///
-    /// Returns when the server begins to reply. A classic server does so with the first token, so
-    /// this is where a busy one makes you wait; newer ones do so at once.
+    /// Returns when the server begins to reply. Newer servers begin at once. A classic server
+    /// begins with the first token, so with a busy one this call can take long.
     ///
     /// ```no_run
     /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
@@ -109,8 +109,9 @@ impl Client {
 
     /// Creates a conversation, to ask more than once in it. It is deleted when it is dropped.
     ///
-    /// On a classic server the first token of each turn costs one round trip. Newer servers are
-    /// asked for the last message's id before each turn but the first.
+    /// On a classic server or h2oGPTe, a turn takes one request. On newer chat-ui servers it takes
+    /// two, because the client has to ask for the id of the last message; the newest need only one
+    /// for the first turn.
     ///
     /// ```no_run
     /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
@@ -134,7 +135,7 @@ impl Client {
     /// Resumes a conversation of the client's [session](Client::session) by its id. It is not
     /// deleted when it is dropped.
     ///
-    /// Does no I/O: a missing conversation is an error of the first message (404).
+    /// Does no I/O. If the conversation does not exist, the first message fails (404).
     ///
     /// ```no_run
     /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
@@ -187,7 +188,7 @@ impl Client {
         self.shared.api.list_models(&self.shared.timer(None, None))
     }
 
-    /// Checks whether this is a server that the client can talk to, and what it offers. Creates no
+    /// Checks whether the client can talk to this server, and lists its models. Creates no
     /// conversation, and posts no settings in a session that you gave.
     ///
     /// ```no_run
@@ -200,8 +201,7 @@ impl Client {
     /// ```
     ///
     /// # Errors
-    /// The first problem with the server, or on the way to it. [`Error::hint`] says what can be
-    /// done.
+    /// If the server cannot be reached or used. [`Error::hint`] says what you can do.
     pub fn server_info(&self) -> Result<ServerInfo> {
         self.shared.api.server_info(&self.shared.timer(None, None))
     }
@@ -215,9 +215,10 @@ impl Client {
 
     /// Tries again to delete the [leftovers](Client::leftovers), and returns how many are gone.
     ///
-    /// Each takes at most the [cleanup timeout](ClientBuilder::cleanup_timeout), all together the
-    /// [total timeout](ClientBuilder::total_timeout) or, if there is none, ten cleanup timeouts.
-    /// The client's [cancel handle](ClientBuilder::cancel_handle) ends it.
+    /// Each deletion takes at most the [cleanup timeout](ClientBuilder::cleanup_timeout). All of
+    /// them together take at most the [total timeout](ClientBuilder::total_timeout) or, if there is
+    /// none, ten cleanup timeouts. The client's [cancel handle](ClientBuilder::cancel_handle) ends
+    /// it.
     ///
     /// ```no_run
     /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
@@ -228,21 +229,22 @@ impl Client {
     /// ```
     ///
     /// # Errors
-    /// The first error. If the server refuses one deletion, the others are still tried; if it does
-    /// not respond, they are not. What could not be deleted stays among the leftovers.
+    /// The first error. After a refused deletion the others are still tried; after one without a
+    /// response they are not. Whatever could not be deleted stays among the leftovers.
     pub fn delete_leftovers(&self) -> Result<usize> {
         self.shared.delete_leftovers()
     }
 
-    /// The session that this client's conversations belong to. Means nothing if the client has an
-    /// [API key](ClientBuilder::api_key).
+    /// The session that this client's conversations belong to. It has no meaning if the client has
+    /// an [API key](ClientBuilder::api_key).
     #[must_use]
     pub fn session(&self) -> Session {
         self.shared.api.session().session
     }
 
     /// The name of the session's cookie: the one set with
-    /// [`cookie_name`](ClientBuilder::cookie_name), or the one that the server has told.
+    /// [`cookie_name`](ClientBuilder::cookie_name), or the one that the server uses, once that is
+    /// known.
     #[must_use]
     pub fn cookie_name(&self) -> String {
         self.shared.api.session().name

@@ -17,7 +17,7 @@ use crate::request::Request;
 use crate::shared::Shared;
 use crate::tokens::Tokens;
 
-/// How long servers were seen to go on generating after a stop, and a little more.
+/// A little more than the longest time that servers were seen to generate after a stop.
 const STOP_DELAY: Duration = Duration::from_secs(1);
 
 /// A conversation of several turns. The server keeps the history, so only the new message is sent.
@@ -49,24 +49,23 @@ const STOP_DELAY: Duration = Duration::from_secs(1);
 ///
 /// # Ending a turn early
 ///
-/// Dropping the [`Tokens`] of a turn stops the generation on the server. So does an error on this
-/// side, such as a timeout or a [`CancelHandle`](crate::CancelHandle). The conversation stays
+/// Dropping the [`Tokens`] of a turn stops the generation on the server. So does an error of the
+/// client, such as a timeout or a [`CancelHandle`](crate::CancelHandle). The conversation stays
 /// usable. The next message waits until the stopped generation has ended, for at most the cleanup
 /// timeout.
 ///
-/// Not every server obeys. A classic one may ignore a second stop within half a minute of the
+/// Not every server obeys. A classic server may ignore a second stop within half a minute of the
 /// first in the same conversation, and chat-ui 0.8.4 to 0.9.4 ignore every stop. The generation
-/// then goes on after the wait, and the reply that is complete last is the one in the server's
-/// history. The newest servers apply a stop that came too late to the next message, so that one is
-/// sent five seconds after the stop. h2oGPTe can stop a generation since June 2026.
+/// then continues after the wait, and the server's history keeps the reply that is completed last.
+/// The newest servers apply a late stop to the next message, so the client sends that message only
+/// five seconds after the stop. h2oGPTe has been able to stop a generation since June 2026.
 #[must_use = "a conversation is deleted when it is dropped"]
 pub struct Conversation {
     shared: Arc<Shared>,
     remote: RemoteConversation,
     /// Dropping deletes it.
     is_armed: bool,
-    /// The system prompt that the first message has to begin with, because the server does not
-    /// store it.
+    /// The system prompt to put before the first message, because the server does not store it.
     system: Option<String>,
     last: Option<LastMessage>,
     /// The server may be generating a reply, which deleting the conversation would not stop.
@@ -74,10 +73,10 @@ pub struct Conversation {
     stopped: Option<Stopped>,
 }
 
-/// A generation that was stopped, and has not been seen to end.
+/// A generation that was stopped and may still be running.
 struct Stopped {
     at: Instant,
-    /// The rest of its reply, if that had begun.
+    /// The rest of its reply, if the reply had begun.
     stream: Option<ReplyStream>,
 }
 
@@ -96,7 +95,7 @@ struct LastMessage {
 /// Where the system prompt of a message goes.
 #[derive(Clone)]
 enum SystemPrompt {
-    /// Into the text, with the request's other messages. Or there is none.
+    /// Into the text, with the request's other messages, if there is one.
     InText,
     /// Not into the text: the conversation has it, or the message brings it.
     Separate,
@@ -220,13 +219,14 @@ impl Conversation {
 
     /// Sends a message, and returns the reply as an iterator over its tokens.
     ///
-    /// Returns when the server begins to reply. In a `match` or `if let` the borrow lasts to its
-    /// end: use [`ask`](Conversation::ask) there.
+    /// Returns when the server begins to reply. In the head of a `match` or `if let` the
+    /// conversation stays borrowed to the end of the block: use [`ask`](Conversation::ask) there.
     ///
     /// # Errors
-    /// If the request is invalid or names another model than the conversation's (any model, in a
-    /// resumed one), if the server refuses, or if a timeout expires before the reply begins. The
-    /// conversation stays usable unless the server has deleted it (404).
+    /// If the request is invalid or names another model than the conversation's, if the server
+    /// refuses, or if a timeout expires before the reply begins. In a resumed conversation the
+    /// request must not name a model at all. The conversation stays usable unless the server has
+    /// deleted it (404).
     pub fn stream(&mut self, request: impl Into<Request>) -> Result<Tokens<'_>> {
         let system = match self.system.clone() {
             Some(system) => SystemPrompt::Prepended(system),
@@ -243,8 +243,8 @@ impl Conversation {
         self.turn(last, false)
     }
 
-    /// Regenerates the last reply. Its request's parameters and total timeout apply again, its
-    /// [`CancelHandle`](crate::CancelHandle) does not.
+    /// Regenerates the last reply. The parameters and the total timeout of its request apply again,
+    /// but not its [`CancelHandle`](crate::CancelHandle).
     ///
     /// # Errors
     /// Those of [`stream`](Conversation::stream), and if no message was sent yet.
@@ -267,7 +267,7 @@ impl Conversation {
     ///
     /// # Errors
     /// Those of [`regenerate`](Conversation::regenerate), and [`ErrorKind::Unsupported`] if the
-    /// server does not take another prompt. The last message is then still the same.
+    /// server does not take another prompt. That leaves the last message as it was.
     pub fn regenerate_with(
         &mut self,
         change: impl FnOnce(Request) -> Request,
@@ -317,7 +317,7 @@ impl Conversation {
     ///
     /// # Errors
     /// If the server refuses, or does not respond within the
-    /// [cleanup timeout](crate::ClientBuilder::cleanup_timeout). The conversation is then one of the
+    /// [cleanup timeout](crate::ClientBuilder::cleanup_timeout). The conversation is then among the
     /// client's [leftovers](crate::Client::leftovers).
     pub fn delete(mut self) -> Result<()> {
         self.is_armed = true;
@@ -389,7 +389,7 @@ impl Conversation {
         })
     }
 
-    /// The server has stored the message, and with it a system prompt that the text began with.
+    /// Called when the server has stored the message, with the system prompt before its text.
     pub(crate) fn message_accepted(&mut self) {
         self.system = None;
     }
@@ -398,7 +398,8 @@ impl Conversation {
         self.is_running = false;
     }
 
-    /// Stops the generation if it may be running. The rest of its reply is kept, to see it end.
+    /// Stops the generation if it may be running. Keeps the rest of its reply, to wait for its end
+    /// later.
     pub(crate) fn interrupt(&mut self, mut stream: Option<ReplyStream>) -> Result<()> {
         if !self.is_running {
             return Ok(());
@@ -478,7 +479,8 @@ impl Conversation {
         self.shared.delete(&timer, &self.remote, is_running, stream)
     }
 
-    /// Like [`close`](Conversation::close) after an error, which is told if that fails too.
+    /// Like [`close`](Conversation::close) after an error. If closing fails too, the error names
+    /// the conversation.
     pub(crate) fn close_after(&mut self, error: Error, stream: Option<ReplyStream>) -> Error {
         if error.ends_the_generation() {
             self.is_running = false;

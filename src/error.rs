@@ -16,8 +16,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// An error of this crate. It is one pointer wide.
 ///
-/// [`kind`](Error::kind) is what went wrong, [`step`](Error::step) where. `Display` is one line
-/// for people, in the server's own words where it gave any.
+/// [`kind`](Error::kind) says what went wrong, and [`step`](Error::step) says where. `Display` is
+/// one line for people, with the server's own message if there is one.
 ///
 /// ```no_run
 /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
@@ -119,7 +119,7 @@ impl Error {
     /// Marks an error of creating a conversation, unless it proves that none was created.
     pub(crate) fn with_maybe_undeleted(mut self) -> Error {
         self.0.maybe_undeleted |= match self.0.kind {
-            // 503 is a refusal, whoever sends it.
+            // A 503 is a refusal, even from a gateway.
             ErrorKind::Status => self.0.status.is_some_and(|it| it > 500 && it != 503),
             ErrorKind::Truncated | ErrorKind::Protocol | ErrorKind::TooLarge => true,
             _ => false,
@@ -142,7 +142,7 @@ impl Error {
         self
     }
 
-    /// Adds to the message how much of the reply had arrived.
+    /// Adds the number of tokens that had arrived to the message.
     pub(crate) fn after_tokens(mut self, tokens: u64) -> Error {
         if tokens == 0 && self.0.kind == ErrorKind::Timeout(Timeout::Idle) {
             self.0.hint = Some(hint::SLOW_START);
@@ -168,8 +168,8 @@ impl Error {
         self.0.step
     }
 
-    /// The HTTP status of the response that caused the error. It may be a success, with content
-    /// that is wrong.
+    /// The HTTP status of the response that caused the error. It may be a success, if the content
+    /// is wrong.
     #[must_use]
     pub fn status(&self) -> Option<u16> {
         self.0.status
@@ -188,8 +188,8 @@ impl Error {
     }
 
     /// Returns whether the same call may succeed later: the server could not be reached, was
-    /// overloaded (429, 502, 503, 504, or in its words), or was silent. Always false for a failed
-    /// deletion, because the reply has been handed out.
+    /// overloaded (429, 502, 503, 504, or an error that says so), or sent nothing. Always false for
+    /// a failed deletion, because the reply has already been returned.
     ///
     /// ```no_run
     /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
@@ -216,15 +216,14 @@ impl Error {
         is_temporary && self.0.step != Step::DeleteConversation
     }
 
-    /// Returns whether the server, or a gateway in front of it, says that it is overloaded or not
-    /// there.
+    /// Returns whether the server is overloaded or, as a gateway reports, unavailable.
     fn is_busy(&self) -> bool {
         self.0.is_overloaded || matches!(self.0.status, Some(429 | 502 | 503 | 504))
     }
 
     /// The text that [`Client::ask`], [`Conversation::ask`], [`Tokens::text`] or [`Tokens::reply`]
-    /// had collected. Empty for errors of the iterator and of `write_to`: these have handed out
-    /// each token already.
+    /// had collected. Empty for errors of the iterator and of `write_to`, which pass on each token
+    /// as it arrives.
     ///
     /// [`Client::ask`]: crate::Client::ask
     /// [`Conversation::ask`]: crate::Conversation::ask
@@ -278,7 +277,7 @@ impl Error {
     }
 
     /// Returns whether the server generates nothing after this error: it said so itself, or the
-    /// request never reached it. A gateway in front of it (502 and above) does not know.
+    /// request never reached it. An error of a gateway (502 and above) proves nothing.
     pub(crate) fn ends_the_generation(&self) -> bool {
         let refused = self.0.status.is_some_and(|status| status <= 500);
         let unsent = self.0.step.is_before_the_message()
@@ -294,7 +293,7 @@ impl Error {
         refused || unsent || self.0.kind == ErrorKind::Generation
     }
 
-    /// Returns whether this side gave up: a timeout expired or the call was cancelled.
+    /// Returns whether the client gave up: a timeout expired or the call was cancelled.
     pub(crate) fn is_interrupt(&self) -> bool {
         matches!(self.0.kind, ErrorKind::Cancelled | ErrorKind::Timeout(_))
     }
@@ -307,7 +306,7 @@ impl fmt::Display for Error {
         }
         f.write_str(&self.0.message)?;
         match self.undeleted() {
-            // The server may have done it, and only its response is lost.
+            // The server may have deleted it, and only the response was lost.
             Some(id) if self.0.step == Step::DeleteConversation && self.0.status.is_none() => {
                 write!(f, " (conversation {id} may still be there)")?;
             }

@@ -1,4 +1,4 @@
-//! JSON from a server, read into `serde_json` values as long as these fit into memory.
+//! JSON from a server, read into `serde_json` values of bounded size.
 
 use serde_json::Value;
 

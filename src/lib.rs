@@ -15,10 +15,10 @@
 //! ```
 //!
 //! A [`Client`] posts the settings, creates a conversation, sends the prompt, and returns
-//! [`Tokens`]: a plain iterator over the pieces of text as they arrive. However that iterator is
-//! left, the conversation is deleted from the server. To ask more than once, use a
-//! [`Conversation`]. There is no async runtime and no thread behind it: everything happens on the
-//! thread that calls.
+//! [`Tokens`]: a plain iterator over the pieces of text as they arrive. The conversation is deleted
+//! from the server when the iterator ends, fails or is dropped. To ask more than once, use a
+//! [`Conversation`]. There is no async runtime and no background thread: everything happens on the
+//! calling thread.
 //!
 //! # Servers
 //!
@@ -31,26 +31,27 @@
 //! * h2oGPTe, at `https://h2ogpte.genai.h2o.ai` and in private installations. It takes an
 //!   [API key](ClientBuilder::api_key) in place of a session.
 //!
-//! With a key the client talks to h2oGPTe; else it detects which chat-ui it talks to. What only one [`Protocol`] can do is documented where
-//! it applies, above all the parameters of a [`Request`] and the [`Details`] of a reply.
+//! With an API key the client talks to h2oGPTe. Otherwise it detects the generation of chat-ui.
+//! Differences between the [`Protocol`]s are documented where they apply, above all at the
+//! parameters of a [`Request`] and the [`Details`] of a reply.
 //!
 //! # Guarantees
 //!
 //! * **No silent truncation.** A reply is complete only when the server says so with its last
 //!   event. The end of the connection proves nothing, and an error inside a reply with status 200
 //!   is an error. See [`ErrorKind`].
-//! * **Nothing is lost.** The tokens before an error have been handed out, or are in
+//! * **No lost text.** The tokens before an error have been returned, or are in
 //!   [`Error::received`].
 //! * **No leaks.** After a reply, an error, an early end or a panic, the conversation is deleted. A
-//!   generation that still runs is stopped first, because it would go on without its client. What
-//!   could not be deleted is in [`Client::leftovers`], and named by [`Error::undeleted`] or, on
-//!   drop, in the log. [`Client::delete_leftovers`] tries again.
+//!   generation that is still running is stopped first, because it would continue without its
+//!   client. A conversation that could not be deleted is listed in [`Client::leftovers`];
+//!   [`Error::undeleted`] names it or, on drop, the log. [`Client::delete_leftovers`] tries again.
 //! * **Timeouts for streams.** There are separate timeouts for [connecting], [no bytes], [no token]
-//!   and the [whole call]. By default no reply is cut because it is long, but a minute without a
-//!   byte is an error. A [`CancelHandle`] ends a call from another thread.
+//!   and the [whole call]. By default a reply may take any time, but a minute without a byte is an
+//!   error. A [`CancelHandle`] ends a call from another thread.
 //! * **Bounded memory**, whatever a server sends. See [`ErrorKind::TooLarge`].
-//! * **No harm to an account.** In a [`Session`] that you give, the client changes no setting but
-//!   for [what is necessary](#terms-and-sharing).
+//! * **No harm to an account.** In a [`Session`] that you give, the client changes no setting
+//!   except [what is necessary](#terms-and-sharing).
 //!
 //! [connecting]: ClientBuilder::connect_timeout
 //! [no bytes]: ClientBuilder::idle_timeout
@@ -65,10 +66,10 @@
 //!   [unless you handle it](#ending-cleanly-on-ctrl-c)), nor with [`std::process::exit`],
 //!   `panic = "abort"` or [`std::mem::forget`]. The conversation then stays on the server. To find
 //!   it again, choose the [`Session`] yourself and store it.
-//! * `let _ = client.stream(…)?` drops the reply at once, so it is stopped and deleted unread.
-//! * A conversation whose creation is not answered cannot be deleted, because its id is unknown. A
-//!   timeout or cancellation at that moment therefore waits for the response, for up to the cleanup
-//!   timeout.
+//! * `let _ = client.stream(…)?` drops the reply at once: it is stopped and deleted unread.
+//! * If the response to creating a conversation is lost, the conversation cannot be deleted,
+//!   because its id is unknown. A timeout or cancellation at that moment therefore waits for the
+//!   response, for up to the cleanup timeout.
 //!
 //! # Waiting
 //!
@@ -78,8 +79,8 @@
 //! Not covered are:
 //!
 //! * name lookup, which only the system can limit;
-//! * connecting and sending, which notice a cancellation only when the nearest timeout expires.
-//!   Sending may take twice the nearest timeout if the server does not read.
+//! * connecting and sending, which notice a cancellation only when the next timeout expires.
+//!   Sending may take twice that timeout if the server does not read.
 //!
 //! # Ending cleanly on Ctrl-C
 //!
@@ -127,45 +128,45 @@
 //! on the service's own page, it also allows sharing conversations with the authors of the model;
 //! [`ClientBuilder::share_with_model_authors`] turns that off. h2oGPTe has neither.
 //!
-//! In a session that you give, both belong to an account, and the server replaces *all* settings of
-//! the account when it is sent any. So the client reads them first. If the terms are accepted
-//! already, and sharing is not to be turned off, it posts nothing. Otherwise it posts all settings
-//! back with that change only. If it cannot read them, or would lose one, it refuses with
-//! [`ErrorKind::Unsupported`]: accept the terms once in the browser then. Listing and deleting never
+//! A session that you give may belong to an account. Whenever the server receives a setting, it
+//! replaces *all* settings of the account, so the client reads them first. If the terms are already
+//! accepted and sharing need not be turned off, it posts nothing. Otherwise it posts all settings
+//! back with only that change. If it cannot read them, or would lose one, the call fails with
+//! [`ErrorKind::Unsupported`]: accept the terms once in the browser. Listing and deleting never
 //! post settings.
 //!
 //! # Retries
 //!
-//! Before a reply has begun, a request is retried when no connection could be made, and when the
-//! server answers 429 or 503: see [`ClientBuilder::retries`]. No request is repeated that could
-//! create a second conversation or generation, and none after a token.
+//! Until a reply begins, a request is retried if no connection could be made, or if the server
+//! answers 429 or 503: see [`ClientBuilder::retries`]. A request that could create a second
+//! conversation or generation is never repeated, and nothing is repeated after a token.
 //!
-//! Three responses have a remedy, which is tried once: forgotten settings are posted again; a
-//! server that considers itself an https server, although the URL says http, gets the `Referer`
-//! that it expects; a newer server that refuses the first message gets it in the other of the two
-//! formats that there are.
+//! Three refusals are retried once, with a change. If the server has forgotten the settings, they
+//! are posted again. If it considers itself an https server although the URL says http, it gets the
+//! `Referer` that it expects. If a newer server refuses the first message, it gets the message in
+//! the other of its two formats.
 //!
 //! # Errors
 //!
-//! There is one type, [`Error`]. Its [`kind`](Error::kind) is what went wrong, its
-//! [`step`](Error::step) where; [`status`](Error::status) and
-//! [`server_message`](Error::server_message) are the server's response,
-//! [`received`](Error::received) is the text that had been collected, and [`hint`](Error::hint)
-//! says what you can do. [`is_retryable`](Error::is_retryable) tells whether the same call may
-//! succeed later. `Display` is one line for people.
+//! There is one type, [`Error`]. Its [`kind`](Error::kind) says what went wrong, and its
+//! [`step`](Error::step) says where. [`status`](Error::status) and
+//! [`server_message`](Error::server_message) are the server's response.
+//! [`received`](Error::received) is the text that had been collected.
+//! [`is_retryable`](Error::is_retryable) tells whether the same call may succeed later, and
+//! [`hint`](Error::hint) says what you can do. `Display` is one line for people.
 //!
 //! # Proxies
 //!
-//! By default the proxy of the environment is used, but never for a server on this machine. See
-//! [`Proxy`] to set another or none. It may speak `http`, `socks5` or `socks5h`, and ask for a user
-//! and password. Every connection is a tunnel through it, also to `http://` servers, so an http
-//! proxy must allow `CONNECT` to the server's port.
+//! By default the client uses the proxy of the environment, but never for a server on this machine.
+//! [`Proxy`] sets another or none. The protocols are `http`, `socks5` and `socks5h`, with or
+//! without user and password. Every connection is a tunnel through the proxy, even to `http://`
+//! servers, so an http proxy must allow `CONNECT` to the server's port.
 //!
 //! # TLS
 //!
-//! An `https://` server is verified against the certificates that the system trusts (on Linux, those
-//! in `SSL_CERT_FILE` and `SSL_CERT_DIR` if they are set), or against others that you give with
-//! `ClientBuilder::root_certificates`. This cannot be turned off. If it fails, the error is
+//! An `https://` server is verified against the certificates that the system trusts (on Linux,
+//! those in `SSL_CERT_FILE` and `SSL_CERT_DIR` if they are set), or against others that you give
+//! with `ClientBuilder::root_certificates`. This cannot be turned off. If it fails, the error is
 //! [`ErrorKind::Tls`], and nothing has been sent.
 //!
 //! # Logging
@@ -174,18 +175,18 @@
 //!
 //! * *warn*: a conversation that is left on the server, with its id; a generation that could not be
 //!   stopped.
-//! * *info*: a retry, and why; settings that are posted again; another model that is asked because
+//! * *info*: a retry, and its reason; settings that are posted again; a different model, because
 //!   the server does not have the default; parameters that are not sent; a stopped generation that
-//!   has not been seen to end.
+//!   may still be running.
 //! * *debug*: other failures of cleanup.
 //!
-//! Neither logs nor `Debug` nor `Display` contain prompts, passwords, API keys, cookies, sessions or
-//! header values. They do contain what the server says: its error messages and the beginning of responses
-//! that are not understood.
+//! Neither logs nor `Debug` nor `Display` contain prompts, passwords, API keys, cookies, sessions
+//! or header values. They do contain text of the server: its error messages, and the beginning of
+//! unexpected responses.
 //!
 //! The HTTP client underneath logs with the targets `ureq` and `ureq_proto`. **At the trace level,
-//! `ureq_proto` logs everything that is sent and received, passwords and cookies included.** If you
-//! want trace logs, exclude it, in the environment for example:
+//! `ureq_proto` logs everything that is sent and received, passwords and cookies included.** To get
+//! trace logs without it, use for example:
 //!
 //! ```text
 //! RUST_LOG=trace,ureq_proto=debug
@@ -197,7 +198,7 @@
 //!
 //! # Minimum supported Rust version
 //!
-//! Rust 1.89. Raising it is a minor release, and in the changelog.
+//! Rust 1.89. Raising it takes a minor release and an entry in the changelog.
 
 /// The README's examples compile.
 #[cfg(doctest)]

@@ -30,12 +30,12 @@ pub struct Reply {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Event {
-    /// A token, text or not.
+    /// A token: text, a special token, or an empty one.
     Token(Token),
     /// The new title of the conversation. Only from chat-ui 0.8 on.
     Title(String),
-    /// A thought of the model, where the server separates it from the text. Most do not: there it
-    /// is between `<think>` and `</think>` in the tokens.
+    /// Reasoning of the model, from a server that separates it from the text. On most servers it is
+    /// part of the tokens, between `<think>` and `</think>`.
     Reasoning(String),
 }
 
@@ -43,13 +43,13 @@ pub enum Event {
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Token {
-    /// Its text. Empty while a character is incomplete, for example.
+    /// Its text. It may be empty, while a character is incomplete for example.
     pub text: String,
-    /// Its number in the model's vocabulary, if the server tells it.
+    /// Its number in the model's vocabulary, if the server sends it.
     pub id: Option<u32>,
-    /// The logarithm of its probability, if the server tells it.
+    /// The logarithm of its probability, if the server sends it.
     pub logprob: Option<f32>,
-    /// True if it is a sign for the model and not text, such as the end of the reply.
+    /// True if it is not text but a control token of the model, such as the end of the reply.
     pub special: bool,
 }
 

@@ -12,8 +12,8 @@ use crate::message::{Message, Role, joined};
 
 /// A prompt, and how the reply to it is to be generated.
 ///
-/// A plain `&str` or `String` is a request, and so is a list of messages. Everything else has a
-/// default.
+/// A plain `&str` or `String` converts to a request, and so does a list of messages. Everything
+/// else has a default.
 ///
 /// ```
 /// use h2o_chat::{Message, Request};
@@ -29,17 +29,17 @@ use crate::message::{Message, Role, joined};
 ///
 /// # Parameters
 ///
-/// *Classic* servers (chat-ui up to 0.6) and h2oGPTe take parameters. The server validates them, not
-/// this crate.
+/// *Classic* servers (chat-ui up to 0.6) and h2oGPTe take parameters. The server validates them,
+/// not this crate.
 ///
-/// * A classic server gets those of the service's own page, unless the request sets others:
+/// * A classic server gets the parameters of the service's own page unless the request sets others:
 ///   `temperature` 0.4, `truncate` 2048, `max_new_tokens` 1024, `do_sample` true,
 ///   `repetition_penalty` 1.2, `return_full_text` false.
 /// * h2oGPTe gets those that the request sets, as `llm_args`, and has defaults of its own.
-/// * On newer chat-ui servers the operator chooses the parameters. None are sent; a request that
-///   sets some is logged, at info level, and sent without them.
+/// * On newer chat-ui servers the operator chooses the parameters. None are sent. If a request sets
+///   some, it is sent without them, and that is logged at info level.
 ///
-/// `Debug` shows parameters, but of the prompt only its length.
+/// `Debug` shows the parameters, but only the length of the prompt.
 #[derive(Clone)]
 #[must_use = "a request does nothing until it is given to a client"]
 pub struct Request {
@@ -69,9 +69,10 @@ impl Request {
     /// Creates a request with a list of messages.
     ///
     /// A single message is sent as its content. Several become one text of lines `Role: content`,
-    /// with `Assistant:` at the end for the model to continue. Nothing is escaped, so a content can
-    /// forge a turn. If the first is a system message, servers from chat-ui 0.8 get it as the
-    /// conversation's system prompt instead, and h2oGPTe as the message's.
+    /// with `Assistant:` at the end for the model to continue. Nothing is escaped, so the text of
+    /// one message can imitate another message. If the first is a system message, servers from
+    /// chat-ui 0.8 get it as the conversation's system prompt instead, and h2oGPTe as the
+    /// message's.
     ///
     /// ```
     /// use h2o_chat::{Message, Request};
@@ -103,8 +104,8 @@ impl Request {
         self
     }
 
-    /// How random the choice of the next token is, greater than 0. Defaults to 0.4.
-    /// See [parameters](Request#parameters).
+    /// The randomness of the reply, greater than 0. Defaults to 0.4. See
+    /// [parameters](Request#parameters).
     pub fn temperature(self, temperature: f64) -> Request {
         self.number("temperature", temperature)
     }
@@ -121,9 +122,9 @@ impl Request {
         self.param("top_k", top_k)
     }
 
-    /// The maximum number of tokens in the reply. Whether it ended the reply is in
-    /// [`Details::finish_reason`](crate::Details::finish_reason). Defaults to 1024.
-    /// See [parameters](Request#parameters).
+    /// The maximum number of tokens in the reply.
+    /// [`Details::finish_reason`](crate::Details::finish_reason) tells whether it cut the reply.
+    /// Defaults to 1024. See [parameters](Request#parameters).
     pub fn max_new_tokens(self, tokens: u32) -> Request {
         self.param("max_new_tokens", tokens)
     }
@@ -134,8 +135,8 @@ impl Request {
         self.param("truncate", tokens)
     }
 
-    /// How much repetition is avoided; 1 does not avoid it. Defaults to 1.2.
-    /// See [parameters](Request#parameters).
+    /// The penalty on repetition; 1 means none. Defaults to 1.2. See
+    /// [parameters](Request#parameters).
     pub fn repetition_penalty(self, penalty: f64) -> Request {
         self.number("repetition_penalty", penalty)
     }

@@ -31,7 +31,7 @@ impl fmt::Display for Protocol {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Model {
-    /// The name to ask it by: see [`ClientBuilder::model`](crate::ClientBuilder::model).
+    /// The id for [`ClientBuilder::model`](crate::ClientBuilder::model).
     pub id: String,
     /// The name that people see.
     pub name: String,
@@ -48,12 +48,12 @@ pub struct ConversationSummary {
     pub id: String,
     /// The title that the server gave it.
     pub title: String,
-    /// Its model, if the server tells it.
+    /// Its model, if the server lists it.
     pub model: Option<String>,
 }
 
-/// The result of [`Client::server_info`](crate::Client::server_info). `Display` says it in plain
-/// sentences.
+/// The result of [`Client::server_info`](crate::Client::server_info). `Display` describes the
+/// server in plain sentences.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct ServerInfo {

@@ -1,21 +1,20 @@
-//! The session: the cookie value by which a server knows whose a conversation is.
+//! The session: the cookie value that identifies the owner of a conversation.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
 
-/// The session of a client: whoever knows it can read and delete the client's conversations.
+/// The session of a client. Everyone who knows it can read and delete the client's conversations.
 ///
 /// A client invents its session unless [`ClientBuilder::session`] sets one. What a client may do
 /// depends on where the session comes from:
 ///
-/// * [`Session::random`] invents a new one. The server knows nothing about it, so the client sets
-///   it up as it needs it.
-/// * `Session::from` takes one that exists already, of a logged-in user for example. Its account
-///   is the user's: the client changes no setting of it, but for
-///   [what is necessary](crate#terms-and-sharing).
+/// * [`Session::random`] invents a new one. No account belongs to it, so the client posts the
+///   settings that it needs.
+/// * `Session::from` takes an existing one, of a logged-in user for example. The client changes no
+///   setting of the user's account except [what is necessary](crate#terms-and-sharing).
 ///
-/// A program that may be killed can choose its session, store it, and find again later what it
-/// left on the server. [`as_str`](Session::as_str) returns the value, `Debug` hides it.
+/// A program that may be killed can choose and store its session, to find the conversations again
+/// that it left on the server. [`as_str`](Session::as_str) returns the value; `Debug` hides it.
 ///
 /// ```no_run
 /// use std::fs;
@@ -39,12 +38,12 @@ use std::hash::{Hash, Hasher};
 #[derive(Clone)]
 pub struct Session {
     id: String,
-    /// Invented here, so that there is no account behind it that could be harmed.
+    /// Invented by this crate, so no account belongs to it.
     is_invented: bool,
 }
 
 impl Session {
-    /// Invents a session that nobody can guess. This is what a client does by default.
+    /// Invents a session that nobody can guess, as a client does by default.
     #[must_use]
     pub fn random() -> Session {
         Session { id: uuid::Uuid::new_v4().to_string(), is_invented: true }

@@ -65,8 +65,8 @@ impl Shared {
     /// Stops what may be running in a conversation, and deletes it. If that fails, it becomes a
     /// leftover.
     ///
-    /// The stream, if it is still open, is closed before the stop, so that the server sees it
-    /// gone. Some servers obey a stop only while it is open.
+    /// An open stream is closed before the stop, so that the server notices. Some servers obey a
+    /// stop only while it is open: there it is closed afterwards.
     pub(crate) fn delete(
         &self,
         timer: &Timer,

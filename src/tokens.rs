@@ -30,11 +30,11 @@ const DRAIN_TIMEOUT: Duration = Duration::from_millis(250);
 /// * `None` means that the reply is complete, and that its conversation has been deleted (unless
 ///   it is a turn). If only the deletion failed, an error of [`Step::DeleteConversation`] comes
 ///   before the `None`.
-/// * An error is the last item. The reply is then incomplete, whatever has arrived.
+/// * An error is the last item. The reply is then incomplete.
 ///
-/// However the iterator is left, by `break`, `?`, a panic or dropping, the generation is stopped
-/// on the server. The conversation is deleted too, unless the reply is a turn. Both take at most
-/// the client's [cleanup timeout](crate::ClientBuilder::cleanup_timeout).
+/// Leaving the iterator early, by `break`, `?`, a panic or dropping it, stops the generation on the
+/// server. It also deletes the conversation, unless the reply is a turn. Both take at most the
+/// client's [cleanup timeout](crate::ClientBuilder::cleanup_timeout).
 ///
 /// A `for` loop consumes the iterator. Loop over `&mut tokens` to use it afterwards:
 ///
@@ -63,7 +63,7 @@ pub struct Tokens<'c> {
 enum Owner<'c> {
     /// Created for this reply, and deleted with it.
     Owned(Box<Conversation>),
-    /// Goes on after it.
+    /// Stays usable after it.
     Borrowed(&'c mut Conversation),
 }
 
@@ -96,8 +96,8 @@ impl Tokens<'static> {
     /// Ends the reply here, and leaves its conversation on the server. The returned conversation
     /// is not deleted when it is dropped.
     ///
-    /// Call this before the iterator has returned `None` or an error: the conversation is deleted
-    /// then. To keep a conversation whatever happens, create it with
+    /// Call this before the iterator returns `None` or an error, because that deletes the
+    /// conversation. To keep a conversation in any case, create it with
     /// [`Client::conversation`](crate::Client::conversation). A turn belongs to its conversation,
     /// so it cannot be kept:
     ///
@@ -125,7 +125,7 @@ impl Tokens<'static> {
 }
 
 impl<'c> Tokens<'c> {
-    /// A reply in a conversation that goes on after it.
+    /// A reply in a conversation that stays usable after it.
     pub(crate) fn of_turn(
         conversation: &'c mut Conversation,
         stream: ReplyStream,
@@ -154,7 +154,7 @@ impl Tokens<'_> {
     /// ```
     ///
     /// # Errors
-    /// If the conversation could not be deleted or, for a turn, the generation not be stopped.
+    /// If the conversation cannot be deleted or, for a turn, if the generation cannot be stopped.
     pub fn cancel(mut self) -> Result<()> {
         self.leave()
     }
@@ -180,7 +180,7 @@ impl Tokens<'_> {
     /// ```
     ///
     /// # Errors
-    /// Those of [`text`](Tokens::text), and if the reply has failed before.
+    /// Those of [`text`](Tokens::text), and if the reply had already failed.
     pub fn reply(mut self) -> Result<Reply> {
         let mut text = String::new();
         while let Some(token) = self.next() {
@@ -231,8 +231,8 @@ impl Tokens<'_> {
         self.conversation.get().id()
     }
 
-    /// The next event of the reply, or `None` when it is complete. Events are more than the
-    /// iterator's items: titles, thoughts, special tokens and empty ones.
+    /// The next event of the reply, or `None` when it is complete. Besides the iterator's items,
+    /// events are titles, reasoning, special tokens and empty tokens.
     ///
     /// ```no_run
     /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
@@ -263,7 +263,7 @@ impl Tokens<'_> {
             };
             let update = stream.next(&self.timer, since)?;
             let conversation = self.conversation.get_mut();
-            // At the end of the stream, too, the server generates nothing more.
+            // The end of the stream also ends the generation.
             if update.as_ref().is_none_or(Update::is_last) {
                 conversation.generation_ended();
             }
@@ -287,7 +287,7 @@ impl Tokens<'_> {
     fn read_text(&mut self) -> Result<Option<String>> {
         let mut since = None;
         while let Some(event) = self.read_event(&mut since)? {
-            // A model that thinks is at work.
+            // Reasoning counts as a token.
             if matches!(event, Event::Reasoning(_)) {
                 since = None;
             }
@@ -318,7 +318,7 @@ impl Tokens<'_> {
         self.leave()
     }
 
-    /// Cleans up after an error, and adds to it what could not be cleaned up.
+    /// Cleans up after an error. If that fails, adds the conversation to the error.
     fn fail(&mut self, error: Error) -> Error {
         self.is_over = true;
         self.end = None;
@@ -345,7 +345,7 @@ impl Tokens<'_> {
 
 impl Drop for Tokens<'_> {
     fn drop(&mut self) {
-        // Without a stream the reply is over, and cleaned up.
+        // Without a stream, the reply is over and cleaned up already.
         let Some(stream) = self.stream.take() else {
             return;
         };

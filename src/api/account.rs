@@ -1,7 +1,7 @@
-//! The settings of a session that the user has given: they are somebody's account.
+//! The settings of a session that the user has given, which may belong to an account.
 //!
-//! A server that is sent settings replaces *all* of them. So they are read first, and all of them
-//! are sent back with the one change that is needed, or none.
+//! A server that receives settings replaces *all* of them. So they are read first. If a change is
+//! needed, all of them are sent back with only that change.
 
 use serde_json::{Map, Value};
 
@@ -44,7 +44,7 @@ impl AccountSettings {
 
     /// Reads the settings from a chat-ui of 0.8 or newer.
     pub(super) fn read(context: &Context, timer: &Timer) -> Result<AccountSettings> {
-        // From 0.9.6. Some servers before answer any path with a page.
+        // Exists from 0.9.6. Some older servers answer every path with a page.
         let request = HttpRequest::get(Step::PostSettings, "/api/v2/user/settings");
         let response = context.http.send(timer, &request)?;
         if response.is_success() && !response.is_html() {
@@ -94,7 +94,7 @@ impl AccountSettings {
             match (name.as_str(), value) {
                 // Not settings, but shown with them.
                 ("ethicsModalAccepted" | "ethicsModalAcceptedAt" | "searchEnabled", _) => {}
-                // An unset checkbox of a form is not sent: some servers take any text for a yes.
+                // An unset checkbox of a form is not sent: some servers read any text as true.
                 ("shareConversationsWithModelAuthors", Value::Bool(shares)) => {
                     if *shares && !changes.stop_sharing {
                         form.push(format!("{name}=true"));
@@ -122,7 +122,7 @@ impl AccountSettings {
     /// The settings with these changes as JSON, as chat-ui takes them from 0.7 on.
     fn to_json(&self, changes: Changes) -> Value {
         let mut settings = self.0.clone();
-        // `null` is shown for what is not set, and refused when it is sent.
+        // An unset setting is shown as `null`, which the server would refuse.
         settings.retain(|_, value| !value.is_null());
         settings.remove("ethicsModalAcceptedAt");
         settings.remove("ethicsModalAccepted");

@@ -24,7 +24,7 @@ use crate::server::{ConversationSummary, Model};
 /// The longest request body that the servers accept, in bytes.
 pub(super) const MAX_REQUEST: usize = 15 * 1024 * 1024;
 
-/// How long the newest servers apply a stop to the next message if nothing was running.
+/// How long the newest servers remember a stop that came too late, to apply it to the next message.
 const LATE_STOP: Duration = Duration::from_secs(5);
 
 pub(super) fn stop_support(context: &Context) -> StopSupport {
@@ -44,7 +44,7 @@ pub(super) fn wait_after_late_stop(context: &Context) -> Duration {
     }
 }
 
-/// Lists the models of a server that may still be a 0.7, which has no such list.
+/// Lists the models, or fails if the server is a 0.7, which has no such list.
 pub(super) fn list_models_from_0_8(context: &Context, timer: &Timer) -> Result<Vec<Model>> {
     match list_models(context, timer) {
         Err(error) if error.status() == Some(404) => Err(Error::new(
@@ -132,7 +132,7 @@ pub(super) fn create(
         return Err(body.unexpected());
     };
     Ok(RemoteConversation {
-        // Only the newest servers tell it here.
+        // Only the newest servers send it here.
         root: body["conversation"].as_str().and_then(root_of),
         ..RemoteConversation::new(id, session, Some(model))
     })
@@ -200,7 +200,8 @@ fn post(
     let path = conversation.path();
     let request = HttpRequest::post(Step::SendMessage, &path).session(&conversation.session);
     if version.takes_forms() {
-        // Otherwise the newest servers offer the model every tool they have, and contact them all.
+        // Without this, the newest servers contact every MCP server they know and offer its tools
+        // to the model.
         let mut body = body.clone();
         body["selectedMcpServerNames"] = json!([]);
         let form = format!("data={}", form_encoded(&body.to_string()));
@@ -283,7 +284,7 @@ impl History {
         history
     }
 
-    /// A reply after a reply is another one to the same message.
+    /// A reply after a reply regenerates it.
     fn push(&mut self, message: StoredMessage) {
         let last = self.messages.last_mut();
         match last.filter(|last| !last.message.is_users()) {
@@ -310,7 +311,8 @@ impl History {
                 "this server regenerates replies to the last message only as it is, not with \
                  another prompt",
             )),
-            // The server does not have the message that is to be answered again: it is a new one.
+            // The server does not have the message whose reply is to be regenerated, so it is sent
+            // as a new one.
             (_, Some(parent)) => Ok(answer_to(parent, message)),
             (_, None) => Err(Error::new(
                 ErrorKind::Protocol,

@@ -44,7 +44,8 @@ pub(super) fn post_settings(
     settings_outcome(context, timer, response)
 }
 
-/// Posts the form once more with the other scheme in its `Referer`, and remembers if that helps.
+/// Posts the form again with the other scheme in its `Referer`, and remembers the scheme if that
+/// helps.
 ///
 /// A server that was not told its own address considers itself an https server, and refuses forms
 /// of http pages.

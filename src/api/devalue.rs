@@ -1,9 +1,9 @@
 //! "devalue", the format of chat-ui's `__data.json`: one array in which values refer to each other
 //! by index.
 //!
-//! Values are looked up as they are needed and not unpacked, so that no document takes more time
-//! or memory than its text, whatever refers to what. Texts are counted as they are copied: many
-//! may be the same one.
+//! Values are looked up when they are needed and not unpacked, so a document takes no more time or
+//! memory than its text, even if many values refer to one. Texts are counted when they are copied,
+//! because many may refer to the same one.
 
 use std::cell::Cell;
 
@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use super::listing::{MAX_TEXT, TextField, too_large};
 use crate::error::{Result, Step};
 
-/// How deep objects and lists may be nested in what is unpacked.
+/// The maximum depth of objects and lists that are unpacked.
 const MAX_DEPTH: usize = 8;
 
 /// The most that is unpacked: values, and bytes of their texts.

@@ -40,7 +40,7 @@ impl Api {
         self.0.protocol.get().is_some()
     }
 
-    /// Refuses a text that no request to this server can hold, as far as is known yet.
+    /// Refuses a text that is too long for a request to this server, as far as is known yet.
     pub(crate) fn check_length(&self, text: &str) -> Result<()> {
         check_size(text.len(), self.max_request())
     }
@@ -95,7 +95,7 @@ impl Api {
         }
     }
 
-    /// Never detected: the API key tells it.
+    /// It is never detected, because the API key selects it.
     fn is_h2ogpte(&self) -> bool {
         self.0.protocol.get() == Some(&Protocol::H2ogpte)
     }
@@ -138,7 +138,7 @@ impl Api {
     ) -> Result<ReplyStream> {
         let is_resumed = conversation.model.is_none();
         if is_resumed && !self.0.share_with_model_authors {
-            // Nothing was set up for it here.
+            // This client has set nothing up for it.
             self.0.set_up(timer, None)?;
         }
         let model = conversation.model.clone().unwrap_or_else(|| self.default_model());
@@ -169,7 +169,7 @@ impl Api {
             outcome => return outcome,
         };
         info!("{error}; accepting the terms");
-        // Unlike the request, this is not worth more time than the caller has given.
+        // The grace is for the request only.
         let timer = timer.without_grace();
         let accepted = self.0.accept_terms(&timer, session, model);
         if accepted.map_err(|second| second.at(error.step()))? { request() } else { Err(error) }
@@ -222,7 +222,7 @@ impl Api {
             Ok(())
         })?;
         if let Some(stream) = stream.filter(|_| support == StopSupport::WhileReading) {
-            // However it ends, nothing more can be done to stop it.
+            // If this fails, nothing more can be done to stop it.
             let _ = stream.wait_for_end(timer);
         }
         Ok(())
@@ -245,8 +245,8 @@ impl Api {
         })
     }
 
-    /// Calls `request`, and accepts the terms for it if need be. In a session that the user has
-    /// given, no settings are posted only to delete something.
+    /// Calls `request`, and accepts the terms for it if necessary. In a session that the user has
+    /// given, it never posts settings, because the request only cleans up.
     fn clean_up<T>(
         &self,
         timer: &Timer,
@@ -301,7 +301,7 @@ impl Api {
             (self.0.detect_protocol(timer)?, Some(model))
         };
         let models = match protocol {
-            // Nothing else shows whether this is such a server.
+            // Only the list shows whether this is an h2oGPTe server.
             Protocol::H2ogpte => self.list_models(timer)?,
             _ => self.models_if_listed(timer)?,
         };

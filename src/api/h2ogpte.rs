@@ -30,7 +30,7 @@ const PAGE: usize = 100;
 /// How long a server may hold a deletion that names no limit.
 const MAX_HOLD: Duration = Duration::from_secs(300);
 
-/// How long to wait before a deletion job is looked at again.
+/// The wait before a deletion job is polled again.
 const POLL: Duration = Duration::from_millis(200);
 
 const CHATS: &str = "/api/v1/chats";
@@ -106,7 +106,8 @@ fn completion_request(
     body
 }
 
-/// Stops the generation of a reply. That takes the id of the question, which no reply tells.
+/// Stops the generation of a reply. This takes the id of the question, which replies do not
+/// contain.
 pub(super) fn stop(
     context: &Context,
     timer: &Timer,
@@ -125,7 +126,7 @@ pub(super) fn stop(
     let request = HttpRequest::post(step, &path).idempotent();
     let response = context.http.send(timer, &request)?;
     if response.status() == 404 {
-        // Servers before 2026-06 have no such call.
+        // Servers before June 2026 have no such call.
         let _ = context.has_no_stop.set(());
         response.discard(timer);
         return Ok(());
@@ -246,7 +247,8 @@ impl ChatMessage {
         })
     }
 
-    /// Returns whether this may be the last question. Nobody knows the text of a leftover's.
+    /// Returns whether this may be the last question. The text of a leftover's question is not
+    /// known.
     fn is_asked_in(&self, conversation: &RemoteConversation) -> bool {
         let asked = conversation.last_message.as_ref();
         self.role == Role::User && asked.is_none_or(|text| text.trim() == self.content.trim())

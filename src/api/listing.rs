@@ -1,4 +1,4 @@
-//! Models and conversations, made from the fields of what a server lists.
+//! Models and conversations, made from the fields of a server's lists.
 
 use std::collections::HashSet;
 
@@ -22,7 +22,7 @@ pub(super) fn too_large(step: Step) -> Error {
 pub(super) trait Item {
     fn id(&self) -> &str;
 
-    /// The memory that it takes, in bytes, its id being held twice.
+    /// The memory that it takes, in bytes. Its id is held twice.
     fn size(&self) -> usize;
 }
 

@@ -6,7 +6,8 @@ use uuid::Uuid;
 use crate::http::SessionCookie;
 use crate::message::Message;
 
-/// A conversation on the server: what it takes to speak in it and to delete it.
+/// A conversation on the server, with everything that is needed to send messages to it and to
+/// delete it.
 #[derive(Clone)]
 pub(crate) struct RemoteConversation {
     pub(crate) id: String,
@@ -14,7 +15,7 @@ pub(crate) struct RemoteConversation {
     pub(crate) session: SessionCookie,
     /// `None` if it is not known.
     pub(crate) model: Option<String>,
-    /// The id of the message before the first, where the server has told it.
+    /// The id of the root message, if the server has sent it.
     pub(super) root: Option<String>,
     /// The system prompt, where each message has to bring it.
     pub(super) system: Option<String>,
@@ -34,7 +35,7 @@ impl RemoteConversation {
         }
     }
 
-    /// The same without what is only needed to speak in it.
+    /// Copies only what is needed to stop and delete it.
     pub(crate) fn without_texts(&self) -> RemoteConversation {
         RemoteConversation::new(&self.id, self.session.clone(), self.model.as_deref())
     }

@@ -1,4 +1,4 @@
-//! The pages of chat-ui as data (`__data.json`), for what the server has no API for.
+//! The pages of chat-ui as data (`__data.json`), for facts that no API returns.
 
 use super::context::Context;
 use super::devalue::Devalue;

@@ -9,7 +9,7 @@ use crate::decode::{Decoder, Update};
 use crate::error::{Error, Result, Step};
 use crate::http::{Interrupt, Timer, unreadable};
 
-/// How long to look for the end of a reply after the time of the call is over.
+/// How long to look for the end of a reply after the call's time is over.
 const LAST_LOOK: Duration = Duration::from_millis(1);
 
 pub(crate) struct ReplyStream {
@@ -62,13 +62,13 @@ impl ReplyStream {
         self.decoder.unfinished()
     }
 
-    /// The last update, if it is next and here. A complete reply must not fail only because the
-    /// caller took long between two tokens.
+    /// The last update, if it has already arrived and is next. A complete reply must not fail
+    /// because the caller took long between two tokens.
     fn end_that_has_arrived(&mut self) -> Result<Option<Update>> {
         let mut update = self.decoder.next()?;
         if update.is_none() {
             let timer = Timer::cleanup(LAST_LOOK);
-            // Whatever fails here, the time was over before.
+            // Errors do not matter here: the time was over before.
             let read = timer.run(Instant::now(), || self.decoder.fill(&mut self.body));
             update = match read {
                 Ok(0) => self.decoder.finish()?,
@@ -82,7 +82,7 @@ impl ReplyStream {
     /// it.
     ///
     /// # Errors
-    /// Only if this side gives up: every other end of the reply ends the generation too.
+    /// Only if the client gives up: every other end of the reply ends the generation too.
     pub(crate) fn wait_for_end(&mut self, timer: &Timer) -> Result<bool> {
         loop {
             match self.next(timer, &mut None) {

@@ -64,7 +64,7 @@ impl Context {
             return Ok(Detected::ChatUi);
         }
         let page = classic::first_page(self, timer)?;
-        // A page of something else has none.
+        // The page of another service has no models.
         classic::models_of(&page)?;
         Ok(Detected::ClassicGiven(page))
     }
@@ -201,7 +201,7 @@ impl Context {
         let models = match classic::list_models(self, timer) {
             Ok(models) => models,
             Err(second) if second.is_interrupt() => return Err(second),
-            // The server does not say what it refuses, so without a list this stays a guess.
+            // The server does not say why it refuses, so without a list this is a guess.
             Err(_) => return Err(error.with_hint(hint::MODEL_IN_DOUBT)),
         };
         match models.first() {

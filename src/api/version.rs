@@ -9,7 +9,7 @@ pub(super) enum Version {
     V0_9_2,
     /// A stop works as long as the reply is being read.
     V0_9_5,
-    /// A stop works, and one that comes too late hits the next message.
+    /// A stop works. One that comes too late stops the next reply.
     V0_9_6,
 }
 
@@ -18,7 +18,7 @@ impl Version {
         self != Version::V0_8
     }
 
-    /// The other body that a refused message may need.
+    /// The version with the other format of a message, to try after a refusal.
     pub(super) fn alternative(self) -> Version {
         if self.takes_forms() { Version::V0_8 } else { Version::V0_9_6 }
     }

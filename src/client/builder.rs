@@ -80,16 +80,16 @@ impl ClientBuilder {
         }
     }
 
-    /// The model to ask, by the server's name for it. No other is asked then. Defaults to
-    /// [`DEFAULT_MODEL`] on a classic server that has it, else to the server's first model. h2oGPTe
-    /// chooses one for each message.
+    /// The id of the model to ask. If it is set, the client never falls back to another model.
+    /// Defaults to [`DEFAULT_MODEL`] on a classic server that has it, else to the server's first
+    /// model. h2oGPTe chooses one for each message.
     pub fn model(mut self, model: impl Into<String>) -> ClientBuilder {
         self.model = Some(model.into());
         self
     }
 
-    /// The protocol of the server. Defaults to detecting it, once per client. That costs nothing
-    /// on a classic server and one request on a newer one; in a session that you give, up to two.
+    /// The protocol of the server. Defaults to detecting it, once per client. That takes no extra
+    /// request on a classic server, one on a newer one, and up to two in a session that you give.
     /// With an [API key](ClientBuilder::api_key) it is [`Protocol::H2ogpte`].
     pub fn protocol(mut self, protocol: Protocol) -> ClientBuilder {
         self.protocol = Some(protocol);
@@ -99,15 +99,16 @@ impl ClientBuilder {
     /// The session, to use an account that you are logged in to or to find conversations again.
     /// Defaults to a new one.
     ///
-    /// In a session of your own the client changes no setting of the account, but for
+    /// In a session that you set, the client changes no setting of the account except
     /// [what is necessary](crate#terms-and-sharing).
     pub fn session(mut self, session: impl Into<Session>) -> ClientBuilder {
         self.session = Some(session.into());
         self
     }
 
-    /// The name of the session's cookie, where the server is configured to use another. Defaults
-    /// to `hf-chat`. A client that invents its session finds the name out itself.
+    /// The name of the session's cookie, for a server that is configured to use another name.
+    /// Defaults to `hf-chat`. Only needed with [`session`](ClientBuilder::session): otherwise the
+    /// client finds out the name itself.
     pub fn cookie_name(mut self, name: impl Into<String>) -> ClientBuilder {
         self.cookie_name = Some(name.into());
         self
@@ -116,8 +117,8 @@ impl ClientBuilder {
     /// The API key of an h2oGPTe server. It takes the place of a session, and selects
     /// [`Protocol::H2ogpte`]: nothing is detected. Defaults to none.
     ///
-    /// The key is a secret: no log, error or `Debug` shows it. A server knows by it whose a
-    /// conversation is.
+    /// The key is a secret: no log, error or `Debug` shows it. It identifies the owner of a
+    /// conversation.
     ///
     /// ```no_run
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -143,7 +144,7 @@ impl ClientBuilder {
     /// Defaults to the system's. Needs the feature `rustls`.
     ///
     /// Give the certificate of the authority that signed the server's. A self-signed server
-    /// certificate works too, unless it is marked as an authority's (`CA:TRUE`).
+    /// certificate works too, unless it is marked as that of an authority (`CA:TRUE`).
     ///
     /// ```no_run
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -159,10 +160,11 @@ impl ClientBuilder {
         self
     }
 
-    /// A header for every request, `Authorization` for example. One of the same name replaces it.
-    /// A `Cookie` header is sent together with the session's cookie; if it contains that, it sets
-    /// the [session](ClientBuilder::session). An `Origin` header is sent with messages only, for
-    /// servers that know themselves by another address. Defaults to none.
+    /// A header for every request, `Authorization` for example. A second header of the same name
+    /// replaces the first. A `Cookie` header is sent together with the session's cookie; if it
+    /// contains that cookie, it sets the [session](ClientBuilder::session). An `Origin` header is
+    /// sent with messages only, for a server that is configured for another address than the URL.
+    /// Defaults to none.
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> ClientBuilder {
         self.headers.push((name.into(), value.into()));
         self
@@ -177,7 +179,7 @@ impl ClientBuilder {
     /// Sets whether the server may share conversations with the authors of the model. Defaults to
     /// true, as on the service's own page.
     ///
-    /// In a session of your own, true leaves the account's choice as it is.
+    /// In a session that you set, true leaves the account's choice as it is.
     pub fn share_with_model_authors(mut self, share: bool) -> ClientBuilder {
         self.share_with_model_authors = share;
         self
@@ -194,9 +196,10 @@ impl ClientBuilder {
     /// The maximum time without a byte from the server. Defaults to 60 s; `None` removes the
     /// timeout.
     ///
-    /// A classic server is silent until the first token, then never longer than 15 s: raise this
-    /// if a busy one takes longer than a minute to begin. Newer servers send something every 0.1 s.
-    /// Those before chat-ui 0.9.3 send only text, so there a model that pauses is silent.
+    /// A classic server sends nothing before the first token: raise this if a busy one takes longer
+    /// than a minute to begin. After that, it sends something at least every 15 s. chat-ui from
+    /// 0.9.3 sends something every 0.1 s. chat-ui 0.8 to 0.9.2 sends only text, so nothing arrives
+    /// while the model pauses.
     pub fn idle_timeout(mut self, timeout: impl Into<Option<Duration>>) -> ClientBuilder {
         self.timeouts.idle = timeout.into();
         self
@@ -211,7 +214,8 @@ impl ClientBuilder {
     }
 
     /// The maximum duration of a call, from its beginning to the last token. Cleanup comes after
-    /// it, and name lookup is not interrupted. Defaults to none, so that no long reply is cut.
+    /// it, and name lookup is not interrupted. Defaults to none, because a long reply is not an
+    /// error.
     pub fn total_timeout(mut self, timeout: impl Into<Option<Duration>>) -> ClientBuilder {
         self.timeouts.total = timeout.into();
         self
@@ -227,29 +231,30 @@ impl ClientBuilder {
     /// How often a request is retried before a reply has begun. Defaults to 2.
     ///
     /// A request is retried when no connection could be made, and when the server answers 429 or
-    /// 503. The client waits as long as the server asks in `Retry-After`; else 0.5 s, doubled with
-    /// each retry, less up to half of it at random. An expired timeout is not retried.
+    /// 503. The client waits as long as the server asks in `Retry-After`, otherwise 0.5 s, doubled
+    /// with each retry and shortened at random by up to half. An expired timeout is not retried.
     ///
-    /// Unless this is 0, a request that does no harm when it is sent twice is also repeated, once,
-    /// if its connection ends without a response: settings, lists, stops and deletions. Creating a
-    /// conversation and sending a prompt are not. Each retry is logged.
+    /// If a connection ends without a response, settings, lists, stops and deletions are sent once
+    /// more unless this is 0, because sending them twice does no harm. Creating a conversation and
+    /// sending a prompt are never repeated then. Each retry is logged.
     ///
-    /// Stops and deletions that are answered 429 or 503 are repeated in any case, within the
+    /// Stops and deletions that get a 429 or 503 are always repeated, within the
     /// [cleanup timeout](ClientBuilder::cleanup_timeout).
     pub fn retries(mut self, retries: u32) -> ClientBuilder {
         self.retries.max_retries = retries;
         self
     }
 
-    /// The maximum wait before a retry. If the server asks for more, its response is the error,
-    /// with [`Error::retry_after`](crate::Error::retry_after). Defaults to 10 s.
+    /// The maximum wait before a retry. If the server asks for more, the call fails with its
+    /// response, and [`Error::retry_after`](crate::Error::retry_after) has the wait. Defaults to
+    /// 10 s.
     pub fn max_retry_wait(mut self, wait: Duration) -> ClientBuilder {
         self.retries.max_wait = wait;
         self
     }
 
-    /// A handle that cancels every call of the client, also those that take no request and those
-    /// that come later. It does not cancel cleanup. Defaults to none.
+    /// A handle that cancels every present and future call of the client, including those that take
+    /// no request. It does not cancel cleanup. Defaults to none.
     pub fn cancel_handle(mut self, handle: &CancelHandle) -> ClientBuilder {
         self.cancel = Some(handle.clone());
         self
@@ -314,7 +319,7 @@ impl ClientBuilder {
         Ok(Client::sharing(Shared::new(api, self.timeouts, self.cancel)))
     }
 
-    /// Refuses an API key together with what has no meaning or another one then.
+    /// Refuses an API key together with settings that contradict it.
     fn validate_key_or_session(&self, base: &BaseUrl, headers: &HeaderMap) -> Result<()> {
         let Some(key) = &self.api_key else {
             return match self.protocol {

@@ -20,20 +20,21 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// Something that the caller gave cannot be used: a URL, a header, a prompt, a cookie name.
+    /// An argument is invalid: a URL, a header, a prompt, a cookie name.
     InvalidInput,
-    /// The server cannot do this, whatever it is given: see the message.
+    /// The server does not support this. The message says what.
     Unsupported,
     /// No connection could be made: the name is unknown, nobody listens, the host is unreachable,
     /// or the server closed the connection during the TLS handshake.
     Connect,
-    /// The connection could not be secured. The certificate is not trusted, for example.
+    /// The TLS connection failed: the certificate is not trusted, for example.
     Tls,
-    /// The proxy refused the connection, or does not speak the protocol that its URL names.
+    /// The proxy refused the connection, or does not speak the protocol in its URL.
     Proxy,
-    /// This timeout expired.
+    /// The contained timeout expired.
     Timeout(Timeout),
-    /// The server requires its users to log in, or refuses the API key: see [`Error::hint`](crate::Error::hint).
+    /// The server requires a login, or refuses the API key: see
+    /// [`Error::hint`](crate::Error::hint).
     LoginRequired,
     /// The server does not have the requested model. The message lists the models that it has.
     UnknownModel,
@@ -42,10 +43,11 @@ pub enum ErrorKind {
     Status,
     /// The server reported an error inside its reply, after a status of 200.
     Generation,
-    /// The reply or another response ended before it was complete, or somebody else stopped its
-    /// generation. A reply is complete only when the server has said so.
+    /// The reply or another response ended before it was complete, or somebody else stopped the
+    /// generation. A reply is complete only when the server says so.
     Truncated,
-    /// The response does not follow the protocol: another service, a login page, a broken relay.
+    /// The response does not follow the protocol: it may come from another service, a login page or
+    /// a broken gateway.
     Protocol,
     /// The response exceeds a limit of this crate, which protects your memory: 1 MiB for a line of
     /// a reply (17 MiB for the last, which repeats the text); 8 MiB for a text that is collected;
@@ -91,7 +93,7 @@ impl fmt::Display for Timeout {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Step {
-    /// Validating what the caller gave. Nothing was sent.
+    /// Validating the arguments. Nothing was sent.
     Validate,
     /// Posting the settings.
     PostSettings,
@@ -121,7 +123,7 @@ impl Step {
         )
     }
 
-    /// Returns whether the server may answer this step with titles or messages, which no error must
+    /// Returns whether a response to this step may contain titles or messages, which no error must
     /// show.
     pub(crate) fn is_private(self) -> bool {
         matches!(
@@ -130,7 +132,7 @@ impl Step {
         )
     }
 
-    /// The words that introduce a message.
+    /// The beginning of the error message.
     pub(super) fn description(self) -> Option<&'static str> {
         match self {
             Step::Validate => None,

@@ -137,7 +137,7 @@ impl HttpClient {
     /// that can help and does no harm.
     pub(crate) fn send(&self, timer: &Timer, request: &HttpRequest) -> Result<Response> {
         let mut attempts = Attempts::new(self.retries, request);
-        // No attempt begins after the end: a grace is only for one that is under way.
+        // No attempt begins after the deadline. The grace is only for a request that has been sent.
         let interrupted = |interrupt: Interrupt| interrupt.at(request.step);
         timer.check().map_err(interrupted)?;
         loop {
@@ -156,7 +156,7 @@ impl HttpClient {
             }
             match timer.pause(wait).and_then(|()| timer.check()) {
                 Ok(()) => {}
-                // The pause took longer than expected. The server's words say more than a timeout.
+                // The pause took longer than expected. The server's error says more than a timeout.
                 Err(Interrupt::Expired(Timeout::Cleanup, _)) => return Err(error),
                 Err(interrupt) => return Err(interrupted(interrupt)),
             }
@@ -237,7 +237,7 @@ impl HttpClient {
     }
 }
 
-/// Of text that was validated when the client was built.
+/// Makes a header value of text that was validated when the client was built.
 fn header_value(text: &str) -> HeaderValue {
     HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static(""))
 }

@@ -80,8 +80,8 @@ impl CookieJar {
 
     /// Stores the cookies of a response, and returns the session after it.
     ///
-    /// If that is a new one, it becomes the client's, unless the client's has changed meanwhile or
-    /// was given by the user: servers set a stranger's session when they refuse one.
+    /// A new session becomes the client's, unless the client's has changed meanwhile or was given
+    /// by the user: a server that refuses a session sets the cookie of a new one.
     pub(super) fn store(
         &mut self,
         headers: &HeaderMap,
@@ -120,7 +120,7 @@ impl CookieJar {
         for cookie in others.iter().filter(|cookie| cookie.name != session.name) {
             self.keep(cookie);
         }
-        // Where it had been kept before its meaning was known.
+        // It may have been kept before it was known to be the session.
         self.others.retain(|(name, _)| *name != session.name);
         session
     }

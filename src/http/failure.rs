@@ -1,4 +1,4 @@
-//! Errors for requests that got no response, an unreadable one, or an error status.
+//! Errors of requests without a response, with an unreadable response, or with an error status.
 
 use std::io;
 
@@ -72,7 +72,7 @@ fn not_connected(step: Step, error: ConnectError) -> Error {
     let (kind, why) = match &cause {
         ureq::Error::ConnectProxyFailed(why) => (ErrorKind::Proxy, proxy_response(why)),
         ureq::Error::HostNotFound => (usual, "the host is unknown".to_owned()),
-        // A server that is only starting or stopping does this too, so it may be retried.
+        // A server that is starting or stopping does this too, so it may be retried.
         ureq::Error::Io(cause) if phase == ConnectPhase::Tls && is_closed(cause) => {
             (ErrorKind::Connect, "the server closed it".to_owned())
         }
@@ -87,7 +87,7 @@ fn not_connected(step: Step, error: ConnectError) -> Error {
         ConnectPhase::Tls => format!("no secure connection: {why}"),
         _ => format!("no connection{proxy}: {why}"),
     };
-    // The names in a certificate are the server's words, too.
+    // The names in a certificate are text of the server.
     let error = Error::new(kind, step, one_line(&message)).with_source(into_source(cause));
     match (kind, phase) {
         (ErrorKind::Proxy, _) => match proxy_hint {

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 
 /// The proxy of a client.
 ///
-/// Every connection is a tunnel through it, also to `http://` servers. `Debug` hides its user and
+/// Every connection is a tunnel through it, even to `http://` servers. `Debug` hides its user and
 /// password.
 ///
 /// ```
@@ -39,10 +39,10 @@ impl Proxy {
     /// anything else is an error. In a CGI program (where `REQUEST_METHOD` is set) `HTTP_PROXY` is
     /// ignored, because clients can set it.
     ///
-    /// It is not used for a server on this machine (`localhost`, a loopback or unspecified address),
-    /// nor for the hosts in `NO_PROXY`: names or addresses, separated by commas. A name includes
-    /// its subdomains, and `*` is every host. Networks such as `10.0.0.0/8` are not supported, and
-    /// ports are ignored.
+    /// It is not used for a server on this machine (`localhost`, a loopback or unspecified
+    /// address), nor for the hosts in `NO_PROXY`: names or addresses, separated by commas. A name
+    /// includes its subdomains, and `*` is every host. Networks such as `10.0.0.0/8` are not
+    /// supported, and ports are ignored.
     #[must_use]
     pub fn env() -> Proxy {
         Proxy(Choice::Env)
@@ -57,7 +57,7 @@ impl Proxy {
     /// Uses this proxy: `http://host:port`, `socks5://host:port`, `socks5h://host:port`, or
     /// `host:port` for http. A `user:password@` before the host is percent-decoded.
     ///
-    /// With `socks5`, names are looked up here, with the others by the proxy.
+    /// With `socks5` this machine looks names up, otherwise the proxy does.
     pub fn url(url: impl Into<String>) -> Proxy {
         Proxy(Choice::Url(url.into()))
     }
@@ -102,7 +102,7 @@ fn variable<'a>(names: &[&'a str]) -> Option<(&'a str, String)> {
     names.iter().filter_map(|name| get(name)).find(|(_, value)| !value.trim().is_empty())
 }
 
-/// Parses a proxy's URL, and refuses what ureq would accept but use otherwise.
+/// Parses a proxy's URL, and refuses parts of it that ureq would ignore.
 fn parse(url: &str, place: &str) -> Result<ureq::Proxy> {
     let shown = format!("{:?}{place}", without_user(url));
     let invalid = |why| Error::invalid_input(format!("invalid proxy URL {shown}{why}"));

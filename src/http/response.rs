@@ -27,7 +27,7 @@ pub(super) const MAX_LIST: usize = 4 * 1024 * 1024;
 /// The beginning of chat-ui's message when a guest has sent too many messages.
 const GUEST_LIMIT: &str = "Exceeded number of messages before login";
 
-/// What a 401 means if the request had an API key.
+/// The remark about a 401 if the request had an API key.
 const WRONG_KEY: &str = "the API key is missing or wrong";
 
 /// A response of any status.
@@ -85,7 +85,7 @@ impl Response {
         Err(self.into_error(timer))
     }
 
-    /// The error that this response stands for, in the server's words.
+    /// Converts the response into an error, with the server's message.
     pub(crate) fn into_error(self, timer: &Timer) -> Error {
         self.into_error_and_body(timer).0
     }
@@ -129,7 +129,7 @@ impl Response {
         (error, body)
     }
 
-    /// Returns whether the server did nothing because it is too busy, and says so.
+    /// Returns whether the server refused the request because it is too busy.
     pub(super) fn is_busy(&self) -> bool {
         matches!(self.status(), 429 | 503)
     }

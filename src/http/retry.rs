@@ -1,5 +1,4 @@
-//! Decides whether a request is sent again, and after how long: only where nothing can be lost or
-//! doubled.
+//! Decides whether and when a request is sent again: only if nothing can be lost or done twice.
 
 use std::time::Duration;
 
@@ -12,7 +11,7 @@ use crate::json::read_json;
 /// The wait before the first retry if the server names none. It doubles with each retry.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 
-/// How often a request is retried, and how long is waited for that.
+/// How often a request is retried, and the longest wait before a retry.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RetryPolicy {
     pub(crate) max_retries: u32,
@@ -50,10 +49,11 @@ impl Attempts {
             (ErrorKind::Status, Some(429 | 503)) if !is_own_limit(error, body) => {
                 self.retry(error.retry_after())
             }
-            // Nothing was sent. After an expired connect timeout there is no retry: whoever sets
-            // a timeout does not want to wait three times as long.
+            // Nothing was sent. An expired connect timeout is not retried: its user does not want
+            // to wait three times as long.
             (ErrorKind::Connect, _) if !self.is_cleanup => self.retry(None),
-            // The server may have closed an idle connection just then, or done what was asked.
+            // The server may have closed an idle connection at that moment, or it may have handled
+            // the request.
             (ErrorKind::Truncated, _) if self.may_repeat() => {
                 self.was_repeated = true;
                 Some(Duration::ZERO)
@@ -78,9 +78,9 @@ impl Attempts {
     }
 }
 
-/// Returns whether chat-ui itself limits the messages, and not a model's server or a gateway. It
-/// counts refused attempts too, so that retries only prolong the limit. The messages of h2oGPTe
-/// have a code.
+/// Returns whether this is chat-ui's own rate limit, and not that of a model's server or a gateway.
+/// It counts refused messages too, so a retry would only prolong it. The messages of h2oGPTe have a
+/// code.
 fn is_own_limit(error: &Error, body: &[u8]) -> bool {
     let has_message =
         || read_json(body).is_ok_and(|json| json["message"].is_string() && json["code"].is_null());

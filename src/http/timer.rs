@@ -1,7 +1,8 @@
 //! The timeouts and cancel handles of a call.
 //!
 //! ureq runs its transport on the thread that makes the call and passes nothing through to it. So
-//! [`Timer::run`] keeps the deadlines of the call in a thread-local, where the transport finds them.
+//! [`Timer::run`] keeps the deadlines of the call in a thread-local, where the transport finds
+//! them.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -25,7 +26,7 @@ pub(crate) struct Timeouts {
     pub(crate) cleanup: Duration,
 }
 
-/// The limits of one call of a user, from its beginning to the end of its reply.
+/// The deadlines and cancel handles of one call, from its beginning to the end of its reply.
 #[derive(Clone, Debug)]
 pub(crate) struct Timer {
     cancel: CancelHandles,
@@ -89,7 +90,7 @@ impl Timer {
         Timer { grace: None, ..self.clone() }
     }
 
-    /// Ends after `timeout` if it would end later. What expires then is the cleanup timeout.
+    /// Shortens the timer to `timeout`, which then expires as the cleanup timeout.
     pub(crate) fn within(&self, timeout: Duration) -> Timer {
         let sooner = Deadline::after(Some(timeout), Timeout::Cleanup, Instant::now());
         let deadlines = [self.end, sooner].into_iter().flatten();
@@ -103,7 +104,7 @@ impl Timer {
         call()
     }
 
-    /// Checks whether the call may go on, where there is nothing to wait for.
+    /// Checks whether the call may continue, without waiting.
     pub(crate) fn check(&self) -> Result<(), Interrupt> {
         if self.cancel.is_cancelled() {
             return Err(Interrupt::Cancelled);
@@ -120,7 +121,7 @@ impl Timer {
         Some(end.at.saturating_duration_since(Instant::now()))
     }
 
-    /// Returns whether a pause of this length would leave time for something after it.
+    /// Returns whether a pause of this length would leave any time.
     pub(super) fn has_time_for(&self, pause: Duration) -> bool {
         pause.is_zero() || self.time_left().is_none_or(|left| pause < left)
     }
@@ -151,7 +152,7 @@ impl Timer {
 }
 
 impl Deadline {
-    /// `None` also for an instant so far away that the clock cannot represent it.
+    /// Returns `None` as well if the clock cannot represent the instant.
     fn after(length: Option<Duration>, timeout: Timeout, start: Instant) -> Option<Deadline> {
         let length = length?;
         let at = start.checked_add(length)?;
@@ -230,7 +231,7 @@ impl Scope {
 impl Drop for Scope {
     fn drop(&mut self) {
         DEADLINES.set(self.deadlines);
-        // Fails only while the thread ends, when there is no call left to restore them for.
+        // This fails only while the thread ends, when no call is left that would need them.
         let _ = CANCEL.try_with(|cell| cell.replace(mem::take(&mut self.cancel)));
     }
 }

@@ -96,7 +96,8 @@ pub(super) enum ConnectPhase {
 impl ConnectError {
     fn wrap(error: ureq::Error) -> ureq::Error {
         match error {
-            // An interrupt, or what the inner connection to a proxy has wrapped already.
+            // An interrupt, or an error of the inner connection to a proxy, which is wrapped
+            // already.
             ureq::Error::Other(inner) => ureq::Error::Other(inner),
             cause => ureq::Error::Other(Box::new(ConnectError {
                 cause,
@@ -130,8 +131,8 @@ impl fmt::Display for ConnectError {
 
 impl std::error::Error for ConnectError {}
 
-/// Adds the proxy, if there is one, to an error. What goes wrong after the proxy was reached, and
-/// before there is a tunnel, is the proxy's error.
+/// Adds the proxy, if there is one, to an error. An error between reaching the proxy and opening
+/// the tunnel is the proxy's.
 fn with_proxy(details: &ConnectionDetails, error: ureq::Error) -> ureq::Error {
     let Some(proxy) = details.config.proxy() else {
         return error;
