@@ -1,5 +1,5 @@
-//! A thousand replies at once: as many threads share one client. Server and clients are processes of their own, so that
-//! the system's figures are those of one of them alone.
+//! A thousand replies at once, read by a thousand threads that share one client. The server and the
+//! clients are separate processes, because the system measures memory per process.
 
 use std::fmt::Display;
 use std::io::{self, BufRead, BufReader};
@@ -18,18 +18,19 @@ use super::rounds::{float, interleaved, median, median_ratio, quantile};
 use super::table::Row;
 use super::{Outcome, client, system};
 
-const PACE: Duration = Duration::from_millis(20);
+const TOKEN_INTERVAL: Duration = Duration::from_millis(20);
 
-/// They do not begin all at the same moment: a listener of the standard library has room for 128 that wait.
-const DISTANCE: Duration = Duration::from_millis(1);
+/// The delay between the beginnings of two replies. A listener of the standard library queues at
+/// most 128 connections.
+const START_DELAY: Duration = Duration::from_millis(1);
 
-/// Small, and large enough for a request in a release build.
+/// The stack of each thread, in bytes: small, but enough for a request in a release build.
 const STACK: usize = 128 * 1024;
 
-/// The most tokens that a reply has.
-const LONGEST: usize = 1024;
+/// The maximum number of tokens in a reply.
+const MAX_TOKENS: usize = 1024;
 
-/// Open files besides one for each reply.
+/// The number of open files in addition to one for each reply.
 const OTHER_FILES: usize = 50;
 
 pub fn rows(quick: bool) -> Outcome<Vec<Row>> {
@@ -37,7 +38,8 @@ pub fn rows(quick: bool) -> Outcome<Vec<Row>> {
     let needed = size + OTHER_FILES;
     if let Some(limit) = system::open_files().filter(|limit| *limit < needed) {
         return Err(format!(
-            "{size} replies at once need {needed} open files and {limit} are allowed; `ulimit -n {needed}` allows more"
+            "{size} replies at once need {needed} open files, but only {limit} are allowed: \
+             run `ulimit -n {needed}`"
         )
         .into());
     }
@@ -56,11 +58,11 @@ pub fn rows(quick: bool) -> Outcome<Vec<Row>> {
     let memory = median(figures(&replies, "memory"));
     let (ours, theirs) = (figures(&replies, "age"), figures(&sockets, "age"));
     let p99 = |ages: &[f64]| format!("{:.1} ms", median(ages.iter().copied()) / 1e3);
-    let of_memory = Row::new("crowd", format!("{memory:.1} KiB a stream"));
-    let of_memory = of_memory.against("besides the thread's stack");
-    // In a small crowd what the client has once counts for more.
-    let of_memory =
-        if quick { of_memory } else { of_memory.wanted("at most 64 KiB", memory <= 64.0) };
+    let memory_row = Row::new("crowd", format!("{memory:.1} KiB per reply"));
+    let memory_row = memory_row.against("without the thread's stack");
+    // In a small crowd, memory that the client allocates only once counts for more.
+    let memory_row =
+        if quick { memory_row } else { memory_row.goal("at most 64 KiB", memory <= 64.0) };
     Ok(vec![
         Row::new(
             "crowd",
@@ -69,28 +71,28 @@ pub fn rows(quick: bool) -> Outcome<Vec<Row>> {
                 shown["at_once"], shown["complete"], shown["left"]
             ),
         )
-        .wanted(format!("{size}, {size}, 0"), broken.is_none()),
-        of_memory,
-        Row::new("crowd", format!("token age p99 {}", p99(&ours)))
+        .goal(format!("{size}, {size}, 0"), broken.is_none()),
+        memory_row,
+        Row::new("crowd", format!("token latency p99 {}", p99(&ours)))
             .against(format!("raw sockets: {}", p99(&theirs)))
             .ratio(median_ratio(&ours, &theirs)),
     ])
 }
 
-/// Lets a crowd of this kind read its replies; returns what it and the server tell of it.
+/// Lets a crowd of this kind read its replies, and returns the figures of crowd and server.
 fn crowd(size: usize, tokens: usize, kind: &str) -> Outcome<Value> {
     let mut server = Role::start("server", &[&tokens])?;
     let address = server.line()?;
     let mut crowd = Role::start(kind, &[&address.trim(), &size])?;
-    let mut told: Value = serde_json::from_str(&crowd.line()?)?;
+    let mut figures: Value = serde_json::from_str(&crowd.line()?)?;
     let counts: Value = serde_json::from_str(&server.end()?)?;
     for name in ["at_once", "left"] {
-        told[name] = counts[name].clone();
+        figures[name] = counts[name].clone();
     }
-    Ok(told)
+    Ok(figures)
 }
 
-/// A process of this program with something else to do. It ends with its standard input.
+/// A process that runs this program in another role. It ends when its standard input is closed.
 struct Role {
     process: Child,
     stdout: BufReader<ChildStdout>,
@@ -104,7 +106,7 @@ impl Role {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()?;
-        let stdout = process.stdout.take().ok_or("it has no output")?;
+        let stdout = process.stdout.take().ok_or("the process has no standard output")?;
         Ok(Role { process, stdout: BufReader::new(stdout) })
     }
 
@@ -124,13 +126,13 @@ impl Role {
 impl Drop for Role {
     fn drop(&mut self) {
         drop(self.process.stdin.take());
-        // Whatever it still does is not wanted any more.
+        // Its result is no longer needed.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
 }
 
-/// The main function of such a process.
+/// The main function of a process with a role.
 pub fn play(role: &str, arguments: &[String]) -> Outcome<()> {
     match (role, arguments) {
         ("server", [tokens]) => serve(tokens.parse()?),
@@ -148,13 +150,13 @@ pub fn play(role: &str, arguments: &[String]) -> Outcome<()> {
 }
 
 fn serve(tokens: usize) -> Outcome<()> {
-    let ready = Ready::new(move |socket| stamped(socket, tokens, PACE));
+    let ready = Ready::new(move |socket| stamped(socket, tokens, TOKEN_INTERVAL));
     let (address, ready) = ready.start()?;
     println!("{address}");
     io::copy(&mut io::stdin(), &mut io::sink())?;
     let counts = ready.counts();
     let [opened, deleted, running, at_once] =
-        [&counts.opened, &counts.deleted, &counts.running, &counts.most_running]
+        [&counts.opened, &counts.deleted, &counts.running, &counts.max_running]
             .map(|count| count.load(SeqCst));
     println!("{}", json!({"at_once": at_once, "left": opened - deleted + running}));
     Ok(())
@@ -167,25 +169,25 @@ fn read_tokens(client: &Client, found: &mut dyn FnMut(f64)) -> Outcome<()> {
     Ok(())
 }
 
-/// Uses the most of a thread's stack, so that it is not taken for the client's memory.
+/// Touches most of the thread's stack, so that it does not count as the client's memory.
 #[inline(never)]
 fn use_stack() {
-    #[allow(clippy::large_stack_arrays, reason = "it is what this is for")]
+    #[allow(clippy::large_stack_arrays, reason = "its only purpose is to be large")]
     std::hint::black_box([1_u8; STACK * 3 / 4]);
 }
 
-/// Reads as many replies at once, each in a thread, and tells how that went.
+/// Reads `size` replies at once, each in a thread, and prints the figures.
 fn read_all(size: usize, read: impl Fn(&mut dyn FnMut(f64)) -> Outcome<()> + Sync) -> Outcome<()> {
-    let waiting = Barrier::new(size + 1);
+    let barrier = Barrier::new(size + 1);
     let [begun, complete, failed] = [const { AtomicUsize::new(0) }; 3];
     let member = |number: u32| {
         // Memory that is not the client's is allocated before it is measured.
         use_stack();
-        let mut ages = vec![f64::NAN; LONGEST];
+        let mut ages = vec![f64::NAN; MAX_TOKENS];
         ages.clear();
-        waiting.wait();
-        waiting.wait();
-        thread::sleep(DISTANCE * number);
+        barrier.wait();
+        barrier.wait();
+        thread::sleep(START_DELAY * number);
         let outcome = read(&mut |age| {
             if ages.is_empty() {
                 begun.fetch_add(1, SeqCst);
@@ -195,7 +197,7 @@ fn read_all(size: usize, read: impl Fn(&mut dyn FnMut(f64)) -> Outcome<()> + Syn
         match outcome {
             Ok(()) => drop(complete.fetch_add(1, SeqCst)),
             Err(error) if failed.fetch_add(1, SeqCst) == 0 => {
-                eprintln!("the first reply of the crowd that failed: {error}");
+                eprintln!("the first failed reply: {error}");
             }
             Err(_) => {}
         }
@@ -209,11 +211,11 @@ fn read_all(size: usize, read: impl Fn(&mut dyn FnMut(f64)) -> Outcome<()> + Syn
         };
         let numbers = 0..u32::try_from(size)?;
         let threads = numbers.map(thread).collect::<io::Result<Vec<_>>>()?;
-        waiting.wait();
+        barrier.wait();
         let before = system::resident();
-        waiting.wait();
+        barrier.wait();
         while begun.load(SeqCst) + failed.load(SeqCst) < size {
-            thread::sleep(PACE);
+            thread::sleep(TOKEN_INTERVAL);
         }
         let more = system::resident() - before;
         let ages = threads.into_iter().filter_map(|thread| thread.join().ok());

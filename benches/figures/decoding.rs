@@ -1,4 +1,4 @@
-//! How fast a reply is decoded whose bytes are all there: what the iterator costs beside the reading alone.
+//! How fast a reply is decoded: the iterator compared with only reading the bytes.
 
 use std::hint::black_box;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -41,8 +41,8 @@ pub fn rows(quick: bool) -> Outcome<Vec<Row>> {
         row("raw socket", &socket).ratio(median_ratio(&tokens, &socket)),
         row("`ureq` into a sink", &sink).at_least(median_ratio(&tokens, &sink), 0.30),
         row("lines and `Value`", &obvious).at_least(median_ratio(&tokens, &obvious), 2.0),
-        Row::new("", format!("{allocations:.2} allocations a token"))
-            .wanted("at most 1.10", allocations <= 1.10),
+        Row::new("", format!("{allocations:.2} allocations per token"))
+            .goal("at most 1.10", allocations <= 1.10),
     ])
 }
 
@@ -50,7 +50,7 @@ fn per_second(rates: &[f64]) -> String {
     format!("{:.2} M tokens/s", median(rates.iter().copied()) / 1e6)
 }
 
-/// The time that each takes for a reply, from its head on.
+/// The time to read a reply, without its headers, with the iterator.
 fn iterator(client: &Client, count: usize) -> Outcome<Duration> {
     let tokens = client.stream("hello")?;
     let start = Instant::now();
@@ -90,7 +90,7 @@ fn bytes_of_ureq(server: SocketAddr) -> Outcome<Duration> {
     Ok(start.elapsed())
 }
 
-/// The obvious loop, as one would write it first.
+/// The time with the loop that one would write first.
 fn values(server: SocketAddr, count: usize) -> Outcome<Duration> {
     let body = body(server)?;
     let start = Instant::now();
@@ -127,5 +127,5 @@ fn check(received: usize, count: usize) -> Outcome<()> {
     if received == count {
         return Ok(());
     }
-    Err(format!("{received} tokens of {count} came").into())
+    Err(format!("{received} of {count} tokens arrived").into())
 }

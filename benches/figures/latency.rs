@@ -1,4 +1,4 @@
-//! How old a token is when it is handed out.
+//! The latency of a token: the time from the server's write to the iterator's return.
 
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
@@ -13,11 +13,11 @@ use super::table::Row;
 use super::tokens;
 use super::{Outcome, client, raw};
 
-const PACE: Duration = Duration::from_millis(5);
+const TOKEN_INTERVAL: Duration = Duration::from_millis(5);
 
 pub fn rows(quick: bool) -> Outcome<Vec<Row>> {
     let (count, rounds) = if quick { (100, 2) } else { (125, 16) };
-    let (server, _) = Ready::new(move |socket| stamped(socket, count, PACE)).start()?;
+    let (server, _) = Ready::new(move |socket| stamped(socket, count, TOKEN_INTERVAL)).start()?;
     let client = client(server)?;
     let [tokens, socket] =
         interleaved(rounds, [&mut || of_tokens(&client), &mut || of_socket(server)])?;
@@ -35,10 +35,10 @@ pub fn rows(quick: bool) -> Outcome<Vec<Row>> {
     Ok(vec![row(50, 1.2), row(99, 2.0)])
 }
 
-/// Tokens at this pace, each of which says when it was sent.
-pub fn stamped(socket: &mut dyn Write, count: usize, pace: Duration) -> io::Result<()> {
+/// Writes tokens at this interval. Each contains the time at which it was sent.
+pub fn stamped(socket: &mut dyn Write, count: usize, interval: Duration) -> io::Result<()> {
     for _ in 0..count {
-        thread::sleep(pace);
+        thread::sleep(interval);
         let now = now().to_string();
         socket.write_all(tokens::token(&now).as_bytes())?;
     }
@@ -51,7 +51,7 @@ pub fn age(stamp: &str) -> Option<f64> {
     Some(Duration::from_nanos(age).as_secs_f64() * 1e6)
 }
 
-/// In nanoseconds, of a clock that all processes have in common.
+/// The time in nanoseconds, on a clock that all processes share.
 fn now() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     now.ok().and_then(|now| u64::try_from(now.as_nanos()).ok()).unwrap_or_default()
@@ -71,7 +71,8 @@ fn of_socket(server: SocketAddr) -> Outcome<Vec<f64>> {
     Ok(ages)
 }
 
-/// A reply without a client. Each token comes in one piece: it was written as one, and is small.
+/// Reads a reply from a plain socket. Each token arrives in one piece, because it is small and
+/// written as one.
 pub fn read_stamps(server: SocketAddr, mut found: impl FnMut(f64)) -> io::Result<()> {
     let mut socket = raw::ask(server)?;
     let mut buffer = [0; 4096];

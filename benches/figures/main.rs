@@ -1,4 +1,5 @@
-//! Measures what this crate costs beside what it stands on, each side by side with its yardstick in the same run.
+//! Measures the cost of this crate. Each figure is measured in the same run as its yardstick,
+//! usually the crate or system call underneath.
 
 use std::error::Error;
 use std::io::{self, Write};
@@ -34,13 +35,13 @@ Usage: cargo bench -- [OPTIONS] [ROW…]
 
 Rows: decoding latency trips memory crowd size; all of them by default.
 
-  --quick   less of everything: to see that it works
-  --strict  exit with 1 if a row misses what is wanted
+  --quick   take few samples, only to see that everything works
+  --strict  exit with 1 if a row misses its goal
   --help    print this";
 
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
-/// Measures one thing, or less of it.
+/// Measures one topic; a quick run takes fewer samples.
 type Measure = fn(quick: bool) -> Outcome<Vec<Row>>;
 
 const MEASURES: [(&str, Measure); 6] = [
@@ -58,7 +59,7 @@ struct Options {
     quick: bool,
     strict: bool,
     help: bool,
-    /// The role of this process, if it is started by another one that measures.
+    /// The role of this process, if a measuring process has started it: see `crowd::play`.
     role: Option<String>,
 }
 
@@ -105,7 +106,7 @@ fn measure(options: &Options) -> Outcome<()> {
         return Err("not everything could be measured".into());
     }
     if options.strict && table.0.iter().any(Row::missed) {
-        return Err("what is wanted was missed".into());
+        return Err("a row misses its goal".into());
     }
     Ok(())
 }

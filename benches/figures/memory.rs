@@ -1,6 +1,5 @@
-//! The memory of a reply, however long it is: the peak of the example `ask`, by the system's
-//! figure, read while
-//! `ask` waits for the answer to its last request.
+//! The memory of a long reply: the peak of the example `ask`, as the system reports it while `ask`
+//! waits for the response to its last request.
 
 use std::process::Stdio;
 use std::sync::Mutex;
@@ -27,9 +26,9 @@ pub fn rows(quick: bool) -> Outcome<Vec<Row>> {
     Ok(vec![
         Row::new("memory", format!("peak of {long}: {other:.2} MiB"))
             .against(format!("{short}: {one:.2} MiB"))
-            .wanted("at most 1 MiB more", other - one <= 1.0),
-        Row::new("", format!("`ask`, total: {other:.2} MiB")).wanted("below 6 MiB", other < 6.0),
-        Row::new("", format!("its last event repeats the text: {repeated:.2} MiB"))
+            .goal("at most 1 MiB more", other - one <= 1.0),
+        Row::new("", format!("`ask`, total: {other:.2} MiB")).goal("below 6 MiB", other < 6.0),
+        Row::new("", format!("last event repeats the text: {repeated:.2} MiB"))
             .against(format!("the text: {:.2} MiB", mib(text(many).len()))),
     ])
 }
@@ -42,7 +41,7 @@ fn text(count: usize) -> String {
     (0..count).map(|number| tokens::text(number % BLOCK)).collect()
 }
 
-/// In MiB, of a reply of so many tokens. The last event has an empty text, or all of it.
+/// The peak in MiB for a reply of `count` tokens. With `repeats`, the last event repeats the text.
 fn peak(count: usize, repeats: bool) -> Outcome<f64> {
     let block = tokens::tokens(BLOCK);
     let last = tokens::last(&if repeats { text(count) } else { String::new() });
@@ -70,6 +69,6 @@ fn peak(count: usize, repeats: bool) -> Outcome<f64> {
     if !ask.wait()?.success() {
         return Err("`ask` has failed".into());
     }
-    let peak = peak.try_recv().map_err(|_| "the system does not tell a process's peak")?;
+    let peak = peak.try_recv().map_err(|_| "the system does not report the peak of a process")?;
     Ok(peak / KIB_IN_MIB)
 }

@@ -1,4 +1,4 @@
-//! A server that has its replies ready. It knows the steps of a reply, refuses nothing, and takes no time of its own.
+//! A server with prepared replies. It accepts every step of a reply and responds without delay.
 #![allow(dead_code, reason = "a test uses a part of it")]
 
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -9,23 +9,23 @@ use std::thread;
 
 use super::tokens::LAST_CHUNK;
 
-/// The replies that it has ready. It serves until the process ends.
+/// The server. It runs until the process ends.
 pub struct Ready {
     reply: Box<Reply>,
     deletion: Box<dyn Fn() + Send + Sync>,
     counts: Counts,
 }
 
-/// Writes the chunks of a reply, but for the last.
+/// Writes the chunks of a reply, except the last.
 type Reply = dyn Fn(&mut dyn Write) -> io::Result<()> + Send + Sync;
 
 #[derive(Default)]
 pub struct Counts {
     pub opened: AtomicUsize,
     pub deleted: AtomicUsize,
-    /// Replies on their way.
+    /// Replies that are being written.
     pub running: AtomicUsize,
-    pub most_running: AtomicUsize,
+    pub max_running: AtomicUsize,
 }
 
 struct Request {
@@ -39,7 +39,7 @@ impl Ready {
         Ready { reply: Box::new(reply), deletion: Box::new(|| {}), counts: Counts::default() }
     }
 
-    /// Called before it answers a deletion.
+    /// Sets a function to call before the response to a deletion.
     pub fn before_deletion(mut self, deletion: impl Fn() + Send + Sync + 'static) -> Ready {
         self.deletion = Box::new(deletion);
         self
@@ -53,7 +53,7 @@ impl Ready {
         thread::spawn(move || {
             for socket in listener.incoming().flatten() {
                 let ready = Arc::clone(&accepting);
-                // An error is the client's going away.
+                // An error means that the client has gone.
                 thread::spawn(move || ready.serve(&socket));
             }
         });
@@ -95,7 +95,7 @@ impl Ready {
     fn reply(&self, mut socket: &TcpStream) -> io::Result<()> {
         let counts = &self.counts;
         let running = counts.running.fetch_add(1, SeqCst) + 1;
-        counts.most_running.fetch_max(running, SeqCst);
+        counts.max_running.fetch_max(running, SeqCst);
         let written = (self.reply)(&mut socket);
         counts.running.fetch_sub(1, SeqCst);
         written
@@ -111,7 +111,7 @@ fn answer(mut socket: &TcpStream, body: &str) -> io::Result<()> {
     socket.write_all(format!("{head}: {length}\r\n\r\n{body}").as_bytes())
 }
 
-/// None at the end of the connection.
+/// Reads a request. Returns `None` at the end of the connection.
 fn read_request(reader: &mut impl BufRead) -> io::Result<Option<Request>> {
     let mut line = String::new();
     reader.read_line(&mut line)?;

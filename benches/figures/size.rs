@@ -1,4 +1,4 @@
-//! The size of a program with the crate.
+//! The size of a program that uses the crate.
 
 use super::Outcome;
 use super::cargo::{self, DEFAULT, NONE};
@@ -14,7 +14,7 @@ pub fn rows(quick: bool) -> Outcome<Vec<Row>> {
         let kib = cargo::size_of_ask()? / 1024;
         Ok(Row::new("size", format!("{which}: {crates} crates, `ask` has {kib} KiB")))
     };
-    // The other way round, so that the example is left as it is by default.
+    // Built in this order, so that the default build of the example remains.
     let none = row(NONE, "without features");
     Ok(vec![row(DEFAULT, "default features")?, none?])
 }

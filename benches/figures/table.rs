@@ -1,25 +1,25 @@
-//! The table that is printed: Markdown, so that it can be put where it is read.
+//! The printed table. It is Markdown, to be copied into documents.
 
 use std::fmt;
 
 /// A line of the table.
 pub struct Row {
-    what: &'static str,
+    topic: &'static str,
     measured: String,
     yardstick: String,
     ratio: String,
-    wanted: String,
+    goal: String,
     missed: bool,
 }
 
 impl Row {
-    pub fn new(what: &'static str, measured: impl Into<String>) -> Row {
+    pub fn new(topic: &'static str, measured: impl Into<String>) -> Row {
         Row {
-            what,
+            topic,
             measured: measured.into(),
             yardstick: String::new(),
             ratio: String::new(),
-            wanted: String::new(),
+            goal: String::new(),
             missed: false,
         }
     }
@@ -35,15 +35,15 @@ impl Row {
     }
 
     pub fn at_least(self, ratio: f64, least: f64) -> Row {
-        self.ratio(ratio).wanted(format!("at least {least:.2}"), ratio >= least)
+        self.ratio(ratio).goal(format!("at least {least:.2}"), ratio >= least)
     }
 
     pub fn at_most(self, ratio: f64, most: f64) -> Row {
-        self.ratio(ratio).wanted(format!("at most {most:.2}"), ratio <= most)
+        self.ratio(ratio).goal(format!("at most {most:.2}"), ratio <= most)
     }
 
-    pub fn wanted(mut self, wanted: impl Into<String>, met: bool) -> Row {
-        self.wanted = wanted.into();
+    pub fn goal(mut self, goal: impl Into<String>, met: bool) -> Row {
+        self.goal = goal.into();
         self.missed = !met;
         self
     }
@@ -55,11 +55,11 @@ impl Row {
     fn cells(&self) -> [String; 5] {
         let mark = if self.missed { ": **missed**" } else { "" };
         [
-            self.what.to_owned(),
+            self.topic.to_owned(),
             self.measured.clone(),
             self.yardstick.clone(),
             self.ratio.clone(),
-            format!("{}{mark}", self.wanted),
+            format!("{}{mark}", self.goal),
         ]
     }
 }
@@ -68,7 +68,7 @@ pub struct Table(pub Vec<Row>);
 
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let head = ["", "measured", "yardstick", "ratio", "wanted"].map(str::to_owned);
+        let head = ["", "measured", "yardstick", "ratio", "goal"].map(str::to_owned);
         let rows: Vec<_> = self.0.iter().map(Row::cells).collect();
         let width = |column: usize| {
             let cells = rows.iter().chain([&head]).map(|cells| &cells[column]);

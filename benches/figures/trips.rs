@@ -1,4 +1,4 @@
-//! How often a reply has to wait for the network before its first token, on a server that takes its time.
+//! How many round trips a reply takes before its first token, measured on a slow server.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -14,7 +14,7 @@ use super::table::Row;
 
 const DELAY: Duration = Duration::from_millis(20);
 
-/// Of how many replies the connections are counted.
+/// The number of replies whose connections are counted.
 const REPLIES: usize = 100;
 
 pub fn rows(quick: bool) -> Outcome<Vec<Row>> {
@@ -41,7 +41,7 @@ pub fn rows(quick: bool) -> Outcome<Vec<Row>> {
         Row::new("round trips", format!("{what}: {most}"))
             .against(format!("one exchange: {}", milliseconds(&one)))
             .ratio(median_ratio(&times(trips), &times(&one)))
-            .wanted(wanted.to_string(), most == wanted)
+            .goal(wanted.to_string(), most == wanted)
     };
     let connections = connections()?;
     Ok(vec![
@@ -49,7 +49,7 @@ pub fn rows(quick: bool) -> Outcome<Vec<Row>> {
         row("warm client", &warm, 2),
         row("open conversation", &open, 1),
         Row::new("connections", format!("{REPLIES} replies: {connections}"))
-            .wanted("1", connections == 1),
+            .goal("1", connections == 1),
     ])
 }
 
@@ -66,24 +66,24 @@ fn milliseconds(trips: &[Trips]) -> String {
     format!("{:.1} ms", median(times(trips)) * 1e3)
 }
 
-/// How many requests the server saw meanwhile, and how long it took.
+/// Counts the requests that the server receives while `wait` runs, and measures its time.
 fn counted<T>(requests: impl Fn() -> usize, wait: impl FnOnce() -> Outcome<T>) -> Outcome<Trips> {
     let before = requests();
     let start = Instant::now();
     let waited = wait()?;
     let trips = Trips { time: start.elapsed(), requests: requests() - before };
-    // Tidies up.
+    // This may delete a conversation, which is not measured.
     drop(waited);
     Ok(trips)
 }
 
-/// Waits for the first token, and hands the reply back as it is then.
+/// Waits for the first token, and returns the rest of the reply.
 fn first(mut tokens: Tokens) -> Outcome<Tokens> {
     tokens.next().ok_or("there was no token")??;
     Ok(tokens)
 }
 
-/// One request and its answer, on a connection of its own.
+/// Sends one request and waits for its response, on a connection of its own.
 fn exchange(port: u16) -> Outcome<()> {
     let mut socket = TcpStream::connect(SocketAddr::from(([127, 0, 0, 1], port)))?;
     socket.write_all(b"GET /__data.json HTTP/1.1\r\nhost: localhost\r\n\r\n")?;
@@ -95,7 +95,7 @@ fn client(server: &StandIn) -> Outcome<Client> {
     Ok(Client::builder(&server.url()).proxy(Proxy::none()).build()?)
 }
 
-/// How many connections a client's replies take, one after the other.
+/// The number of connections that a client uses for replies one after the other.
 fn connections() -> Outcome<usize> {
     let server = StandIn::builder().plan(|_| Plan::tokens(["Hi", "."]));
     let server = server.start();
