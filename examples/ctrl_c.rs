@@ -1,5 +1,5 @@
-//! Ends cleanly on Ctrl-C: stops the generation and deletes the conversation, also while the first
-//! token is awaited. A second Ctrl-C ends the program at once.
+//! Ends cleanly on Ctrl-C, even before the first token: stops the generation and deletes the
+//! conversation. A second Ctrl-C ends the program at once.
 //!
 //! Usage: `ctrl_c [URL [PROMPT]]`. Exits with 1 after an error, and with 130 after Ctrl-C.
 
@@ -26,7 +26,7 @@ fn run() -> Result<ExitCode, Box<dyn Error>> {
     let prompt = arguments.next().unwrap_or("Count to a thousand.".into());
 
     let interrupted = Arc::new(AtomicBool::new(false));
-    // The order matters: at the first Ctrl-C the flag is still unset, and the program goes on.
+    // The order matters: at the first Ctrl-C the flag is still unset, so the program continues.
     flag::register_conditional_shutdown(SIGINT, 130, Arc::clone(&interrupted))?;
     flag::register(SIGINT, Arc::clone(&interrupted))?;
     let handle = CancelHandle::from(interrupted);

@@ -1,6 +1,6 @@
-//! Asks many prompts at once with threads that share one client, and prints the answers in order.
-//! Usage: `parallel [URL [FILE]]`. Each line of the file, or of standard input, is a prompt.
-//! Ctrl-C stops all of them. Exits with 1 if a prompt failed.
+//! Asks many prompts at once, with threads that share one client, and prints the replies in order.
+//! Usage: `parallel [URL [FILE]]`. Each line of the file, or of standard input, is a prompt. Ctrl-C
+//! stops all of them. Exits with 1 if a prompt failed.
 
 use std::error::Error;
 use std::io::{self, Write};

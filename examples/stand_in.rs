@@ -1,6 +1,6 @@
-//! Runs the stand-in server alone, for trying things by hand.
+//! Runs the stand-in server on its own, to try things by hand.
 //!
-//! Enter shows what is going on in it; the end of standard input (Ctrl-D) ends it.
+//! Enter prints its counts; the end of standard input (Ctrl-D) ends it.
 
 use std::io::{self, BufRead};
 use std::process::ExitCode;
@@ -14,18 +14,19 @@ use stand_in::{Dialect, StandIn};
 const HELP: &str = "\
 Usage: stand_in [OPTIONS]
 
-Says where it is and which prompts choose what happens. Ends with its standard input:
-in the background it wants one that stays open, `tail -f /dev/null | stand_in &`.
+Starts the stand-in server, and prints its URL and the prompts that choose a fault. It
+ends when its standard input ends. To run it in the background, use
+`tail -f /dev/null | stand_in &`.
 
-  --port PORT        the port on this machine; any that is free by default
-  --dialect DIALECT  the generation of the server, or another:
-                       classic  chat-ui to v0.6, the default
-                       v0.7     which the client refuses
-                       json     v0.8, messages in JSON
-                       v0.8.4   v0.8.4 to v0.9.1, which ignore stops
-                       form     v0.9.2 to v0.9.4, messages in forms
-                       v0.9.5   which stops only what is being read
-                       newest   v0.9.6 and later
+  --port PORT        the port on this machine; by default a free one
+  --dialect DIALECT  the protocol of the server:
+                       classic  chat-ui up to v0.6 (the default)
+                       v0.7     chat-ui v0.7, which the client refuses
+                       json     chat-ui v0.8, messages in JSON
+                       v0.8.4   chat-ui v0.8.4 to v0.9.1, which ignore stops
+                       form     chat-ui v0.9.2 to v0.9.4, messages in forms
+                       v0.9.5   chat-ui v0.9.5, which stops a reply only while it is read
+                       newest   chat-ui v0.9.6 and later
                        h2ogpte  h2oGPTe; its API keys begin with sk-
   --help             print this";
 
@@ -59,11 +60,11 @@ fn run() -> Result<(), lexopt::Error> {
     let server = server.stop_delay(Duration::from_millis(100)).try_start();
     let server = server.map_err(|error| format!("port {port}: {error}"))?;
     println!("{}", server.url());
-    println!("\nA prompt that begins with one of these words chooses what happens:");
+    println!("\nThe first word of a prompt can choose what happens:");
     for plan in stand_in::NAMED {
         println!("  {:<20}{}", plan.word, plan.about);
     }
-    println!("\nEnter shows what is going on, Ctrl-D ends the server.");
+    println!("\nEnter prints the server's counts, Ctrl-D ends it.");
     for _ in io::stdin().lock().lines().map_while(Result::ok) {
         println!("{:?}", server.counts());
     }

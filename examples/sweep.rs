@@ -1,6 +1,6 @@
-//! Lists the conversations of a session, such as a killed process leaves behind, or deletes them.
-//! With an API key they are all conversations of its user. The key may be in `H2OGPTE_API_KEY`.
-//! Exits with 1 after an error, and with 2 if the command line cannot be used.
+//! Lists the conversations of a session, for example those of a killed process, and deletes them
+//! with `--delete`. With an API key, which may be in `H2OGPTE_API_KEY`, these are all conversations
+//! of its user. Exits with 1 after an error, and with 2 if the command line is invalid.
 
 use std::{env::var, error::Error, ffi::OsString, io, io::Write, process};
 
@@ -33,7 +33,8 @@ fn sweep(client: &Client, delete: bool) -> Result<(), Box<dyn Error>> {
     Ok(outcome.map(|()| eprintln!("sweep: {} {done}", conversations.len()))?)
 }
 
-/// The client, and whether to delete. The errors show no value: sessions and headers are secrets.
+/// Returns the client, and whether to delete. No error shows a value, because sessions and headers
+/// are secrets.
 fn options() -> Result<(Client, bool), Box<dyn Error>> {
     let (mut url, mut session) = (var("H2O_CHAT_URL").ok(), var("H2O_CHAT_SESSION").ok());
     let mut api_key = None;

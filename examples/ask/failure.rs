@@ -1,4 +1,4 @@
-//! Why `ask` ends early, what it says then, and its exit code.
+//! The errors of `ask`, with their messages and exit codes.
 
 use std::io;
 use std::process::ExitCode;
@@ -11,7 +11,7 @@ use crate::output::tell;
 pub const INTERRUPTED: u8 = 130;
 
 pub enum Failure {
-    /// The command line cannot be used.
+    /// The command line is invalid.
     Usage(String),
     Chat(h2o_chat::Error),
     Input(io::Error),
@@ -51,7 +51,7 @@ pub fn report(outcome: &Result<(), Failure>) -> ExitCode {
         Failure::Chat(error) => (with_hint(error), 1),
         Failure::Usage(message) => (format!("{message}; see --help"), 2),
         Failure::Input(error) => (format!("standard input: {error}"), 1),
-        // The reader of the output, `head` for example, needs no more of it.
+        // The reader of the output, `head` for example, has closed it.
         Failure::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => {
             return ExitCode::SUCCESS;
         }

@@ -1,8 +1,8 @@
 //! Asks one question and prints the reply as it arrives: a finished command-line program.
 //!
 //! The text goes to standard output and everything else to standard error. Without a URL, `ask`
-//! starts a stand-in server and asks that. Exits with 1 after an error, with 2 if the command line
-//! cannot be used, and with 130 after Ctrl-C.
+//! starts a stand-in server and asks that one. Exits with 1 after an error, with 2 if the command
+//! line is invalid, and with 130 after Ctrl-C.
 
 use std::io::{self, IsTerminal, Read, Write};
 use std::process::ExitCode;
@@ -37,7 +37,7 @@ fn main() -> ExitCode {
         tell(&format!("to delete it: {command}"));
     }
     if options.stats {
-        // Nobody can be told when standard error is closed as well.
+        // If standard error is closed too, there is no place to report it.
         drop(writeln!(io::stderr(), "{}", answer.stats()));
     }
     code
@@ -62,7 +62,7 @@ fn run(options: &Options, answer: &mut Answer) -> Result<(), Failure> {
         let info = client.server_info()?.to_string();
         return write(&format!("{}\n", harmless(&info)));
     }
-    // The signals are taken after the prompt was read: before, there is nothing to clean up.
+    // Registered after the prompt was read: before that, there is nothing to clean up.
     let request = options.request(prompt(&options.words)?);
     let request = request.cancel_handle(&cancel_on_signals().map_err(Failure::Signals)?);
     answer.start = Instant::now();
@@ -95,7 +95,7 @@ fn stream(client: &Client, request: Request, answer: &mut Answer) -> Result<(), 
     Ok(())
 }
 
-/// Prints the text at the end of the reply, also the text before an error.
+/// Prints the whole text at the end of the reply, or the text before an error.
 fn whole(client: &Client, request: Request, answer: &mut Answer) -> Result<(), Failure> {
     let mut text = String::new();
     let gathered = client.stream(request)?.try_for_each(|token| {
@@ -140,7 +140,7 @@ struct Answer {
     tokens: u64,
     start: Instant,
     first: Option<Duration>,
-    /// Deletes the conversation that is left, if one is.
+    /// The command that deletes the conversation, if it is still on the server.
     sweep_command: Option<String>,
 }
 

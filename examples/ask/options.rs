@@ -18,9 +18,9 @@ the conversation. A second Ctrl-C ends the program at once.
 
   --url URL          the server; without it, a stand-in server is started [H2O_CHAT_URL]
   --model M          the model [H2O_CHAT_MODEL]
-  --api-key KEY      the API key of an h2oGPTe server; from the environment only if there
-                     is no session [H2OGPTE_API_KEY]
-  --session ID       the session, to find a conversation that was left [H2O_CHAT_SESSION]
+  --api-key KEY      the API key of an h2oGPTe server; with a session, the variable is
+                     ignored [H2OGPTE_API_KEY]
+  --session ID       the session, of a login or an earlier run [H2O_CHAT_SESSION]
   --cookie-name NAME the name of the session's cookie [hf-chat]
   --header 'NAME: VALUE'
                      a header for every request; repeatable
@@ -29,10 +29,10 @@ the conversation. A second Ctrl-C ends the program at once.
   --proxy P          an http://, socks5:// or socks5h:// URL, or none
   --idle-timeout S   the maximum seconds without a byte from the server [60]
   --total-timeout S  the maximum seconds for the whole call
-  --retries N        how often to try again before a reply has begun [2]
-  --check            describe the server or what is wrong with it, without asking
+  --retries N        how often to retry a request before the reply begins [2]
+  --check            describe the server, or what is wrong with it, and ask nothing
   --no-stream        print the reply when it is complete
-  --stats            print a line of JSON on standard error at the end
+  --stats            print token count and times as JSON on standard error at the end
   --help             print this
 ";
 
@@ -131,8 +131,8 @@ impl Options {
         Ok(builder.build()?)
     }
 
-    /// The command that deletes what the client could not. It repeats neither a session nor a
-    /// password that the user has given: these are credentials.
+    /// The command that deletes what the client could not delete. It does not repeat a session or a
+    /// password of the user, because these are credentials.
     pub fn sweep_command(&self, url: &str, client: &Client, error: &Error) -> String {
         let has_cookie = |(name, _): &(String, String)| name.eq_ignore_ascii_case("cookie");
         let clients = client.session();
@@ -168,27 +168,27 @@ fn variable(name: &str) -> Result<Option<String>, Failure> {
     value.map_err(|_| Failure::Usage(format!("{name} is not UTF-8")))
 }
 
-/// Does not show the value in the error, which may be a secret.
+/// Converts an argument. The error does not show the value, which may be a secret.
 fn text(value: OsString) -> Result<String, Failure> {
     let usage = |_| Failure::Usage("an argument is not UTF-8".to_owned());
     value.into_string().map_err(usage)
 }
 
-/// Does not show the header in the error. Without quotes around it, the value would be missing here
-/// and a part of the prompt.
+/// Parses `NAME: VALUE`. The error does not show the header, which may be a secret. Without quotes,
+/// the shell would make its value a part of the prompt, so an empty value is refused.
 fn header(text: &str) -> Result<(String, String), Failure> {
     match text.split_once(':').map(|(name, value)| (name, value.trim())) {
         Some((name, value)) if !name.contains(char::is_whitespace) && !value.is_empty() => {
             Ok((name.to_owned(), value.to_owned()))
         }
-        _ => Err(Failure::Usage("--header has to be 'NAME: VALUE'".to_owned())),
+        _ => Err(Failure::Usage("--header must be 'NAME: VALUE'".to_owned())),
     }
 }
 
 fn param(text: &str) -> Result<(String, serde_json::Value), Failure> {
     let usage = |why| Failure::Usage(format!("--param {text}: {why}"));
     let (name, value) =
-        text.split_once('=').ok_or_else(|| usage("has to be NAME=JSON".to_owned()))?;
+        text.split_once('=').ok_or_else(|| usage("must be NAME=JSON".to_owned()))?;
     let value = serde_json::from_str(value).map_err(|error| usage(format!("no JSON: {error}")))?;
     Ok((name.to_owned(), value))
 }

@@ -1,4 +1,4 @@
-//! Standard output and standard error of `ask`. Nothing printed here controls a terminal.
+//! Standard output and standard error of `ask`. No text from a server can control the terminal.
 
 use std::io::{self, IsTerminal, Write};
 
@@ -6,7 +6,7 @@ use log::{Level, LevelFilter, Log, Metadata, Record};
 
 use crate::failure::Failure;
 
-/// Standard output with the text of a reply.
+/// Prints the text of a reply on standard output.
 pub struct Screen {
     is_terminal: bool,
     is_empty: bool,
@@ -40,7 +40,7 @@ pub fn write(text: &str) -> Result<(), Failure> {
     written.map_err(Failure::Output)
 }
 
-/// Prints one line on standard error, and ignores that standard error may be closed.
+/// Prints one line on standard error. Ignores errors, because standard error may be closed.
 pub fn tell(message: &str) {
     let line = harmless(message).replace('\n', " ");
     drop(writeln!(io::stderr(), "ask: {line}"));
@@ -63,7 +63,7 @@ pub fn harmless(text: &str) -> String {
     text.chars().map(visible).collect()
 }
 
-/// Shows on standard error what the library logs, retries for example.
+/// Prints the library's log messages on standard error, retries for example.
 pub fn show_log() {
     if log::set_logger(&Logger).is_ok() {
         log::set_max_level(LevelFilter::Info);
