@@ -216,7 +216,7 @@ fn one_model() -> String {
 const URL: &str = "H2O_CHAT_HOSTILE_URL";
 
 #[test]
-fn no_server_can_fill_the_memory() {
+fn memory_stays_bounded_on_hostile_servers() {
     if let Ok(url) = env::var(URL) {
         return be_a_client(&url);
     }
@@ -243,7 +243,7 @@ fn no_server_can_fill_the_memory() {
 fn run(&Case(what, server, ends, _): &Case) -> u64 {
     let server = server().start();
     let output = Command::new(env::current_exe().unwrap())
-        .args(["no_server_can_fill_the_memory", "--exact", "--nocapture"])
+        .args(["memory_stays_bounded_on_hostile_servers", "--exact", "--nocapture"])
         .env(URL, server.url())
         .stdin(Stdio::null())
         .output()
@@ -289,7 +289,7 @@ fn in_json(key: &str) -> String {
 }
 
 #[test]
-fn what_a_server_says_is_shown_on_one_line_and_does_nothing_there() {
+fn terminal_control_characters_of_servers_are_escaped() {
     let page = || refusal(&format!("<html><title>{WORDS}</title></html>"));
     let unknown = "the server does not have the model";
     let cases: [(Builder, &[&str], &str); 8] = [
@@ -334,7 +334,7 @@ fn what_a_server_says_is_shown_on_one_line_and_does_nothing_there() {
 /// Needs a command that makes a terminal.
 #[cfg(target_os = "linux")]
 #[test]
-fn tokens_are_pictures_on_a_terminal_and_as_they_came_elsewhere() {
+fn ask_escapes_tokens_on_a_terminal_only() {
     const TEXT: &str = " \u{1b}[31mred\u{7}\u{9b}2J\u{202e}der";
     let server = StandIn::builder().plan(|_| Plan::tokens([TEXT])).start();
     let ask = example::command("ask");
@@ -355,7 +355,7 @@ fn tokens_are_pictures_on_a_terminal_and_as_they_came_elsewhere() {
 }
 
 #[test]
-fn a_set_cookie_gets_nothing_else_into_a_request() {
+fn a_set_cookie_cannot_inject_headers() {
     let long = |name: &str| header(&format!("set-cookie: {name}="), 1000);
     let many: String = (0..15).map(|n| long(&format!("c{n}"))).collect();
     let refused = Err("Protocol at PostSettings");

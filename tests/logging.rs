@@ -105,7 +105,7 @@ fn too_many_leftovers_are_a_warning_that_names_the_oldest() {
 }
 
 #[test]
-fn what_is_logged_says_what_happened_and_nothing_secret() {
+fn logs_contain_no_secrets() {
     log::set_logger(&LINES).unwrap();
     log::set_max_level(LevelFilter::Trace);
 

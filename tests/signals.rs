@@ -62,7 +62,7 @@ fn ctrl_c_stops_the_generation_and_deletes_the_conversation() {
 }
 
 #[test]
-fn kill_and_the_end_of_the_terminal_are_like_ctrl_c_for_ask() {
+fn ask_handles_sigterm_and_sighup_like_ctrl_c() {
     for signal in ["TERM", "HUP"] {
         let server = StandIn::start();
         let mut process = start(&server, &["ask"], "/slow");
@@ -73,7 +73,7 @@ fn kill_and_the_end_of_the_terminal_are_like_ctrl_c_for_ask() {
 }
 
 #[test]
-fn ctrl_c_while_the_conversation_is_being_opened_waits_for_its_id_and_deletes_it() {
+fn ctrl_c_deletes_a_conversation_that_is_being_created() {
     for name in ["ask", "ctrl_c"] {
         let (asked, opening) = mpsc::channel();
         let (proceed, gate) = mpsc::channel::<()>();
@@ -98,7 +98,7 @@ fn ctrl_c_while_the_conversation_is_being_opened_waits_for_its_id_and_deletes_it
 }
 
 #[test]
-fn a_second_ctrl_c_ends_the_program_at_once() {
+fn a_second_ctrl_c_exits_at_once() {
     for name in ["ask", "ctrl_c"] {
         let server = StandIn::builder()
             .intercept(|request| is_cleanup(request).then_some(Reaction::Silence))
@@ -116,7 +116,7 @@ fn a_second_ctrl_c_ends_the_program_at_once() {
 }
 
 #[test]
-fn what_ctrl_c_could_not_delete_is_named() {
+fn ctrl_c_names_conversations_that_could_not_be_deleted() {
     for name in ["ask", "ctrl_c"] {
         let answer = "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n";
         let server = StandIn::builder()

@@ -54,7 +54,7 @@ fn assert_settings(server: &StandIn, expected: &Value, kind: Kind) {
 }
 
 #[test]
-fn an_account_is_the_same_after_every_example() {
+fn examples_leave_an_account_unchanged() {
     each(ALL, |kind| {
         let server = server_with(kind, account());
         let _kept = given(&server).conversation().unwrap().keep();
@@ -80,7 +80,7 @@ fn an_account_is_the_same_after_every_example() {
 }
 
 #[test]
-fn looking_and_deleting_post_nothing_even_where_the_terms_are_not_accepted() {
+fn listing_and_deleting_post_no_settings() {
     each(ALL, |kind| {
         let server = server_with(kind, account());
         let id = given(&server).conversation().unwrap().keep();
@@ -123,7 +123,7 @@ fn the_protocol_of_a_given_session_is_detected_by_get() {
 }
 
 #[test]
-fn a_server_that_is_out_of_order_is_not_taken_for_a_classic_one() {
+fn a_failing_server_is_not_detected_as_classic() {
     let is_down = |request: &Request| request.path == "/api/models";
     for status in ["500 Oh", "502 Bad Gateway", "401 Unauthorized"] {
         let react = move |request: &Request| is_down(request).then(|| answer(status, "", ""));
@@ -135,7 +135,7 @@ fn a_server_that_is_out_of_order_is_not_taken_for_a_classic_one() {
 }
 
 #[test]
-fn default_settings_are_posted_over_with_the_terms_accepted() {
+fn accepting_the_terms_replaces_default_settings() {
     each(WITH_TERMS, |kind| {
         let server = kind.builder().welcome_modal().start();
         let client = given(&server);
@@ -169,7 +169,7 @@ fn accepting_the_terms_changes_nothing_else() {
 }
 
 #[test]
-fn json_posts_back_settings_that_this_crate_does_not_know() {
+fn json_keeps_unknown_settings() {
     each([JSON, V0_8_4, FORM, V0_9_5], |kind| {
         let mut settings = account_with("tools", json!(["a", "b"]));
         settings["ethicsModalAcceptedAt"] = Value::Null;
@@ -181,7 +181,7 @@ fn json_posts_back_settings_that_this_crate_does_not_know() {
 }
 
 #[test]
-fn a_setting_that_a_form_would_lose_is_refused_and_nothing_changes() {
+fn settings_that_a_form_would_lose_are_an_error() {
     let mut settings = account_with("theme", "dark");
     for (accepted, share) in [(Value::Null, true), (DATE.into(), false)] {
         settings["ethicsModalAcceptedAt"] = accepted;
@@ -201,7 +201,7 @@ fn a_setting_that_a_form_would_lose_is_refused_and_nothing_changes() {
 }
 
 #[test]
-fn settings_that_cannot_be_read_are_not_posted_over() {
+fn unreadable_settings_are_not_replaced() {
     each([JSON, V0_8_4, FORM, V0_9_5, NEWER, NEWEST], |kind| {
         let is_settings = |request: &Request| {
             request.path == "/__data.json" || request.path == "/api/v2/user/settings"
@@ -223,7 +223,7 @@ fn settings_that_cannot_be_read_are_not_posted_over() {
 }
 
 #[test]
-fn switching_sharing_off_changes_only_that_and_only_once() {
+fn switching_sharing_off_changes_nothing_else() {
     each(ALL, |kind| {
         let server = server_with(kind, account());
         let quiet = || {
@@ -244,7 +244,7 @@ fn switching_sharing_off_changes_only_that_and_only_once() {
 }
 
 #[test]
-fn sharing_is_switched_off_before_a_message_to_a_resumed_conversation() {
+fn a_resumed_conversation_switches_sharing_off_first() {
     each(ALL, |kind| {
         let server = server_with(kind, account());
         let id = given(&server).conversation().unwrap().keep();
@@ -277,7 +277,7 @@ fn a_refused_login_does_not_replace_a_given_session() {
 }
 
 #[test]
-fn a_redirect_to_an_identity_provider_does_not_replace_a_given_session() {
+fn a_login_redirect_does_not_replace_a_given_session() {
     each(ALL, |kind| {
         let react = |request: &Request| {
             let body =
@@ -302,7 +302,7 @@ fn a_redirect_to_an_identity_provider_does_not_replace_a_given_session() {
 }
 
 #[test]
-fn an_invented_session_follows_the_servers() {
+fn an_invented_session_is_replaced_by_the_servers() {
     let other = "4cc55550-fcf7-4e9e-aa5a-3db62a2bd387";
     each(ALL, |kind| {
         let react = move |request: &Request| {
@@ -333,7 +333,7 @@ fn the_newest_servers_offer_the_model_no_tools() {
 }
 
 #[test]
-fn an_invented_session_finds_out_the_name_of_its_cookie() {
+fn an_invented_session_detects_the_cookie_name() {
     each(ALL, |kind| {
         let server = kind.builder().welcome_modal().cookie_name("my-chat").start();
         let client = client(&server);
@@ -360,7 +360,7 @@ fn an_invented_session_finds_out_the_name_of_its_cookie() {
 }
 
 #[test]
-fn another_cookie_name_is_an_error_in_a_given_session_and_leaves_nothing() {
+fn a_given_session_needs_the_right_cookie_name() {
     each(ALL, |kind| {
         let server = kind.builder().welcome_modal().cookie_name("my-chat").start();
         let client = given(&server);

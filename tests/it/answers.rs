@@ -191,7 +191,7 @@ fn counted(server: &StandIn, step: Step, conversations: usize) -> [usize; 3] {
 }
 
 #[test]
-fn every_answer_is_told_for_what_it_is_and_leaves_nothing_behind() {
+fn every_unexpected_response_is_an_error_and_leaves_nothing() {
     for row in ROWS {
         let server = row.server();
         let wait = Duration::from_millis(1);
@@ -215,7 +215,7 @@ fn every_answer_is_told_for_what_it_is_and_leaves_nothing_behind() {
 }
 
 #[test]
-fn an_answer_that_breaks_off_or_never_ends_is_an_error_at_every_step() {
+fn a_truncated_or_endless_response_is_an_error_at_every_step() {
     let cut = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{";
     let endless =
         ["HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\r\n", &" ".repeat(2 << 20)]

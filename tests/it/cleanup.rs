@@ -63,7 +63,7 @@ fn a_panic_with_the_server_gone_does_not_abort() {
 }
 
 #[test]
-fn a_thread_local_that_holds_a_reply_tidies_up_when_its_thread_ends() {
+fn a_reply_in_a_thread_local_is_deleted_when_the_thread_ends() {
     use std::cell::RefCell;
     thread_local!(static HELD: RefCell<Option<Tokens<'static>>> = const { RefCell::new(None) });
     let server = StandIn::start();
@@ -77,7 +77,7 @@ fn a_thread_local_that_holds_a_reply_tidies_up_when_its_thread_ends() {
 }
 
 #[test]
-fn deleting_by_id_stops_what_a_killed_process_left_running() {
+fn deleting_by_id_stops_the_generation_of_a_killed_process() {
     let server = StandIn::start();
     let killed = client(&server);
     let tokens = killed.stream(ENDLESS).unwrap();
@@ -91,7 +91,7 @@ fn deleting_by_id_stops_what_a_killed_process_left_running() {
 }
 
 #[test]
-fn a_conversation_that_is_gone_already_is_as_good_as_deleted() {
+fn deleting_a_deleted_conversation_succeeds() {
     let server = StandIn::start();
     let mut tokens = client(&server).stream(ENDLESS).unwrap();
     tokens.next().unwrap().unwrap();
@@ -104,7 +104,7 @@ fn a_conversation_that_is_gone_already_is_as_good_as_deleted() {
 }
 
 #[test]
-fn a_deletion_that_fails_at_the_end_is_the_last_item() {
+fn a_failed_deletion_is_the_last_item() {
     let server = always(Step::DeleteConversation, || answer("500 Oh", "", ""));
     let client = client(&server);
     let mut tokens = client.stream("/count 3").unwrap();
@@ -121,7 +121,7 @@ fn a_deletion_that_fails_at_the_end_is_the_last_item() {
 }
 
 #[test]
-fn a_conversation_is_deleted_under_the_session_that_made_it() {
+fn a_conversation_is_deleted_in_the_session_that_created_it() {
     let other_session = |request: &stand_in::Request| {
         let is_other = request.path == "/settings" && request.form()[3].1 == "other/model";
         is_other.then(|| answer("303 See Other", "set-cookie: hf-chat=other\r\n", ""))
@@ -141,7 +141,7 @@ fn a_conversation_is_deleted_under_the_session_that_made_it() {
 }
 
 #[test]
-fn a_conversation_that_is_being_opened_when_the_call_ends_is_deleted() {
+fn a_conversation_created_during_a_cancel_is_deleted() {
     const DEADLINE: Duration = Duration::from_secs(1);
     for by_stop in [true, false] {
         let (asked, opening) = mpsc::channel();
@@ -181,7 +181,7 @@ fn a_conversation_that_is_being_opened_when_the_call_ends_is_deleted() {
 }
 
 #[test]
-fn a_server_that_never_opens_the_conversation_is_waited_for_no_longer_than_the_cleanup() {
+fn the_cleanup_timeout_limits_the_wait_for_a_new_conversation() {
     const DEADLINE: Duration = Duration::from_secs(1);
     const BUDGET: Duration = Duration::from_millis(300);
     let server = always(Step::CreateConversation, || Reaction::Silence);
@@ -193,7 +193,7 @@ fn a_server_that_never_opens_the_conversation_is_waited_for_no_longer_than_the_c
 }
 
 #[test]
-fn a_stop_of_the_caller_does_not_keep_the_conversation_from_being_deleted() {
+fn a_cancelled_call_still_deletes_its_conversation() {
     let server = StandIn::start();
     let stop = CancelHandle::default();
     let mut tokens = client(&server).stream(Request::new(ENDLESS).cancel_handle(&stop)).unwrap();
@@ -207,7 +207,7 @@ fn a_stop_of_the_caller_does_not_keep_the_conversation_from_being_deleted() {
 }
 
 #[test]
-fn a_writer_that_fails_ends_the_reply() {
+fn a_failed_write_ends_the_reply() {
     struct Full(usize);
     impl io::Write for Full {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {

@@ -12,7 +12,7 @@ use crate::support::{
 };
 
 #[test]
-fn the_model_is_given_the_history_and_each_turn_takes_so_many_requests() {
+fn each_turn_has_the_history_and_the_expected_requests() {
     each(EVERY, |kind| {
         let server = kind.start();
         let mut chat = client(&server).conversation().unwrap();
@@ -59,7 +59,7 @@ fn dropping_a_conversation_deletes_it_and_delete_returns_the_error() {
 }
 
 #[test]
-fn a_stop_or_a_limit_in_a_turn_does_not_spoil_the_next() {
+fn a_conversation_stays_usable_after_a_cancel_or_timeout() {
     let server = StandIn::start();
     let limited = builder(&server).idle_timeout(Duration::from_secs(1));
     let client = limited.build().unwrap();
@@ -92,7 +92,7 @@ fn a_stop_or_a_limit_in_a_turn_does_not_spoil_the_next() {
 }
 
 #[test]
-fn an_error_in_a_turn_does_not_spoil_the_next_and_stops_only_what_may_go_on() {
+fn a_conversation_stays_usable_after_an_error() {
     let prompts =
         ["/error-event-first", "/error-event", "/no-final", "/422", "/429", "/dead", "/rate-limit"];
     each(EVERY, |kind| {
@@ -115,7 +115,7 @@ fn an_error_in_a_turn_does_not_spoil_the_next_and_stops_only_what_may_go_on() {
 }
 
 #[test]
-fn a_kept_conversation_is_taken_up_in_its_session_and_in_no_other() {
+fn a_kept_conversation_can_be_resumed_in_its_session_only() {
     each(EVERY, |kind| {
         let server = kind.start();
         let first = client(&server);
@@ -139,7 +139,7 @@ fn a_kept_conversation_is_taken_up_in_its_session_and_in_no_other() {
 }
 
 #[test]
-fn a_conversation_that_is_gone_is_never_silently_a_new_one() {
+fn a_deleted_conversation_is_never_replaced_by_a_new_one() {
     each(EVERY, |kind| {
         for api_disabled in [false, true] {
             let builder = kind.builder();
@@ -163,7 +163,7 @@ fn a_conversation_that_is_gone_is_never_silently_a_new_one() {
 }
 
 #[test]
-fn a_message_that_was_refused_did_not_carry_the_system_prompt() {
+fn the_system_prompt_is_sent_again_after_a_refused_message() {
     let refusal = || Plan::Refusal { status: 500, message: "Internal Error" };
     let plan = move |prompt: &str| match prompt {
         "Be brief.\n\nrefused" => refusal(),
@@ -179,7 +179,7 @@ fn a_message_that_was_refused_did_not_carry_the_system_prompt() {
 }
 
 #[test]
-fn a_request_in_a_conversation_may_name_its_model_and_no_other() {
+fn a_turn_cannot_change_the_model() {
     let server = StandIn::start();
     let opening = client(&server).conversation_builder().model("other/model");
     let mut chat = opening.open().unwrap();
@@ -191,7 +191,7 @@ fn a_request_in_a_conversation_may_name_its_model_and_no_other() {
 }
 
 #[test]
-fn the_events_say_more_than_the_text() {
+fn events_include_special_tokens_and_the_end() {
     let server = StandIn::builder().plan(|_| Plan::tokens(["a", "", "b"])).start();
     let mut chat = client(&server).conversation().unwrap();
     let mut tokens = chat.stream(Request::new("hello").details(true)).unwrap();
@@ -213,7 +213,7 @@ fn the_events_say_more_than_the_text() {
 }
 
 #[test]
-fn a_conversation_dropped_in_mid_turn_is_stopped_and_deleted() {
+fn dropping_a_conversation_in_mid_turn_stops_and_deletes() {
     let server = StandIn::start();
     let mut chat = client(&server).conversation().unwrap();
     let mut tokens = chat.stream(ENDLESS).unwrap();
@@ -226,7 +226,7 @@ fn a_conversation_dropped_in_mid_turn_is_stopped_and_deleted() {
 }
 
 #[test]
-fn a_stop_that_failed_is_made_good_when_the_conversation_is_deleted() {
+fn deleting_a_conversation_retries_a_failed_stop() {
     let server = at_first(1, Step::StopGeneration, || answer("500 Oh", "", ""));
     let mut tokens = client(&server).stream(ENDLESS).unwrap();
     tokens.next().unwrap().unwrap();

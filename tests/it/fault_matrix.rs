@@ -462,7 +462,7 @@ impl fmt::Debug for Case {
 }
 
 #[test]
-fn nothing_hangs_nothing_leaks_and_nothing_is_taken_for_whole_whatever_goes_wrong() {
+fn no_fault_causes_a_hang_a_leak_or_silent_truncation() {
     /// Most cells wait more than they work.
     const WALKERS: usize = 24;
     let cases = Case::all();

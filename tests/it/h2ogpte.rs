@@ -33,7 +33,7 @@ fn leave_early(client: &Client) -> Result<(), Error> {
 }
 
 #[test]
-fn requests_carry_the_key_and_what_the_caller_has_set_and_nothing_else() {
+fn requests_have_the_key_and_only_the_given_parameters() {
     let server = H2OGPTE.start();
     let client = client(&server);
     client.ask("hello").unwrap();
@@ -79,7 +79,7 @@ fn requests_carry_the_key_and_what_the_caller_has_set_and_nothing_else() {
 }
 
 #[test]
-fn a_system_prompt_goes_with_each_message_and_that_of_a_request_comes_first() {
+fn each_message_has_the_system_prompt() {
     let server = H2OGPTE.start();
     let opening = client(&server).conversation_builder().system("Be brief.");
     let mut chat = opening.open().unwrap();
@@ -100,7 +100,7 @@ fn a_system_prompt_goes_with_each_message_and_that_of_a_request_comes_first() {
 }
 
 #[test]
-fn a_key_goes_with_no_session_and_no_other_protocol_or_authorization() {
+fn a_key_excludes_sessions_protocols_and_other_authorization() {
     let builder = || Client::builder("http://127.0.0.1:1").api_key("sk-secret");
     let invalid: [ClientBuilder; 10] = [
         builder().session("mine"),
@@ -125,7 +125,7 @@ fn a_key_goes_with_no_session_and_no_other_protocol_or_authorization() {
 }
 
 #[test]
-fn a_wrong_key_is_told_as_such() {
+fn a_wrong_key_has_a_hint() {
     let server = H2OGPTE.start();
     let wrong = Client::builder(&server.url()).api_key("secret").build().unwrap();
     for error in [
@@ -142,7 +142,7 @@ fn a_wrong_key_is_told_as_such() {
 }
 
 #[test]
-fn what_the_server_offers_is_listed_and_auto_is_asked() {
+fn models_and_chats_are_listed_and_auto_is_the_default() {
     let server = H2OGPTE.builder().models(&["first", "second"]).start();
     let user = client(&server);
     let info = user.server_info().unwrap();
@@ -161,7 +161,7 @@ fn what_the_server_offers_is_listed_and_auto_is_asked() {
 }
 
 #[test]
-fn a_history_of_several_pages_is_in_the_order_in_which_it_was_said() {
+fn a_history_of_several_pages_is_in_order() {
     const TURNS: usize = 75;
     let server = H2OGPTE.builder().plan(|prompt| Plan::tokens([format!("to {prompt}")])).start();
     let mut chat = client(&server).conversation().unwrap();
@@ -176,7 +176,7 @@ fn a_history_of_several_pages_is_in_the_order_in_which_it_was_said() {
 }
 
 #[test]
-fn an_unknown_model_lists_what_there_is_and_leaves_nothing() {
+fn an_unknown_model_error_lists_the_models() {
     let server = H2OGPTE.builder().models(&["first", "second"]).start();
     let named = builder(&server).model("third").build().unwrap();
     for error in [named.ask("hello").unwrap_err(), named.server_info().unwrap_err()] {
@@ -193,7 +193,7 @@ fn an_unknown_model_lists_what_there_is_and_leaves_nothing() {
 }
 
 #[test]
-fn what_a_server_lacks_is_refused_before_anything_is_sent() {
+fn unsupported_features_are_refused_before_anything_is_sent() {
     let server = H2OGPTE.start();
     let user = client(&server);
     let mut resumed = user.resume(COLLECTION).unwrap();
@@ -220,7 +220,7 @@ fn what_a_server_lacks_is_refused_before_anything_is_sent() {
 }
 
 #[test]
-fn an_early_end_stops_the_question_while_the_stream_is_open_and_then_deletes() {
+fn an_early_end_stops_over_the_open_stream_then_deletes() {
     let server = H2OGPTE.start();
     leave_early(&client(&server)).unwrap();
     assert_nothing_left(&server);
@@ -240,7 +240,7 @@ fn an_early_end_stops_the_question_while_the_stream_is_open_and_then_deletes() {
 }
 
 #[test]
-fn the_stream_is_open_until_the_stop_is_answered() {
+fn the_stream_stays_open_until_the_stop_response() {
     const PACE: Duration = Duration::from_millis(1);
     let (count, tokens) = mpsc::channel();
     let count = Mutex::new(count);
@@ -280,7 +280,7 @@ fn the_stream_is_open_until_the_stop_is_answered() {
 }
 
 #[test]
-fn a_turn_that_was_stopped_does_not_spoil_the_next() {
+fn a_stopped_turn_leaves_the_next_intact() {
     let server = H2OGPTE.start();
     let mut chat = client(&server).conversation().unwrap();
     chat.ask("hello").unwrap();
@@ -295,7 +295,7 @@ fn a_turn_that_was_stopped_does_not_spoil_the_next() {
 }
 
 #[test]
-fn a_server_that_cannot_stop_is_asked_once() {
+fn an_unsupported_stop_is_sent_once() {
     let server = H2OGPTE.builder().lacks_stop().start();
     let client = client(&server);
     for _ in 0..2 {
@@ -307,7 +307,7 @@ fn a_server_that_cannot_stop_is_asked_once() {
 }
 
 #[test]
-fn a_server_that_cannot_delete_at_once_deletes_by_a_job() {
+fn a_deletion_falls_back_to_a_job() {
     let job = [
         "DELETE /api/v1/chats/ID",
         "POST /api/v1/chats/delete_job",
@@ -338,7 +338,7 @@ fn a_server_that_cannot_delete_at_once_deletes_by_a_job() {
 }
 
 #[test]
-fn a_job_that_fails_or_takes_too_long_leaves_a_leftover() {
+fn a_failed_or_slow_job_leaves_a_leftover() {
     let job = |status: &str| {
         let job = json!({ "id": "a", "overall_status": status, "errors": ["no disk"] });
         let headers = "content-type: application/json\r\n";
@@ -366,7 +366,7 @@ fn a_job_that_fails_or_takes_too_long_leaves_a_leftover() {
 }
 
 #[test]
-fn what_is_gone_already_is_not_deleted_by_a_job() {
+fn a_deleted_conversation_needs_no_job() {
     let server = H2OGPTE.start();
     let user = client(&server);
     let chat = user.conversation().unwrap();
@@ -377,7 +377,7 @@ fn what_is_gone_already_is_not_deleted_by_a_job() {
 }
 
 #[test]
-fn a_key_that_may_not_delete_leaves_a_leftover_whose_newest_question_is_stopped() {
+fn a_key_without_permission_to_delete_leaves_a_leftover() {
     for status in ["401 Unauthorized", "403 Forbidden"] {
         let left = AtomicUsize::new(2);
         let refuse = move |request: &crate::stand_in::Request| {
@@ -399,7 +399,7 @@ fn a_key_that_may_not_delete_leaves_a_leftover_whose_newest_question_is_stopped(
 }
 
 #[test]
-fn errors_are_told_in_the_servers_words_and_a_busy_server_is_asked_again() {
+fn errors_have_the_servers_words_and_busy_servers_are_retried() {
     let body = r#"{"code":400,"message":"the message is too long","error_type":"validation"}"#;
     let server = refusing(Step::SendMessage, "400 Bad Request", body);
     let error = client(&server).ask("hello").unwrap_err();
@@ -418,7 +418,7 @@ fn errors_are_told_in_the_servers_words_and_a_busy_server_is_asked_again() {
 type Answered = (&'static str, &'static str, &'static str, ErrorKind, &'static str);
 
 #[test]
-fn a_page_or_a_redirect_in_place_of_the_api_is_an_error() {
+fn a_page_or_redirect_instead_of_the_api_is_an_error() {
     let page = "<html><title>H2O AI Cloud</title></html>";
     #[rustfmt::skip]
     let answers: [Answered; 3] = [
@@ -447,7 +447,7 @@ fn a_page_or_a_redirect_in_place_of_the_api_is_an_error() {
 }
 
 #[test]
-fn one_object_instead_of_a_stream_is_a_complete_reply() {
+fn a_single_object_is_a_complete_reply() {
     let whole = r#"{"message_id":"a","body":"Hello world"}"#;
     let plan = |_: &str| Plan::acts([Act::Send(whole.into())]);
     let server = H2OGPTE.builder().plan(plan).start();
@@ -456,7 +456,7 @@ fn one_object_instead_of_a_stream_is_a_complete_reply() {
 }
 
 #[test]
-fn the_last_line_is_compared_with_what_was_handed_out() {
+fn the_last_line_is_compared_with_the_tokens() {
     const DELTAS: &str = "{\"body\":\"Hello\",\"finished\":false}\n";
     for (last, text) in
         [("Hello world", "Hello world"), ("Hello", "Hello"), ("Another", "Hello"), ("", "Hello")]
@@ -471,7 +471,7 @@ fn the_last_line_is_compared_with_what_was_handed_out() {
 }
 
 #[test]
-fn no_cookie_of_a_server_is_kept() {
+fn server_cookies_are_ignored() {
     let react = |request: &crate::stand_in::Request| {
         let cookie = format!("content-type: application/json\r\nset-cookie: a={COLLECTION}\r\n");
         let created = json!({ "id": COLLECTION }).to_string();

@@ -36,7 +36,7 @@ const WRONG: &[(&str, &str, &str, ErrorKind, &str)] = &[
 ];
 
 #[test]
-fn what_is_wrong_with_a_server_is_told_with_a_remedy() {
+fn errors_of_a_server_have_hints() {
     for &(status, headers, body, kind, hint) in WRONG {
         let error = check(status, headers, body);
         assert_eq!(error.kind(), kind, "{error}");
@@ -47,7 +47,7 @@ fn what_is_wrong_with_a_server_is_told_with_a_remedy() {
 }
 
 #[test]
-fn a_server_that_is_elsewhere_or_not_there_or_has_a_door_is_told_as_such() {
+fn a_wrong_address_and_a_login_have_hints() {
     let (address, _kept) = nobody();
     let nobody = format!("http://{address}");
     let login = StandIn::builder().requires_login().start();

@@ -106,7 +106,7 @@ fn server() -> StandIn {
 }
 
 #[test]
-fn the_system_can_be_told_to_trust_an_authority_and_a_reply_takes_one_connection() {
+fn ssl_cert_file_adds_an_authority() {
     let server = server();
     let mut ask = example::command("ask");
     ask.args(["--url", &relay_to(&server), "hello"]).env("SSL_CERT_FILE", AUTHORITY);
@@ -118,7 +118,7 @@ fn the_system_can_be_told_to_trust_an_authority_and_a_reply_takes_one_connection
 }
 
 #[test]
-fn a_connection_that_breaks_off_is_no_complete_reply_over_https() {
+fn a_truncated_https_connection_is_a_truncated_reply() {
     let server = server();
     let error = client(&server).build().unwrap().ask("/dropped").unwrap_err();
     assert_failed(&error, ErrorKind::Truncated, Step::ReadReply);
@@ -133,7 +133,7 @@ fn client(server: &StandIn) -> ClientBuilder {
 }
 
 #[test]
-fn an_authority_of_ones_own_can_be_given() {
+fn the_client_can_be_given_an_authority() {
     let server = server();
     let trusting = client(&server).build().unwrap();
     assert_eq!(trusting.ask("hello").unwrap(), GREETING);
@@ -153,7 +153,7 @@ fn an_authority_of_ones_own_can_be_given() {
 }
 
 #[test]
-fn it_is_said_what_is_wrong_with_a_certificate() {
+fn certificate_errors_name_the_reason() {
     let expired = include_bytes!("../tls/expired.pem");
     let authority = include_bytes!("../tls/self-signed-ca.pem");
     let server = server();
@@ -173,7 +173,7 @@ fn it_is_said_what_is_wrong_with_a_certificate() {
 }
 
 #[test]
-fn a_handshake_that_the_server_ends_is_tried_again() {
+fn an_aborted_tls_handshake_is_retried() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("https://{}", listener.local_addr().unwrap());
     let ended = thread::spawn(move || {
@@ -189,7 +189,7 @@ fn a_handshake_that_the_server_ends_is_tried_again() {
 }
 
 #[test]
-fn a_stop_a_silence_and_a_deadline_act_in_head_and_body_over_https() {
+fn cancels_and_timeouts_work_over_https() {
     const SHORT: Duration = Duration::from_secs(1);
     let walk = |prompt, step| {
         let server = server();

@@ -24,7 +24,7 @@ fn interrupt(chat: &mut Conversation, prompt: &str) {
 }
 
 #[test]
-fn two_interruptions_within_five_seconds_leave_the_conversation_usable() {
+fn two_cancels_within_five_seconds_leave_the_conversation_usable() {
     each([CLASSIC, JSON, NEWER, NEWEST], |kind| {
         let server = kind.start();
         let mut chat = client(&server).conversation().unwrap();
@@ -42,7 +42,7 @@ fn two_interruptions_within_five_seconds_leave_the_conversation_usable() {
 }
 
 #[test]
-fn where_a_stop_does_nothing_the_generation_is_waited_for_within_the_budget_only() {
+fn an_ignored_stop_waits_for_at_most_the_cleanup_timeout() {
     let server = FORM.start();
     let limited = builder(&server).cleanup_timeout(BUDGET);
     let mut chat = limited.build().unwrap().conversation().unwrap();
@@ -54,7 +54,7 @@ fn where_a_stop_does_nothing_the_generation_is_waited_for_within_the_budget_only
 }
 
 #[test]
-fn a_server_that_ignores_a_second_stop_is_waited_for_within_the_budget_only() {
+fn an_ignored_second_stop_waits_for_at_most_the_cleanup_timeout() {
     let server = StandIn::builder().ignores_second_stop().start();
     let limited = builder(&server).cleanup_timeout(BUDGET);
     let mut chat = limited.build().unwrap().conversation().unwrap();
@@ -76,7 +76,7 @@ fn stop_too_late(server: &StandIn, chat: &mut Conversation) -> Instant {
 }
 
 #[test]
-fn a_stop_that_came_too_late_is_waited_out_where_it_would_cut_the_next_reply() {
+fn a_late_stop_does_not_cut_the_next_reply() {
     let too_late = |kind: Kind| {
         let server = kind.start();
         let mut chat = client(&server).conversation().unwrap();
@@ -115,7 +115,7 @@ fn stopped_from_elsewhere(kind: Kind) -> StandIn {
 }
 
 #[test]
-fn a_reply_that_somebody_else_has_stopped_is_truncated_and_is_not_stopped_again() {
+fn a_reply_stopped_by_another_client_is_truncated() {
     each(CURRENT, |kind| {
         let server = stopped_from_elsewhere(kind);
         let mut chat = client(&server).conversation().unwrap();
@@ -132,7 +132,7 @@ fn a_reply_that_somebody_else_has_stopped_is_truncated_and_is_not_stopped_again(
 }
 
 #[test]
-fn a_message_that_was_never_sent_is_not_stopped() {
+fn an_unsent_message_is_not_stopped() {
     each(CURRENT, |kind| {
         let silent = |request: &Request| {
             (step_of(request) == Some(Step::ReadHistory)).then_some(Reaction::Silence)

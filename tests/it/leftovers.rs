@@ -33,7 +33,7 @@ fn troubled(reaction: fn() -> Reaction) -> (StandIn, Client, Arc<AtomicBool>) {
 }
 
 #[test]
-fn what_could_not_be_deleted_is_named_and_swept_later() {
+fn leftovers_are_named_and_deleted_later() {
     let reactions: [fn() -> Reaction; 3] = [unavailable, || Reaction::Silence, || Reaction::Close];
     let walk = |reaction| {
         let (server, client, trouble) = troubled(reaction);
@@ -68,7 +68,7 @@ fn what_could_not_be_deleted_is_named_and_swept_later() {
 }
 
 #[test]
-fn a_refused_deletion_does_not_keep_the_others_from_being_swept() {
+fn one_failed_deletion_leaves_the_other_leftovers_deleted() {
     let allowed = Arc::new(Mutex::new(Vec::new()));
     let allows = Arc::clone(&allowed);
     let intercept = move |request: &stand_in::Request| {
@@ -92,7 +92,7 @@ fn a_refused_deletion_does_not_keep_the_others_from_being_swept() {
 }
 
 #[test]
-fn a_creation_whose_answer_is_lost_says_that_a_conversation_may_be_left() {
+fn a_lost_creation_response_sets_maybe_undeleted() {
     const CUT: &str = "HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n{\"co";
     let cases: [(fn() -> Reaction, bool); 5] = [
         (|| Reaction::Close, true),

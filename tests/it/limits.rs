@@ -48,7 +48,7 @@ fn plan(prompt: &str) -> Plan {
 }
 
 #[test]
-fn an_error_names_its_limit_how_long_that_is_and_how_much_had_come() {
+fn a_timeout_error_names_its_duration_and_the_received_text() {
     const SENDING: &str = "sending the prompt";
     const READING: &str = "reading the reply";
     const NOTHING: &str = "no byte from the server within 1s, the idle timeout";
@@ -94,7 +94,7 @@ fn an_error_names_its_limit_how_long_that_is_and_how_much_had_come() {
 }
 
 #[test]
-fn a_long_reply_in_good_health_is_cut_by_no_limit() {
+fn a_long_healthy_reply_hits_no_timeout() {
     // Like the defaults and real servers, a hundred times as fast: comments in between, tokens
     // further apart than the longest silence, and a reply that takes longer than the longest stall.
     const SILENCE: Duration = Duration::from_millis(600);
@@ -132,7 +132,7 @@ fn assert_cut(kind: Kind, prompt: &str, limit: Timeout, step: Step) {
 }
 
 #[test]
-fn a_model_that_says_nothing_is_silent_or_stalls_as_its_server_has_it() {
+fn a_model_without_output_hits_the_idle_or_token_timeout() {
     each([CLASSIC, JSON, FORM, NEWEST], |kind| {
         let walk = |prompt, before| match kind.dialect {
             Dialect::Classic => assert_cut(kind, prompt, Timeout::Idle, before),
@@ -148,7 +148,7 @@ fn a_model_that_says_nothing_is_silent_or_stalls_as_its_server_has_it() {
 }
 
 #[test]
-fn a_deadline_ends_a_reply_in_the_middle() {
+fn the_total_timeout_ends_a_reply_in_the_middle() {
     each(EVERY, |kind| {
         let server = kind.start();
         let request = Request::new("/slow").total_timeout(SHORT);
@@ -161,7 +161,7 @@ fn a_deadline_ends_a_reply_in_the_middle() {
 }
 
 #[test]
-fn tokens_without_text_are_a_stall() {
+fn tokens_without_text_hit_the_token_timeout() {
     let empty = || Plan::acts((0..).map(|id| Act::Send(frame::token(id, "")))).paced(DRIBBLE);
     let server = StandIn::builder().plan(move |_| empty()).start();
     let client = builder(&server).token_timeout(SHORT).build().unwrap();
@@ -170,7 +170,7 @@ fn tokens_without_text_are_a_stall() {
 }
 
 #[test]
-fn time_that_the_caller_takes_is_neither_silence_nor_stall() {
+fn the_callers_own_time_hits_no_idle_or_token_timeout() {
     let server = StandIn::start();
     let client = builder(&server).idle_timeout(SHORT).token_timeout(SHORT).build().unwrap();
     let mut tokens = client.stream("hello").unwrap();
@@ -181,7 +181,7 @@ fn time_that_the_caller_takes_is_neither_silence_nor_stall() {
 }
 
 #[test]
-fn a_deadline_that_has_passed_is_seen_before_a_token_that_is_here_already() {
+fn an_expired_total_timeout_comes_before_a_buffered_token() {
     let server = StandIn::start();
     let client = builder(&server).total_timeout(SHORT).build().unwrap();
     let mut tokens = client.stream("/count 1000").unwrap();
@@ -191,7 +191,7 @@ fn a_deadline_that_has_passed_is_seen_before_a_token_that_is_here_already() {
 }
 
 #[test]
-fn a_reply_that_is_complete_does_not_become_too_late_by_the_callers_own_time() {
+fn a_complete_reply_is_never_too_late() {
     let server = StandIn::start();
     let client = builder(&server).total_timeout(SHORT).build().unwrap();
     let mut tokens = client.stream("/count 3").unwrap();
@@ -215,7 +215,7 @@ fn a_reply_that_is_complete_does_not_become_too_late_by_the_callers_own_time() {
 }
 
 #[test]
-fn limits_beyond_the_clock_are_no_limits() {
+fn timeouts_beyond_the_clock_never_expire() {
     let server = StandIn::start();
     let client = builder(&server)
         .connect_timeout(Duration::MAX)
@@ -229,7 +229,7 @@ fn limits_beyond_the_clock_are_no_limits() {
 }
 
 #[test]
-fn a_call_can_do_without_the_clients_deadline() {
+fn a_call_can_disable_the_total_timeout() {
     let plan = |_: &str| Plan::tokens(["."; 25]).paced(DRIBBLE);
     let server = StandIn::builder().plan(plan).start();
     let client = builder(&server).total_timeout(SHORT).build().unwrap();
@@ -288,7 +288,7 @@ fn listener() -> (TcpListener, String) {
 }
 
 #[test]
-fn a_connection_is_made_within_the_connect_limit_or_a_nearer_one() {
+fn the_shorter_of_connect_and_total_timeout_applies() {
     /// Nothing comes before.
     const CONNECTING: Duration = Duration::from_millis(300);
     let (full, full_address) = listener();
@@ -340,7 +340,7 @@ fn a_connection_is_made_within_the_connect_limit_or_a_nearer_one() {
 }
 
 #[test]
-fn an_answer_that_dribbles_ends_as_a_stall() {
+fn a_dribbling_response_hits_the_token_timeout() {
     let beginnings: [&[u8]; 3] = [
         b"HTTP/1.1 200 ",
         b"HTTP/1.1 200 OK\r\nx: ",
@@ -448,7 +448,7 @@ fn tidied_up(turn: Turn, by_dropping: bool) -> (Duration, Option<Result<(), Erro
 const BUDGET: Duration = Duration::from_millis(600);
 
 #[test]
-fn tidying_up_keeps_its_budget_whatever_the_server_does() {
+fn cleanup_keeps_its_timeout() {
     const OUT_OF_TIME: Option<ErrorKind> = Some(ErrorKind::Timeout(Timeout::Cleanup));
     let cases = [
         (Turn::Silent, OUT_OF_TIME),

@@ -53,7 +53,7 @@ fn models_and_conversations_are_listed() {
 }
 
 #[test]
-fn a_server_is_told_in_plain_sentences() {
+fn server_info_displays_plain_sentences() {
     each(ALL, |kind| {
         let server = kind.start();
         let info = client(&server).server_info().unwrap();
@@ -70,7 +70,7 @@ fn a_server_is_told_in_plain_sentences() {
 }
 
 #[test]
-fn without_a_named_model_the_servers_first_is_asked() {
+fn the_servers_first_model_is_the_default() {
     each(ALL, |kind| {
         let server = kind.builder().models(&["first/model", "second/model"]);
         let server = server.start();
@@ -92,7 +92,7 @@ fn without_a_named_model_the_servers_first_is_asked() {
 }
 
 #[test]
-fn a_named_model_is_never_replaced_and_the_error_has_the_list() {
+fn an_unknown_model_is_an_error_with_the_list() {
     each(ALL, |kind| {
         let server = kind.builder().models(&["first/model", "second/model"]);
         let server = server.start();
@@ -122,7 +122,7 @@ fn a_named_model_is_never_replaced_and_the_error_has_the_list() {
 }
 
 #[test]
-fn where_the_api_is_switched_off_the_pages_tell_the_same() {
+fn lists_come_from_pages_if_the_api_is_switched_off() {
     each(CURRENT, |kind| {
         let server = kind.builder().api_disabled().start();
         let client = client(&server);
@@ -174,7 +174,7 @@ fn pages_of(conversations: usize, length: usize) -> (Error, usize) {
 }
 
 #[test]
-fn pages_without_end_are_not_held() {
+fn endless_pages_are_bounded() {
     for (conversations, length, pages) in [(1, 3 << 20, 6), (20_000, 0, 4), (60_000, 0, 1)] {
         let (error, asked) = pages_of(conversations, length);
         assert_failed(&error, ErrorKind::TooLarge, Step::ListConversations);
@@ -183,7 +183,7 @@ fn pages_without_end_are_not_held() {
 }
 
 #[test]
-fn a_list_that_cannot_be_read_is_an_error() {
+fn an_unreadable_list_is_an_error() {
     for body in ["", "{}", "<html>", "{\"json\":[]}", "null"] {
         let server = answering("/api/models", body);
         let error = client(&server).list_models().unwrap_err();
@@ -207,7 +207,7 @@ fn a_list_that_cannot_be_read_is_an_error() {
 }
 
 #[test]
-fn conversations_are_listed_page_by_page_to_the_last() {
+fn all_pages_of_conversations_are_listed() {
     const MANY: usize = 65;
     each(ALL, |kind| {
         let server = kind.start();
@@ -230,7 +230,7 @@ fn listing(models: &[&str], reaction: impl Fn() -> Reaction + Send + Sync + 'sta
 }
 
 #[test]
-fn a_list_that_is_one_long_text_a_thousand_times_is_not_held() {
+fn a_list_that_repeats_a_long_text_is_bounded() {
     let text = "x".repeat(500_000);
     let places = vec!["2"; 1000].join(",");
     let body =
@@ -241,7 +241,7 @@ fn a_list_that_is_one_long_text_a_thousand_times_is_not_held() {
 }
 
 #[test]
-fn a_list_may_be_long_and_what_it_says_is_no_part_of_an_error() {
+fn a_list_can_be_long_and_stays_out_of_errors() {
     let model = |text: &str| format!(r#"[{{"models":1}},[2],{{"id":3}},"m","{text}"]"#);
     let page = format!(r#"{{"nodes":[{{"data":{}}}]}}"#, model(&"x".repeat(2 << 20)));
     let server = listing(&["m"], move || success(&page));
@@ -256,7 +256,7 @@ fn a_list_may_be_long_and_what_it_says_is_no_part_of_an_error() {
 }
 
 #[test]
-fn an_id_that_no_server_gives_is_refused_before_anything_is_sent() {
+fn an_invalid_id_is_refused_before_anything_is_sent() {
     let server = StandIn::start();
     for id in ["", "a/b", "..", "a b", "a?b", &"x".repeat(65)] {
         let deleted = client(&server).delete_conversation(id).unwrap_err();
@@ -270,7 +270,7 @@ fn an_id_that_no_server_gives_is_refused_before_anything_is_sent() {
 }
 
 #[test]
-fn a_server_that_takes_itself_for_an_https_one_is_told_as_such_and_no_password_is() {
+fn server_info_reports_expected_https_without_the_password() {
     let server = StandIn::builder().models(&["only/model"]).https_referer().start();
     let url = server.url().replace("http://", "http://user:secret@");
     let info = h2o_chat::Client::new(&url).unwrap().server_info().unwrap();
@@ -286,7 +286,7 @@ fn a_server_that_takes_itself_for_an_https_one_is_told_as_such_and_no_password_i
 }
 
 #[test]
-fn a_check_relies_on_nothing_that_was_so_before() {
+fn server_info_asks_the_server_each_time() {
     let server = StandIn::start();
     let client = client(&server);
     client.ask("/count 1").unwrap();
@@ -297,7 +297,7 @@ fn a_check_relies_on_nothing_that_was_so_before() {
 }
 
 #[test]
-fn a_server_that_only_does_not_list_its_models_is_a_good_one() {
+fn server_info_succeeds_without_a_list_of_models() {
     for (status, body) in [("404 Not Found", ""), ("200 OK", "{}"), ("200 OK", "no JSON")] {
         let server = listing(&[DEFAULT_MODEL], move || answer(status, "", body));
         let info = client(&server).server_info().unwrap();
@@ -306,7 +306,7 @@ fn a_server_that_only_does_not_list_its_models_is_a_good_one() {
 }
 
 #[test]
-fn a_list_that_fails_otherwise_is_what_is_wrong_with_the_server() {
+fn server_info_returns_the_error_of_the_list() {
     let cases: [(fn() -> Reaction, ErrorKind); 5] = [
         (|| answer("500 Oh", "", ""), ErrorKind::Status),
         (|| answer("401 Oh", "", ""), ErrorKind::LoginRequired),
@@ -323,7 +323,7 @@ fn a_list_that_fails_otherwise_is_what_is_wrong_with_the_server() {
 }
 
 #[test]
-fn a_call_that_ends_while_the_models_are_listed_says_so() {
+fn cancels_and_timeouts_end_the_list_of_models() {
     let server = listing(&["first/model"], || Reaction::Silence);
     let stop = CancelHandle::default();
     let error = thread::scope(|scope| {

@@ -34,7 +34,7 @@ const REFUSALS: [(u16, &str); 4] =
     [(429, ""), (503, ""), (429, "retry-after: 1\r\n"), (503, "retry-after: 0\r\n")];
 
 #[test]
-fn a_deletion_that_is_refused_once_is_repeated() {
+fn a_deletion_that_is_refused_once_is_retried() {
     each(ALL, |kind| {
         each(REFUSALS, |(status, headers)| {
             let server = refusing(kind.builder(), Step::DeleteConversation, status, headers);
@@ -50,7 +50,7 @@ fn a_deletion_that_is_refused_once_is_repeated() {
 }
 
 #[test]
-fn a_stop_that_is_refused_once_is_repeated() {
+fn a_stop_that_is_refused_once_is_retried() {
     each(ALL, |kind| {
         let refusals = if kind.stops { &REFUSALS[..] } else { &[] };
         for &(status, headers) in refusals {
@@ -67,7 +67,7 @@ fn a_stop_that_is_refused_once_is_repeated() {
 }
 
 #[test]
-fn ask_ends_well_after_a_deletion_that_was_refused_once() {
+fn ask_succeeds_after_a_retried_deletion() {
     each([CLASSIC, NEWEST], |kind| {
         for status in [429, 503] {
             let server = refusing(kind.builder(), Step::DeleteConversation, status, "");
@@ -82,7 +82,7 @@ fn ask_ends_well_after_a_deletion_that_was_refused_once() {
 }
 
 #[test]
-fn a_longer_wait_than_the_cleanup_may_take_ends_the_attempts_at_once() {
+fn a_retry_after_beyond_the_cleanup_timeout_ends_the_retries() {
     let react = |request: &stand_in::Request| {
         let is_cleanup =
             matches!(step_of(request), Some(Step::StopGeneration | Step::DeleteConversation));
@@ -101,7 +101,7 @@ fn a_longer_wait_than_the_cleanup_may_take_ends_the_attempts_at_once() {
 }
 
 #[test]
-fn a_server_that_refuses_always_is_not_hammered() {
+fn cleanup_retries_wait_between_attempts() {
     for headers in ["", "retry-after: 0\r\n"] {
         let server = always(Step::DeleteConversation, move || busy(503, headers));
         let limited = builder(&server).cleanup_timeout(Duration::from_millis(1200));
@@ -147,7 +147,7 @@ fn chat_ui_0_9_5_is_stopped_while_its_reply_is_read() {
 }
 
 #[test]
-fn chat_ui_0_9_5_is_stopped_after_errors_of_this_side() {
+fn chat_ui_0_9_5_is_stopped_after_client_side_errors() {
     let server = V0_9_5.start();
     let limited = builder(&server).token_timeout(Duration::from_secs(1));
     let client = limited.cleanup_timeout(LONG).build().unwrap();
@@ -170,7 +170,7 @@ fn chat_ui_0_9_5_is_stopped_after_errors_of_this_side() {
 }
 
 #[test]
-fn chat_ui_0_9_5_is_stopped_after_a_turn_that_is_left_early() {
+fn chat_ui_0_9_5_is_stopped_after_an_early_end_of_a_turn() {
     let server = V0_9_5.start();
     let client = builder(&server).cleanup_timeout(LONG).build().unwrap();
     let mut chat = client.conversation().unwrap();
@@ -201,7 +201,7 @@ fn chat_ui_0_9_5_is_read_for_half_the_cleanup_timeout_at_most() {
 }
 
 #[test]
-fn a_server_that_ignores_stops_is_sent_none() {
+fn no_stop_is_sent_to_a_server_that_ignores_stops() {
     each([V0_8_4, FORM], |kind| {
         let server = kind.start();
         let client = client(&server);
@@ -243,7 +243,7 @@ fn refuse() -> Reaction {
 }
 
 #[test]
-fn a_leftover_that_is_deleted_by_its_id_is_none_any_more() {
+fn deleting_a_leftover_by_id_removes_it_from_the_list() {
     let (server, trouble) = troubled(refuse);
     let client = client(&server);
     for _ in 0..3 {
@@ -287,7 +287,7 @@ fn deleting_leftovers_obeys_the_cancel_handle() {
 }
 
 #[test]
-fn deleting_leftovers_obeys_one_limit_for_all() {
+fn one_cleanup_timeout_applies_to_all_leftovers() {
     // Each takes half a second, because it is tried twice.
     const CLEANUP: Duration = Duration::from_millis(600);
     const LEFT: usize = 24;
@@ -321,7 +321,7 @@ fn deleting_leftovers_obeys_one_limit_for_all() {
 }
 
 #[test]
-fn the_error_has_the_session_of_what_is_left_and_does_not_show_it() {
+fn the_error_has_the_leftovers_session_but_hides_it() {
     each(ALL, |kind| {
         let (builder_, _) = troubled_builder(kind.builder(), refuse);
         let server = builder_.start();
@@ -351,7 +351,7 @@ fn printed_sweep(stderr: &str) -> Vec<String> {
 }
 
 #[test]
-fn the_sweep_command_that_is_printed_removes_what_is_left() {
+fn the_printed_sweep_command_deletes_the_leftovers() {
     // The program, the name of the session's cookie, and the user's session.
     let cases = [
         ("ask", "hf-chat", None),

@@ -34,7 +34,7 @@ fn version(text: &str) -> [u32; 3] {
 }
 
 #[test]
-fn no_crate_that_is_built_needs_a_newer_compiler_than_is_promised() {
+fn no_dependency_needs_a_newer_compiler() {
     let promised = version(env!("CARGO_PKG_RUST_VERSION"));
     // Of this system's crates only: those of others need not be here.
     let metadata = cargo(&["metadata", "--format-version", "1", "--filter-platform", &host()]);
@@ -57,7 +57,7 @@ fn no_crate_that_is_built_needs_a_newer_compiler_than_is_promised() {
 }
 
 #[test]
-fn the_package_has_what_a_stranger_needs_and_no_large_data() {
+fn the_package_is_complete_and_small() {
     const LARGEST: u64 = 100_000;
     let listed = cargo(&["package", "--list", "--allow-dirty"]);
     let listed = String::from_utf8(listed).unwrap();

@@ -103,7 +103,7 @@ const ROWS: &[Row] = &[
 ];
 
 #[test]
-fn whatever_becomes_of_a_prompt_is_told_for_what_it_is_and_leaves_nothing_behind() {
+fn every_prompt_has_its_outcome_and_leaves_nothing() {
     each(ALL, |kind| {
         for (prompt, outcomes) in ROWS {
             let context = format!("{prompt} {:?}", kind.dialect);
@@ -151,7 +151,7 @@ fn assert_outcome(kind: Kind, prompt: &str, expected: Outcome, context: &str) {
 }
 
 #[test]
-fn a_refusal_of_the_chat_server_itself_may_ask_for_a_wait() {
+fn a_refusal_can_have_a_retry_after() {
     each(ALL, |kind| {
         let server = kind.start();
         let error = client(&server).ask("/429").unwrap_err();

@@ -131,7 +131,7 @@ fn a_reply_through_an_http_proxy() {
 }
 
 #[test]
-fn a_reply_through_a_socks_proxy_which_looks_names_up_if_that_is_wanted() {
+fn only_a_socks5h_proxy_resolves_names() {
     let server = StandIn::start();
     let by_name = format!("localhost:{}", server.port());
     let by_number = format!("127.0.0.1:{}", server.port());
@@ -163,7 +163,7 @@ fn a_reply_through_a_socks_proxy_which_looks_names_up_if_that_is_wanted() {
 }
 
 #[test]
-fn limits_and_stops_act_through_a_proxy() {
+fn timeouts_and_cancels_work_through_a_proxy() {
     let (server, proxy) = (StandIn::start(), TestProxy::start(connect));
     let url = format!("http://me:secret@{}", proxy.address);
     let client = builder(&server)
@@ -194,7 +194,7 @@ fn a_proxy_that_refuses_says_so() {
 }
 
 #[test]
-fn a_proxy_that_is_not_there_is_named_without_its_password() {
+fn an_unreachable_proxy_is_named_without_its_password() {
     let (nobody, _kept) = nobody();
     for scheme in ["http", "socks5", "socks5h"] {
         let client = Client::builder("http://127.0.0.1:9")
@@ -211,7 +211,7 @@ fn a_proxy_that_is_not_there_is_named_without_its_password() {
 }
 
 #[test]
-fn a_socks_proxy_that_refuses_or_speaks_something_else_says_so() {
+fn a_refusing_or_wrong_socks_proxy_is_an_error() {
     let refuse: Handshake = |client| {
         client.read_exact(&mut [0; 3])?;
         client.write_all(&[5, 0])?;
@@ -245,7 +245,7 @@ fn a_socks_proxy_that_refuses_or_speaks_something_else_says_so() {
 }
 
 #[test]
-fn a_proxy_that_says_nothing_is_waited_for_within_the_limits() {
+fn an_unresponsive_proxy_hits_the_timeouts() {
     // Never accepted, so never answered.
     let proxy = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = proxy.local_addr().unwrap().to_string();

@@ -10,7 +10,7 @@ use crate::support::{
 };
 
 #[test]
-fn a_regenerated_reply_takes_the_place_of_the_last_reply() {
+fn a_regenerated_reply_replaces_the_last_reply() {
     each(ALL, |kind| {
         let server = kind.start();
         let mut chat = client(&server).conversation().unwrap();
@@ -31,7 +31,7 @@ fn a_regenerated_reply_takes_the_place_of_the_last_reply() {
 }
 
 #[test]
-fn the_last_reply_can_be_had_again_in_another_client_and_after_an_early_end() {
+fn another_client_can_regenerate_the_last_reply() {
     each(ALL, |kind| {
         let server = kind.start();
         let client = client(&server);
@@ -50,7 +50,7 @@ fn the_last_reply_can_be_had_again_in_another_client_and_after_an_early_end() {
 }
 
 #[test]
-fn another_prompt_in_the_place_of_the_last_is_for_classic_servers_only() {
+fn replacing_the_last_prompt_is_for_classic_servers_only() {
     each(ALL, |kind| {
         let server = kind.start();
         let mut chat = client(&server).conversation().unwrap();
@@ -75,7 +75,7 @@ fn another_prompt_in_the_place_of_the_last_is_for_classic_servers_only() {
 }
 
 #[test]
-fn a_message_that_was_refused_is_sent_anew() {
+fn regenerating_resends_a_refused_message() {
     each(ALL, |kind| {
         let refusals = AtomicUsize::new(1);
         let plan = move |prompt: &str| match prompt {
@@ -96,7 +96,7 @@ fn a_message_that_was_refused_is_sent_anew() {
 }
 
 #[test]
-fn there_is_nothing_to_regenerate_before_the_first_message() {
+fn regenerating_needs_a_message() {
     each(ALL, |kind| {
         let server = kind.start();
         let mut chat = client(&server).conversation().unwrap();
@@ -106,7 +106,7 @@ fn there_is_nothing_to_regenerate_before_the_first_message() {
 }
 
 #[test]
-fn on_a_classic_server_only_the_response_has_a_new_id() {
+fn a_classic_regeneration_changes_only_the_response_id() {
     let server = StandIn::start();
     let mut chat = client(&server).conversation().unwrap();
     chat.ask("first").unwrap();
@@ -130,7 +130,7 @@ fn on_a_classic_server_only_the_response_has_a_new_id() {
 }
 
 #[test]
-fn a_stop_ends_one_try_only() {
+fn a_cancel_ends_one_regeneration_only() {
     let server = StandIn::start();
     let mut chat = client(&server).conversation().unwrap();
     let stop = CancelHandle::default();

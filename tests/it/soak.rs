@@ -311,8 +311,8 @@ fn seed() -> u64 {
 }
 
 #[test]
-fn nothing_is_left_but_what_is_named_however_much_goes_wrong() {
-    let name = "soak::nothing_is_left_but_what_is_named_however_much_goes_wrong";
+fn random_faults_leave_only_named_leftovers() {
+    let name = "soak::random_faults_leave_only_named_leftovers";
     // Counts the threads and files of the process.
     alone(name, soak_all);
 }

@@ -28,7 +28,7 @@ fn stopped(stop: &CancelHandle, wait: impl FnOnce(), call: impl FnOnce() -> Erro
 }
 
 #[test]
-fn a_stop_ends_the_wait_for_the_head_for_a_token_and_between_tokens() {
+fn a_cancel_ends_every_wait_of_a_reply() {
     each(EVERY, |kind| {
         for prompt in ["/silent", "/hang", ENDLESS] {
             let server = kind.start();
@@ -64,7 +64,7 @@ fn a_stop_ends_the_wait_for_the_head_for_a_token_and_between_tokens() {
 }
 
 #[test]
-fn a_stop_ends_the_wait_for_a_head_that_never_comes() {
+fn a_cancel_ends_the_wait_for_the_head() {
     let server = always(Step::SendMessage, || Reaction::Silence);
     let (client, stop) = (client(&server), CancelHandle::default());
     let request = Request::new("hello").cancel_handle(&stop);
@@ -75,7 +75,7 @@ fn a_stop_ends_the_wait_for_a_head_that_never_comes() {
 }
 
 #[test]
-fn a_clients_stop_ends_whatever_it_waits_for() {
+fn a_client_wide_cancel_ends_every_call() {
     type Call = fn(&Client) -> Result<(), Error>;
     let is_list = |request: &crate::stand_in::Request| request.method == "GET";
     let calls: [(Step, Call); 4] = [
@@ -109,7 +109,7 @@ fn a_clients_stop_ends_whatever_it_waits_for() {
 }
 
 #[test]
-fn a_flag_that_something_else_sets_is_a_stop() {
+fn an_external_flag_cancels() {
     let server = StandIn::start();
     let client = client(&server);
     let flag = Arc::new(AtomicBool::new(false));
@@ -123,7 +123,7 @@ fn a_flag_that_something_else_sets_is_a_stop() {
 }
 
 #[test]
-fn a_stop_acts_in_mid_line() {
+fn a_cancel_works_in_the_middle_of_a_line() {
     let half = b"data:{\"token\":{\"id\":1,\"te".to_vec();
     let plan = move |prompt: &str| match prompt {
         "cut" => Plan::bytes(vec![frame::token(0, "a"), half.clone()]).then([Act::Hang]),
@@ -146,7 +146,7 @@ fn a_stop_acts_in_mid_line() {
 }
 
 #[test]
-fn a_stop_is_seen_before_a_token_that_is_here_already() {
+fn a_cancel_comes_before_a_buffered_token() {
     let server = StandIn::start();
     let client = client(&server);
     let stop = CancelHandle::default();
@@ -157,7 +157,7 @@ fn a_stop_is_seen_before_a_token_that_is_here_already() {
 }
 
 #[test]
-fn nothing_is_sent_once_stopped() {
+fn nothing_is_sent_after_a_cancel() {
     let server = StandIn::start();
     let client = client(&server);
     let stop = CancelHandle::default();

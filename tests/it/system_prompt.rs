@@ -24,7 +24,7 @@ fn assert_told(kind: Kind, server: &StandIn, classic: &str, current: &str) {
 }
 
 #[test]
-fn a_request_that_begins_with_a_system_message_has_one() {
+fn a_leading_system_message_is_the_system_prompt() {
     let (system, hi) = (Message::system("Be brief."), Message::user("Hi"));
     each(ALL, |kind| {
         let server = kind.start();
@@ -43,7 +43,7 @@ fn a_request_that_begins_with_a_system_message_has_one() {
 }
 
 #[test]
-fn a_conversation_has_one_of_its_own() {
+fn a_conversation_can_have_a_system_prompt() {
     each(ALL, |kind| {
         let server = kind.start();
         let builder = client(&server).conversation_builder().model("other/model");
@@ -57,7 +57,7 @@ fn a_conversation_has_one_of_its_own() {
 }
 
 #[test]
-fn a_reply_that_is_kept_can_be_had_again_with_it() {
+fn a_kept_reply_keeps_its_system_prompt() {
     each(ALL, |kind| {
         let server = kind.start();
         let request = [Message::system("Be brief."), Message::user("Hi")];

@@ -47,7 +47,7 @@ fn pages_have_the_recorded_data() {
 }
 
 #[test]
-fn a_page_that_cannot_be_shown_is_a_success_with_an_error_inside() {
+fn a_failed_page_is_a_200_with_an_error_inside() {
     let mut chat = Chat::start(Classic);
     let no_access = "You don't have access to this conversation. If someone gave you this link, \
         ask them to use the 'share' feature instead.";
@@ -66,7 +66,7 @@ fn a_page_that_cannot_be_shown_is_a_success_with_an_error_inside() {
 }
 
 #[test]
-fn each_current_server_tells_of_a_new_conversation_in_its_own_way() {
+fn creation_responses_differ_by_version() {
     for dialect in [Json, Form, Newest] {
         let mut chat = Chat::start(dialect);
         let mut created = chat.client.ask(&json_post("/conversation", CREATE)).json();

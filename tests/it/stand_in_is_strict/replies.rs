@@ -77,7 +77,7 @@ fn beginning(dialect: Dialect) -> Vec<String> {
 }
 
 #[test]
-fn a_classic_conversation_is_the_recorded_bytes_on_one_connection() {
+fn a_classic_conversation_matches_the_recording() {
     let server = StandIn::start();
     let mut client = Client::connect(&server);
     let settings = client.ask(
@@ -122,7 +122,7 @@ fn a_classic_conversation_is_the_recorded_bytes_on_one_connection() {
 }
 
 #[test]
-fn a_current_reply_is_the_recorded_bytes() {
+fn a_current_reply_matches_the_recording() {
     let plan = |_: &str| {
         Plan::tokens(["Grüße", " 👩\u{200d}💻", "", " \"q\"", "\n", " longer_than_sixteen", " "])
     };
@@ -156,7 +156,7 @@ fn a_current_reply_is_the_recorded_bytes() {
 }
 
 #[test]
-fn each_server_tells_what_goes_wrong_in_its_own_way() {
+fn error_replies_differ_by_version() {
     let event_error = format!("data:{{\"error\":\"{MEMORY}\",\"error_type\":\"generation\"}}\n\n");
     let event_error = vec![event_error];
     let mut commented = [events(8), vec![last_event(GREETING)]].concat();
@@ -218,7 +218,7 @@ fn a_dropped_classic_reply_has_no_last_chunk() {
 }
 
 #[test]
-fn a_classic_head_waits_for_the_first_event_and_a_current_silence_is_filled() {
+fn keep_alives_differ_by_version() {
     let mut chat = Chat::start(Classic);
     chat.send("/silent");
     chat.wait(|counts| counts.running == 1);
@@ -237,7 +237,7 @@ fn a_classic_head_waits_for_the_first_event_and_a_current_silence_is_filled() {
 }
 
 #[test]
-fn a_stop_ends_a_reply_in_each_servers_own_way_or_not_at_all() {
+fn stopped_replies_differ_by_version() {
     let plan = |_: &str| Plan::acts([Act::token(0, "a "), Act::Hang]);
     let interrupted = final_answer("a ", ",\"interrupted\":true");
     let finished = vec![FINISHED.to_string()];
@@ -268,7 +268,7 @@ fn a_stop_ends_a_reply_in_each_servers_own_way_or_not_at_all() {
 }
 
 #[test]
-fn a_stop_of_nothing_cuts_the_next_reply_of_the_newest_only() {
+fn an_early_stop_cuts_the_next_reply_of_the_newest_only() {
     for dialect in [Classic, Json, Form, Newest] {
         let mut chat = chat(dialect, |_| Plan::tokens(["yes"]));
         chat.stop();
@@ -280,7 +280,7 @@ fn a_stop_of_nothing_cuts_the_next_reply_of_the_newest_only() {
 }
 
 #[test]
-fn neither_closing_the_connection_nor_a_delete_stops_a_generation() {
+fn only_a_stop_ends_a_generation() {
     // More than the sockets hold, so that a client that does not read blocks the server.
     let endless = |_: &str| Plan::acts(iter::repeat_with(|| Act::Send(vec![b' '; 1 << 24])));
     let mut chat = chat(Classic, endless);
@@ -303,7 +303,7 @@ fn neither_closing_the_connection_nor_a_delete_stops_a_generation() {
 }
 
 #[test]
-fn a_classic_server_stores_only_a_whole_reply_and_a_stopped_one() {
+fn a_classic_server_stores_complete_and_stopped_replies() {
     for (question, answer) in [
         ("/count 3", Some("0 1 2")),
         ("/length", Some(" Hi there, how can I")),
