@@ -242,7 +242,7 @@ impl Client {
     }
 
     /// The name of the session's cookie: the one set with
-    /// [`cookie_name`](ClientBuilder::cookie_name), or the one that the server has told.
+    /// [`cookie_name`](ClientBuilder::cookie_name), or the one that the server uses.
     #[must_use]
     pub fn cookie_name(&self) -> String {
         self.shared.api.session().name

@@ -317,7 +317,7 @@ impl Conversation {
     ///
     /// # Errors
     /// If the server refuses, or does not respond within the
-    /// [cleanup timeout](crate::ClientBuilder::cleanup_timeout). The conversation is then one of the
+    /// [cleanup timeout](crate::ClientBuilder::cleanup_timeout). The conversation is then among the
     /// client's [leftovers](crate::Client::leftovers).
     pub fn delete(mut self) -> Result<()> {
         self.is_armed = true;
@@ -478,7 +478,7 @@ impl Conversation {
         self.shared.delete(&timer, &self.remote, is_running, stream)
     }
 
-    /// Like [`close`](Conversation::close) after an error, which is told if that fails too.
+    /// [Closes](Conversation::close) after an error. If that fails, the error names the leftover.
     pub(crate) fn close_after(&mut self, error: Error, stream: Option<ReplyStream>) -> Error {
         if error.ends_the_generation() {
             self.is_running = false;

@@ -188,7 +188,7 @@ impl Error {
     }
 
     /// Returns whether the same call may succeed later: the server could not be reached, was
-    /// overloaded (429, 502, 503, 504, or in its words), or was silent. Always false for a failed
+    /// overloaded (429, 502, 503, 504, or in its words), or sent nothing. Always false for a failed
     /// deletion, because the reply has been handed out.
     ///
     /// ```no_run

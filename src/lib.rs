@@ -31,8 +31,9 @@
 //! * h2oGPTe, at `https://h2ogpte.genai.h2o.ai` and in private installations. It takes an
 //!   [API key](ClientBuilder::api_key) in place of a session.
 //!
-//! With a key the client talks to h2oGPTe; else it detects which chat-ui it talks to. What only one [`Protocol`] can do is documented where
-//! it applies, above all the parameters of a [`Request`] and the [`Details`] of a reply.
+//! With a key the client talks to h2oGPTe. Otherwise it detects the version of chat-ui. Features of
+//! a single [`Protocol`] are marked as such, above all the parameters of a [`Request`] and the
+//! [`Details`] of a reply.
 //!
 //! # Guarantees
 //!
@@ -131,8 +132,8 @@
 //! the account when it is sent any. So the client reads them first. If the terms are accepted
 //! already, and sharing is not to be turned off, it posts nothing. Otherwise it posts all settings
 //! back with that change only. If it cannot read them, or would lose one, it refuses with
-//! [`ErrorKind::Unsupported`]: accept the terms once in the browser then. Listing and deleting never
-//! post settings.
+//! [`ErrorKind::Unsupported`]: accept the terms once in the browser then. Listing and deleting
+//! never post settings.
 //!
 //! # Retries
 //!
@@ -163,9 +164,9 @@
 //!
 //! # TLS
 //!
-//! An `https://` server is verified against the certificates that the system trusts (on Linux, those
-//! in `SSL_CERT_FILE` and `SSL_CERT_DIR` if they are set), or against others that you give with
-//! `ClientBuilder::root_certificates`. This cannot be turned off. If it fails, the error is
+//! An `https://` server is verified against the certificates that the system trusts (on Linux,
+//! those in `SSL_CERT_FILE` and `SSL_CERT_DIR` if they are set), or against others that you give
+//! with `ClientBuilder::root_certificates`. This cannot be turned off. If it fails, the error is
 //! [`ErrorKind::Tls`], and nothing has been sent.
 //!
 //! # Logging
@@ -179,9 +180,9 @@
 //!   has not been seen to end.
 //! * *debug*: other failures of cleanup.
 //!
-//! Neither logs nor `Debug` nor `Display` contain prompts, passwords, API keys, cookies, sessions or
-//! header values. They do contain what the server says: its error messages and the beginning of responses
-//! that are not understood.
+//! Neither logs nor `Debug` nor `Display` contain prompts, passwords, API keys, cookies, sessions
+//! or header values. They do contain the server's error messages, and the beginning of unexpected
+//! responses.
 //!
 //! The HTTP client underneath logs with the targets `ureq` and `ureq_proto`. **At the trace level,
 //! `ureq_proto` logs everything that is sent and received, passwords and cookies included.** If you

@@ -29,8 +29,8 @@ use crate::message::{Message, Role, joined};
 ///
 /// # Parameters
 ///
-/// *Classic* servers (chat-ui up to 0.6) and h2oGPTe take parameters. The server validates them, not
-/// this crate.
+/// *Classic* servers (chat-ui up to 0.6) and h2oGPTe take parameters. The server validates them,
+/// not this crate.
 ///
 /// * A classic server gets those of the service's own page, unless the request sets others:
 ///   `temperature` 0.4, `truncate` 2048, `max_new_tokens` 1024, `do_sample` true,

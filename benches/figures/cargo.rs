@@ -16,7 +16,7 @@ pub fn build_ask(features: &[&str]) -> Outcome<()> {
     output(&[&arguments, features, &["--", "-C", "strip=symbols"]].concat()).map(drop)
 }
 
-/// To run what was built last.
+/// The command of the last build.
 pub fn ask() -> Command {
     example::command("ask")
 }
@@ -25,7 +25,7 @@ pub fn size_of_ask() -> Outcome<u64> {
     Ok(Path::new(ask().get_program()).metadata()?.len())
 }
 
-/// How many crates there are in the tree, this one included.
+/// The number of crates in the tree, this one included.
 pub fn crates(features: &[&str]) -> Outcome<usize> {
     let arguments = ["tree", "--locked", "-e", "normal", "--prefix", "none"];
     let tree = output(&[&arguments, features].concat())?;
@@ -35,12 +35,13 @@ pub fn crates(features: &[&str]) -> Outcome<usize> {
     Ok(crates.len())
 }
 
-/// How many allocations a token takes: a test counts them. Its allocator would slow down what is measured here.
+/// The number of allocations per token. A test counts them: its allocator would slow down the
+/// benchmarks.
 pub fn allocations() -> Outcome<f64> {
     let arguments = ["test", "--locked", "--quiet", "--release", "--test", "allocations"];
     let said = output(&[&arguments[..], &["--", "--nocapture"]].concat())?;
     let count = said.lines().find_map(|line| line.strip_suffix(" allocations a token"));
-    Ok(count.ok_or("the test has told no number")?.parse()?)
+    Ok(count.ok_or("the test has printed no number")?.parse()?)
 }
 
 fn output(arguments: &[&str]) -> Outcome<String> {

@@ -1,5 +1,5 @@
-//! A thousand replies at once: as many threads share one client. Server and clients are processes of their own, so that
-//! the system's figures are those of one of them alone.
+//! A thousand replies at once: as many threads share one client. Server and clients are separate
+//! processes, because the system's figures are per process.
 
 use std::fmt::Display;
 use std::io::{self, BufRead, BufReader};
@@ -20,13 +20,13 @@ use super::{Outcome, client, system};
 
 const PACE: Duration = Duration::from_millis(20);
 
-/// They do not begin all at the same moment: a listener of the standard library has room for 128 that wait.
+/// The pause between the starts: a listener of the standard library queues 128 connections at most.
 const DISTANCE: Duration = Duration::from_millis(1);
 
-/// Small, and large enough for a request in a release build.
+/// The stack of a thread: small, and large enough for a request in a release build.
 const STACK: usize = 128 * 1024;
 
-/// The most tokens that a reply has.
+/// The maximum number of tokens of a reply.
 const LONGEST: usize = 1024;
 
 /// Open files besides one for each reply.
@@ -37,7 +37,8 @@ pub fn rows(quick: bool) -> Outcome<Vec<Row>> {
     let needed = size + OTHER_FILES;
     if let Some(limit) = system::open_files().filter(|limit| *limit < needed) {
         return Err(format!(
-            "{size} replies at once need {needed} open files and {limit} are allowed; `ulimit -n {needed}` allows more"
+            "{size} replies at once need {needed} open files and {limit} are allowed; \
+             `ulimit -n {needed}` allows more"
         )
         .into());
     }
@@ -58,7 +59,7 @@ pub fn rows(quick: bool) -> Outcome<Vec<Row>> {
     let p99 = |ages: &[f64]| format!("{:.1} ms", median(ages.iter().copied()) / 1e3);
     let of_memory = Row::new("crowd", format!("{memory:.1} KiB a stream"));
     let of_memory = of_memory.against("besides the thread's stack");
-    // In a small crowd what the client has once counts for more.
+    // In a small crowd the fixed memory of the client weighs more.
     let of_memory =
         if quick { of_memory } else { of_memory.wanted("at most 64 KiB", memory <= 64.0) };
     Ok(vec![
@@ -77,7 +78,7 @@ pub fn rows(quick: bool) -> Outcome<Vec<Row>> {
     ])
 }
 
-/// Lets a crowd of this kind read its replies; returns what it and the server tell of it.
+/// Lets a crowd of this kind read its replies. Returns its report and the server's counts.
 fn crowd(size: usize, tokens: usize, kind: &str) -> Outcome<Value> {
     let mut server = Role::start("server", &[&tokens])?;
     let address = server.line()?;
@@ -90,7 +91,7 @@ fn crowd(size: usize, tokens: usize, kind: &str) -> Outcome<Value> {
     Ok(told)
 }
 
-/// A process of this program with something else to do. It ends with its standard input.
+/// A process of this program in another role. It ends with its standard input.
 struct Role {
     process: Child,
     stdout: BufReader<ChildStdout>,
@@ -124,13 +125,13 @@ impl Role {
 impl Drop for Role {
     fn drop(&mut self) {
         drop(self.process.stdin.take());
-        // Whatever it still does is not wanted any more.
+        // Its remaining work is not needed.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
 }
 
-/// The main function of such a process.
+/// The main function of a crowd's process.
 pub fn play(role: &str, arguments: &[String]) -> Outcome<()> {
     match (role, arguments) {
         ("server", [tokens]) => serve(tokens.parse()?),
@@ -167,14 +168,14 @@ fn read_tokens(client: &Client, found: &mut dyn FnMut(f64)) -> Outcome<()> {
     Ok(())
 }
 
-/// Uses the most of a thread's stack, so that it is not taken for the client's memory.
+/// Touches most of a thread's stack, so that it does not count as the client's memory.
 #[inline(never)]
 fn use_stack() {
     #[allow(clippy::large_stack_arrays, reason = "it is what this is for")]
     std::hint::black_box([1_u8; STACK * 3 / 4]);
 }
 
-/// Reads as many replies at once, each in a thread, and tells how that went.
+/// Reads `size` replies at once, each in a thread, and prints a report.
 fn read_all(size: usize, read: impl Fn(&mut dyn FnMut(f64)) -> Outcome<()> + Sync) -> Outcome<()> {
     let waiting = Barrier::new(size + 1);
     let [begun, complete, failed] = [const { AtomicUsize::new(0) }; 3];

@@ -1,4 +1,5 @@
-//! How fast a reply is decoded whose bytes are all there: what the iterator costs beside the reading alone.
+//! The speed of decoding a reply whose bytes have all arrived: the cost of the iterator, compared
+//! with reading alone.
 
 use std::hint::black_box;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -50,7 +51,7 @@ fn per_second(rates: &[f64]) -> String {
     format!("{:.2} M tokens/s", median(rates.iter().copied()) / 1e6)
 }
 
-/// The time that each takes for a reply, from its head on.
+/// The time that each contestant takes for a reply, from its head on.
 fn iterator(client: &Client, count: usize) -> Outcome<Duration> {
     let tokens = client.stream("hello")?;
     let start = Instant::now();

@@ -1,4 +1,4 @@
-//! How old a token is when it is handed out.
+//! The age of a token when it is handed out.
 
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
@@ -35,7 +35,7 @@ pub fn rows(quick: bool) -> Outcome<Vec<Row>> {
     Ok(vec![row(50, 1.2), row(99, 2.0)])
 }
 
-/// Tokens at this pace, each of which says when it was sent.
+/// Tokens at this pace, each with the time at which it was sent.
 pub fn stamped(socket: &mut dyn Write, count: usize, pace: Duration) -> io::Result<()> {
     for _ in 0..count {
         thread::sleep(pace);
@@ -51,7 +51,7 @@ pub fn age(stamp: &str) -> Option<f64> {
     Some(Duration::from_nanos(age).as_secs_f64() * 1e6)
 }
 
-/// In nanoseconds, of a clock that all processes have in common.
+/// Nanoseconds of a clock that all processes share.
 fn now() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     now.ok().and_then(|now| u64::try_from(now.as_nanos()).ok()).unwrap_or_default()
@@ -71,7 +71,8 @@ fn of_socket(server: SocketAddr) -> Outcome<Vec<f64>> {
     Ok(ages)
 }
 
-/// A reply without a client. Each token comes in one piece: it was written as one, and is small.
+/// Reads a reply without a client. Each token arrives in one piece: it is small, and was written
+/// as one.
 pub fn read_stamps(server: SocketAddr, mut found: impl FnMut(f64)) -> io::Result<()> {
     let mut socket = raw::ask(server)?;
     let mut buffer = [0; 4096];

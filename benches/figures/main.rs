@@ -1,4 +1,5 @@
-//! Measures what this crate costs beside what it stands on, each side by side with its yardstick in the same run.
+//! Measures the cost of this crate on top of its dependencies, each figure side by side with its
+//! yardstick in the same run.
 
 use std::error::Error;
 use std::io::{self, Write};
@@ -40,7 +41,7 @@ Rows: decoding latency trips memory crowd size; all of them by default.
 
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
-/// Measures one thing, or less of it.
+/// Measures one figure; if `quick`, with less effort.
 type Measure = fn(quick: bool) -> Outcome<Vec<Row>>;
 
 const MEASURES: [(&str, Measure); 6] = [
@@ -117,7 +118,7 @@ fn options() -> Outcome<Options> {
     let mut arguments = lexopt::Parser::from_env();
     while let Some(argument) = arguments.next()? {
         match argument {
-            // Cargo adds it.
+            // Cargo adds this option.
             Long("bench") => {}
             Long("quick") => options.quick = true,
             Long("strict") => options.strict = true,

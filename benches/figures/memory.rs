@@ -1,6 +1,5 @@
-//! The memory of a reply, however long it is: the peak of the example `ask`, by the system's
-//! figure, read while
-//! `ask` waits for the answer to its last request.
+//! The memory of short and long replies: the peak of the example `ask`, by the system's figure,
+//! read while `ask` waits for the response to its last request.
 
 use std::process::Stdio;
 use std::sync::Mutex;
@@ -15,7 +14,7 @@ use super::{Outcome, system};
 
 const KIB_IN_MIB: f64 = 1024.0;
 
-/// How many tokens the server writes at once.
+/// The number of tokens that the server writes at once.
 const BLOCK: usize = 1000;
 
 pub fn rows(quick: bool) -> Outcome<Vec<Row>> {
@@ -42,7 +41,7 @@ fn text(count: usize) -> String {
     (0..count).map(|number| tokens::text(number % BLOCK)).collect()
 }
 
-/// In MiB, of a reply of so many tokens. The last event has an empty text, or all of it.
+/// The peak in MiB for a reply of this many tokens. The last event has an empty text, or all of it.
 fn peak(count: usize, repeats: bool) -> Outcome<f64> {
     let block = tokens::tokens(BLOCK);
     let last = tokens::last(&if repeats { text(count) } else { String::new() });

@@ -1,9 +1,9 @@
-//! The yardstick below all others: a plain socket, with nothing between it and the bytes.
+//! The lowest yardstick: a plain socket.
 
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpStream};
 
-/// Asks for a reply, whose bytes are then to be read, head and all. The server closes after it.
+/// Asks for a reply. The caller reads its bytes, head included. The server closes after it.
 pub fn ask(server: SocketAddr) -> io::Result<TcpStream> {
     let mut socket = TcpStream::connect(server)?;
     socket.set_nodelay(true)?;

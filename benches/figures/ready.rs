@@ -1,4 +1,5 @@
-//! A server that has its replies ready. It knows the steps of a reply, refuses nothing, and takes no time of its own.
+//! A server with prepared replies. It knows the steps of a reply, refuses nothing, and takes no
+//! time of its own.
 #![allow(dead_code, reason = "a test uses a part of it")]
 
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -9,21 +10,21 @@ use std::thread;
 
 use super::tokens::LAST_CHUNK;
 
-/// The replies that it has ready. It serves until the process ends.
+/// The prepared replies. The server runs until the process ends.
 pub struct Ready {
     reply: Box<Reply>,
     deletion: Box<dyn Fn() + Send + Sync>,
     counts: Counts,
 }
 
-/// Writes the chunks of a reply, but for the last.
+/// Writes the chunks of a reply, except the last.
 type Reply = dyn Fn(&mut dyn Write) -> io::Result<()> + Send + Sync;
 
 #[derive(Default)]
 pub struct Counts {
     pub opened: AtomicUsize,
     pub deleted: AtomicUsize,
-    /// Replies on their way.
+    /// The number of replies that are being sent.
     pub running: AtomicUsize,
     pub most_running: AtomicUsize,
 }
@@ -39,7 +40,7 @@ impl Ready {
         Ready { reply: Box::new(reply), deletion: Box::new(|| {}), counts: Counts::default() }
     }
 
-    /// Called before it answers a deletion.
+    /// Called before the response to a deletion.
     pub fn before_deletion(mut self, deletion: impl Fn() + Send + Sync + 'static) -> Ready {
         self.deletion = Box::new(deletion);
         self
@@ -53,7 +54,7 @@ impl Ready {
         thread::spawn(move || {
             for socket in listener.incoming().flatten() {
                 let ready = Arc::clone(&accepting);
-                // An error is the client's going away.
+                // An error means that the client is gone.
                 thread::spawn(move || ready.serve(&socket));
             }
         });
@@ -111,7 +112,7 @@ fn answer(mut socket: &TcpStream, body: &str) -> io::Result<()> {
     socket.write_all(format!("{head}: {length}\r\n\r\n{body}").as_bytes())
 }
 
-/// None at the end of the connection.
+/// Returns `None` at the end of the connection.
 fn read_request(reader: &mut impl BufRead) -> io::Result<Option<Request>> {
     let mut line = String::new();
     reader.read_line(&mut line)?;

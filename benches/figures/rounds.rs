@@ -1,7 +1,7 @@
-//! Several rounds of the same contest, in which the contestants take turns, so that whatever else the machine does
-//! meanwhile happens to all of them.
+//! Several rounds of the same contest. The contestants take turns, so that other load on the
+//! machine affects all of them.
 
-/// Does each once in every round; returns what each of them found in each round.
+/// Runs each contestant once in every round. Returns the results by contestant and round.
 pub fn interleaved<T, E, const N: usize>(
     rounds: usize,
     mut contestants: [&mut dyn FnMut() -> Result<T, E>; N],
@@ -15,7 +15,7 @@ pub fn interleaved<T, E, const N: usize>(
     Ok(found)
 }
 
-/// Of each round how much more the first has than the second; the median of that.
+/// The median of the ratios of the first to the second.
 pub fn median_ratio(one: &[f64], other: &[f64]) -> f64 {
     median(one.iter().zip(other).map(|(one, other)| one / other))
 }
@@ -24,7 +24,7 @@ pub fn median(values: impl IntoIterator<Item = f64>) -> f64 {
     quantile(&mut values.into_iter().collect::<Vec<_>>(), 50)
 }
 
-/// The value that so many per cent of them do not exceed; 0 if there are none.
+/// The given percentile; 0 if there are no values.
 pub fn quantile(values: &mut [f64], percent: usize) -> f64 {
     values.sort_by(f64::total_cmp);
     let at = (values.len() * percent / 100).min(values.len().saturating_sub(1));

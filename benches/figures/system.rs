@@ -2,19 +2,19 @@
 
 use std::fs;
 
-/// A process's figure in KiB, if the system tells it.
+/// A process's figure in KiB, if the system has it.
 pub fn status(process: u32, name: &str) -> Option<f64> {
     figure(&fs::read_to_string(format!("/proc/{process}/status")).ok()?, name)
 }
 
-/// The memory of this process that is there now, in KiB: counted page by page, because what `status` says lags behind
-/// in each thread. Not a number if the system does not tell.
+/// The resident memory of this process in KiB. It is counted page by page, because `status` lags
+/// behind in each thread. NaN if the system does not report it.
 pub fn resident() -> f64 {
     let rollup = fs::read_to_string("/proc/self/smaps_rollup").unwrap_or_default();
     figure(&rollup, "Rss:").unwrap_or(f64::NAN)
 }
 
-/// How many files this process may have open.
+/// The maximum number of open files of this process.
 pub fn open_files() -> Option<usize> {
     let limits = fs::read_to_string("/proc/self/limits").ok()?;
     let limit = limits.lines().find_map(|line| line.strip_prefix("Max open files"));

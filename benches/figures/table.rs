@@ -1,8 +1,8 @@
-//! The table that is printed: Markdown, so that it can be put where it is read.
+//! The printed table, in Markdown.
 
 use std::fmt;
 
-/// A line of the table.
+/// A row of the table.
 pub struct Row {
     what: &'static str,
     measured: String,

@@ -1,4 +1,5 @@
-//! The tokens of the replies that are measured: of about 110 bytes, one in 16 with an escape and one in 50 not ASCII.
+//! The tokens of the measured replies: about 110 bytes each, one in 16 with an escape and one in 50
+//! not ASCII.
 
 use std::fmt::Write;
 
@@ -21,7 +22,7 @@ pub fn text(number: usize) -> &'static str {
     }
 }
 
-/// The event that says a token, in a chunk of its own.
+/// The event of a token, in a chunk of its own.
 pub fn token(text: &str) -> String {
     chunk(&event(text, None))
 }
@@ -31,7 +32,7 @@ pub fn last(generated_text: &str) -> String {
     chunk(&event("", Some(generated_text)))
 }
 
-/// So many tokens, each in a chunk of its own.
+/// `count` tokens, each in a chunk of its own.
 pub fn tokens(count: usize) -> String {
     let mut tokens = String::new();
     for number in 0..count {
@@ -44,8 +45,8 @@ fn event(text: &str, generated_text: Option<&str>) -> String {
     let (special, text) = (generated_text.is_some(), Value::from(text));
     let generated_text = Value::from(generated_text);
     format!(
-        "data:{{\"token\":{{\"id\":12345,\"text\":{text},\"logprob\":-0.3457,\"special\":{special}}},\
-         \"generated_text\":{generated_text},\"details\":null}}\n\n"
+        "data:{{\"token\":{{\"id\":12345,\"text\":{text},\"logprob\":-0.3457,\
+         \"special\":{special}}},\"generated_text\":{generated_text},\"details\":null}}\n\n"
     )
 }
 

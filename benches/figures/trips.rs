@@ -1,4 +1,4 @@
-//! How often a reply has to wait for the network before its first token, on a server that takes its time.
+//! The number of round trips before the first token, on a server with a delay.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -14,7 +14,7 @@ use super::table::Row;
 
 const DELAY: Duration = Duration::from_millis(20);
 
-/// Of how many replies the connections are counted.
+/// The number of replies whose connections are counted.
 const REPLIES: usize = 100;
 
 pub fn rows(quick: bool) -> Outcome<Vec<Row>> {
@@ -66,24 +66,24 @@ fn milliseconds(trips: &[Trips]) -> String {
     format!("{:.1} ms", median(times(trips)) * 1e3)
 }
 
-/// How many requests the server saw meanwhile, and how long it took.
+/// The number of requests that the server received, and the duration.
 fn counted<T>(requests: impl Fn() -> usize, wait: impl FnOnce() -> Outcome<T>) -> Outcome<Trips> {
     let before = requests();
     let start = Instant::now();
     let waited = wait()?;
     let trips = Trips { time: start.elapsed(), requests: requests() - before };
-    // Tidies up.
+    // Reads to the end and deletes.
     drop(waited);
     Ok(trips)
 }
 
-/// Waits for the first token, and hands the reply back as it is then.
+/// Waits for the first token, and returns the open reply.
 fn first(mut tokens: Tokens) -> Outcome<Tokens> {
     tokens.next().ok_or("there was no token")??;
     Ok(tokens)
 }
 
-/// One request and its answer, on a connection of its own.
+/// One request and its response, on a connection of its own.
 fn exchange(port: u16) -> Outcome<()> {
     let mut socket = TcpStream::connect(SocketAddr::from(([127, 0, 0, 1], port)))?;
     socket.write_all(b"GET /__data.json HTTP/1.1\r\nhost: localhost\r\n\r\n")?;
@@ -95,7 +95,7 @@ fn client(server: &StandIn) -> Outcome<Client> {
     Ok(Client::builder(&server.url()).proxy(Proxy::none()).build()?)
 }
 
-/// How many connections a client's replies take, one after the other.
+/// The number of connections that a client's successive replies take.
 fn connections() -> Outcome<usize> {
     let server = StandIn::builder().plan(|_| Plan::tokens(["Hi", "."]));
     let server = server.start();

@@ -37,7 +37,7 @@ fn main() -> ExitCode {
         tell(&format!("to delete it: {command}"));
     }
     if options.stats {
-        // Nobody can be told when standard error is closed as well.
+        // Standard error may be closed as well.
         drop(writeln!(io::stderr(), "{}", answer.stats()));
     }
     code

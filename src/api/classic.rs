@@ -46,7 +46,7 @@ pub(super) fn post_settings(
 
 /// Posts the form once more with the other scheme in its `Referer`, and remembers if that helps.
 ///
-/// A server that was not told its own address considers itself an https server, and refuses forms
+/// A server that does not know its own address considers itself an https server, and refuses forms
 /// of http pages.
 fn post_with_other_scheme(
     context: &Context,

@@ -136,7 +136,8 @@ mod tests {
             null,
             {"type": "skip"},
             {"type": "data", "data": [
-                {"settings": -1, "models": 1}, [2, 4], {"name": 3, "url": -1}, "one", {"name": 5}, "two",
+                {"settings": -1, "models": 1}, [2, 4],
+                {"name": 3, "url": -1}, "one", {"name": 5}, "two",
             ]},
         ]});
         assert_eq!(names(&page).unwrap(), ["one", "two"]);
@@ -177,7 +178,8 @@ mod tests {
             true, ["Date", "2026-11-23"], {"a": 5}, "b", [7, -1], 1.5, null,
         ]));
         let meant = json!({
-            "share": true, "at": "2026-11-23", "prompts": {"a": "b"}, "tools": [1.5, null], "none": null,
+            "share": true, "at": "2026-11-23", "prompts": {"a": "b"},
+            "tools": [1.5, null], "none": null,
         });
         assert_eq!(whole.map(Value::Object), Some(meant));
         for broken in [

@@ -14,7 +14,7 @@ pub(crate) struct RemoteConversation {
     pub(crate) session: SessionCookie,
     /// `None` if it is not known.
     pub(crate) model: Option<String>,
-    /// The id of the message before the first, where the server has told it.
+    /// The id of the message before the first, if the server sent it.
     pub(super) root: Option<String>,
     /// The system prompt, where each message has to bring it.
     pub(super) system: Option<String>,
@@ -34,7 +34,7 @@ impl RemoteConversation {
         }
     }
 
-    /// The same without what is only needed to speak in it.
+    /// A copy for deletion, without the fields that only a message needs.
     pub(crate) fn without_texts(&self) -> RemoteConversation {
         RemoteConversation::new(&self.id, self.session.clone(), self.model.as_deref())
     }
@@ -87,7 +87,7 @@ pub(crate) struct StoredMessage {
     pub(crate) message: Message,
 }
 
-/// Returns whether this can be an id. Ids become parts of paths, so nothing else is accepted.
+/// Validates an id. Ids become parts of paths.
 pub(crate) fn is_id(id: &str) -> bool {
     let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
     (1..=64).contains(&id.len()) && id.bytes().all(is_allowed)

@@ -194,9 +194,10 @@ impl ClientBuilder {
     /// The maximum time without a byte from the server. Defaults to 60 s; `None` removes the
     /// timeout.
     ///
-    /// A classic server is silent until the first token, then never longer than 15 s: raise this
-    /// if a busy one takes longer than a minute to begin. Newer servers send something every 0.1 s.
-    /// Those before chat-ui 0.9.3 send only text, so there a model that pauses is silent.
+    /// A classic server sends nothing until the first token, and then something at least every
+    /// 15 s: raise this if a busy one takes longer than a minute to begin. Newer servers send
+    /// something every 0.1 s. Before chat-ui 0.9.3 they send only text, so this also limits the
+    /// pauses of the model.
     pub fn idle_timeout(mut self, timeout: impl Into<Option<Duration>>) -> ClientBuilder {
         self.timeouts.idle = timeout.into();
         self

@@ -56,9 +56,9 @@ impl ConversationBuilder {
     /// Creates the conversation on the server. It is deleted when it is dropped.
     ///
     /// # Errors
-    /// If the model, the system prompt or the collection is invalid, or the server cannot be reached
-    /// or refuses. [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) for a collection on
-    /// another server than h2oGPTe.
+    /// If the model, the system prompt or the collection is invalid, or the server cannot be
+    /// reached or refuses. [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) for a
+    /// collection on another server than h2oGPTe.
     pub fn open(self) -> Result<Conversation> {
         validate_model(self.model.as_deref())?;
         if self.system.as_ref().is_some_and(|text| text.trim().is_empty()) {

@@ -88,7 +88,10 @@ macro_rules! lines {
 
 /// Cases of which each body is a list of pieces.
 macro_rules! cases {
-    ($decoder:expr; $($name:literal: [$($piece:expr),* $(,)?] => $text:literal, $outcome:expr;)*) => {
+    (
+        $decoder:expr;
+        $($name:literal: [$($piece:expr),* $(,)?] => $text:literal, $outcome:expr;)*
+    ) => {
         &[$(Case {
             name: $name,
             decoder: $decoder,
@@ -307,7 +310,7 @@ const H2OGPTE: &[Case] = cases! { Decoder::h2ogpte;
     "error without a line feed": [r#"{"error":"out of memory"}"#] => "", Reported("out of memory", None, false);
     "error of an endpoint": [r#"{"code":429,"message":"slow down"}"#, "\n"] => "", Reported("slow down", Some(429), true);
 
-    // What says nothing, and streams of something else.
+    // Lines without content, and streams of something else.
     "lines that say nothing": ["null\n{}\n: keep-alive\n\n[DONE]\n", delta!("Hello"), completion!("Hello"), "\n"] => "Hello", Complete;
     "plain text": ["upstream connect error\n"] => "", Unexpected("upstream connect error");
     "another service": [r#"{"type":"stream","token":"Hello"}"#, "\n"] => "", Unexpected("stream");

@@ -5,8 +5,8 @@ use super::{Error, ErrorKind, Step, Timeout};
 const NOBODY_LISTENS: &str =
     "Nobody answers there: check that the server is running, and its host and port.";
 
-pub(crate) const PROXY_UNREACHABLE: &str = "Check that the proxy is running, and its host and port. It is the one that was set or, if \
-     none was, the one of the environment.";
+pub(crate) const PROXY_UNREACHABLE: &str = "Check that the proxy is running, and its host and \
+    port. It is the one that was set or, if none was, the one of the environment.";
 
 const NOT_TRUSTED: &str = "If the server has a certificate of its own, give its authority's to \
      `ClientBuilder::root_certificates` or name it in SSL_CERT_FILE. Check that the server speaks \
@@ -22,8 +22,8 @@ const PROXY: &str = "The proxy refused, not the server behind it.";
 const LOG_IN: &str = "Log in with a browser, and give its cookie to the client: as the session \
                       (`ClientBuilder::session`), or in a Cookie header (`ClientBuilder::header`).";
 
-pub(crate) const PASSWORD_REQUIRED: &str = "The server asks for a user and password: put them into the URL, as user:password@ before the \
-     host.";
+pub(crate) const PASSWORD_REQUIRED: &str = "The server asks for a user and password: put them \
+    into the URL, as user:password@ before the host.";
 
 pub(crate) const WRONG_PASSWORD: &str =
     "The server refuses this user and password. Percent-encode special characters in the URL.";
@@ -40,8 +40,8 @@ pub(crate) const SERVER_BEHIND_PROXY: &str =
 pub(crate) const PROXY_FORBIDS: &str =
     "The proxy does not allow connections to this host and port.";
 
-pub(crate) const PROXY_PASSWORD: &str = "The proxy asks for a user and password: put them into its URL, as user:password@ before the \
-     host.";
+pub(crate) const PROXY_PASSWORD: &str = "The proxy asks for a user and password: put them into \
+    its URL, as user:password@ before the host.";
 
 pub(crate) const CLIENT_CERTIFICATE: &str =
     "The server may require a client certificate, which this crate does not support.";
@@ -50,8 +50,8 @@ const USE_HTTPS: &str = "The server speaks https there: use an https:// URL.";
 
 const OTHER_MODEL: &str = "Choose one of these models.";
 
-pub(crate) const MODEL_IN_DOUBT: &str = "A classic chat-ui server answers this to a model that it does not have, and its list of \
-     models cannot be read: choose a model that it has.";
+pub(crate) const MODEL_IN_DOUBT: &str = "A classic chat-ui server answers this to a model that it \
+    does not have, and its list of models cannot be read: choose a model that it has.";
 
 pub(crate) const OTHER_VERSION: &str =
     "This crate supports chat-ui up to 0.6, and from 0.8 to the newest.";
@@ -66,8 +66,8 @@ const MOVED: &str = "Use the URL that the server redirects to.";
 
 const LATER: &str = "The server is busy or not ready: try again later.";
 
-const OTHER_ADDRESS: &str = "The server expects another address: use the URL that its users see in a browser, or set its \
-     scheme and host as an Origin header with `ClientBuilder::header`.";
+const OTHER_ADDRESS: &str = "The server expects another address: use the URL that its users see in \
+    a browser, or set its scheme and host as an Origin header with `ClientBuilder::header`.";
 
 const REFUSED_BEFORE: &str = "Something in front of the server refuses, a firewall for example.";
 

@@ -33,7 +33,8 @@ pub enum ErrorKind {
     Proxy,
     /// This timeout expired.
     Timeout(Timeout),
-    /// The server requires its users to log in, or refuses the API key: see [`Error::hint`](crate::Error::hint).
+    /// The server requires its users to log in, or refuses the API key: see
+    /// [`Error::hint`](crate::Error::hint).
     LoginRequired,
     /// The server does not have the requested model. The message lists the models that it has.
     UnknownModel,

@@ -39,10 +39,10 @@ impl Proxy {
     /// anything else is an error. In a CGI program (where `REQUEST_METHOD` is set) `HTTP_PROXY` is
     /// ignored, because clients can set it.
     ///
-    /// It is not used for a server on this machine (`localhost`, a loopback or unspecified address),
-    /// nor for the hosts in `NO_PROXY`: names or addresses, separated by commas. A name includes
-    /// its subdomains, and `*` is every host. Networks such as `10.0.0.0/8` are not supported, and
-    /// ports are ignored.
+    /// It is not used for a server on this machine (`localhost`, a loopback or unspecified
+    /// address), nor for the hosts in `NO_PROXY`: names or addresses, separated by commas. A name
+    /// includes its subdomains, and `*` is every host. Networks such as `10.0.0.0/8` are not
+    /// supported, and ports are ignored.
     #[must_use]
     pub fn env() -> Proxy {
         Proxy(Choice::Env)

@@ -27,7 +27,7 @@ pub(super) const MAX_LIST: usize = 4 * 1024 * 1024;
 /// The beginning of chat-ui's message when a guest has sent too many messages.
 const GUEST_LIMIT: &str = "Exceeded number of messages before login";
 
-/// What a 401 means if the request had an API key.
+/// The meaning of a 401 if the request had an API key.
 const WRONG_KEY: &str = "the API key is missing or wrong";
 
 /// A response of any status.
@@ -129,7 +129,7 @@ impl Response {
         (error, body)
     }
 
-    /// Returns whether the server did nothing because it is too busy, and says so.
+    /// Returns whether the server reports that it was too busy to do anything.
     pub(super) fn is_busy(&self) -> bool {
         matches!(self.status(), 429 | 503)
     }

@@ -1,7 +1,8 @@
 //! The timeouts and cancel handles of a call.
 //!
 //! ureq runs its transport on the thread that makes the call and passes nothing through to it. So
-//! [`Timer::run`] keeps the deadlines of the call in a thread-local, where the transport finds them.
+//! [`Timer::run`] keeps the deadlines of the call in a thread-local, where the transport finds
+//! them.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;

@@ -1,4 +1,4 @@
-//! What only h2oGPTe has: a key, questions to be stopped by their id, deletion jobs.
+//! Features of h2oGPTe only: a key, stops by the id of a question, deletion jobs.
 
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Mutex, mpsc};

@@ -280,7 +280,7 @@ impl Exchange<'_> {
         models.collect()
     }
 
-    /// What H2O's Python client asks for first.
+    /// The response to the first request of H2O's Python client.
     fn meta() -> Value {
         json!({
             "version": "1.7.5",

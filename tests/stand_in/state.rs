@@ -138,7 +138,7 @@ impl State {
         self.insert(id, conversation)
     }
 
-    /// The same with a UUID.
+    /// Returns the new conversation's id, a UUID.
     pub fn create_with_uuid(&mut self, conversation: Conversation) -> String {
         const FIRST: u128 = 0x0eb9_e941_da78_49af_8725_361e_a027_98c0;
         let id = Uuid::from_u128(FIRST + self.counts.created as u128);
