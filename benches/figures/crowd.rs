@@ -83,12 +83,12 @@ fn crowd(size: usize, tokens: usize, kind: &str) -> Outcome<Value> {
     let mut server = Role::start("server", &[&tokens])?;
     let address = server.line()?;
     let mut crowd = Role::start(kind, &[&address.trim(), &size])?;
-    let mut told: Value = serde_json::from_str(&crowd.line()?)?;
+    let mut report: Value = serde_json::from_str(&crowd.line()?)?;
     let counts: Value = serde_json::from_str(&server.end()?)?;
     for name in ["at_once", "left"] {
-        told[name] = counts[name].clone();
+        report[name] = counts[name].clone();
     }
-    Ok(told)
+    Ok(report)
 }
 
 /// A process of this program in another role. It ends with its standard input.

@@ -1,4 +1,4 @@
-//! A session that the user has given belongs to an account, and nothing in that changes unasked.
+//! A given session belongs to an account, whose settings change only on request.
 
 use h2o_chat::{Client, ErrorKind, Step};
 use serde_json::{Value, json};
@@ -7,20 +7,20 @@ use uuid::Uuid;
 use crate::example;
 use crate::stand_in::{Request, StandIn};
 use crate::support::{
-    ALL, CLASSIC, FORM, GREETING, JSON, Kind, NEWER, NEWEST, V0_8_4, V0_9_5, answer, assert_failed,
-    assert_nothing_left, builder, client, count, each, paths, requests_of, step_of,
+    ALL, CLASSIC, FORM, GREETING, JSON, Kind, NEWER, NEWEST, V0_8_4, V0_9_5, assert_failed,
+    assert_nothing_left, builder, client, count, each, paths, requests_of, response, step_of,
 };
 
 /// The user's session.
 const MINE: &str = "mine";
 
-/// When the user has accepted the terms.
+/// The date at which the user accepted the terms.
 const DATE: &str = "2026-11-23T18:21:38.319Z";
 
-/// The servers that ask for their terms to be accepted.
+/// The servers whose terms have to be accepted.
 const WITH_TERMS: [Kind; 5] = [CLASSIC, JSON, V0_8_4, FORM, V0_9_5];
 
-/// Settings none of which has its default.
+/// Settings without a default value among them.
 fn account() -> Value {
     json!({
         "activeModel": "other/model",
@@ -90,7 +90,7 @@ fn listing_and_deleting_post_no_settings() {
             |client, _| assert_eq!(client.list_conversations().unwrap().len(), 1),
             |client, _| assert_eq!(client.server_info().unwrap().models.len(), 2),
             |client, id| assert_eq!(client.resume(id).unwrap().messages().unwrap(), []),
-            // Some servers refuse it before the terms are accepted.
+            // Some servers refuse this before the terms are accepted.
             |client, id| drop(client.delete_conversation(id)),
         ];
         for look in looks {
@@ -126,7 +126,7 @@ fn the_protocol_of_a_given_session_is_detected_by_get() {
 fn a_failing_server_is_not_detected_as_classic() {
     let is_down = |request: &Request| request.path == "/api/models";
     for status in ["500 Oh", "502 Bad Gateway", "401 Unauthorized"] {
-        let react = move |request: &Request| is_down(request).then(|| answer(status, "", ""));
+        let react = move |request: &Request| is_down(request).then(|| response(status, "", ""));
         let server = NEWEST.builder().intercept(react).start();
         let error = given(&server).ask("hello").unwrap_err();
         assert_eq!(error.step(), Step::ListModels, "{error}");
@@ -207,7 +207,7 @@ fn unreadable_settings_are_not_replaced() {
             request.path == "/__data.json" || request.path == "/api/v2/user/settings"
         };
         let react = move |request: &Request| {
-            is_settings(request).then(|| answer("200 OK", "", r#"{"json":{},"nodes":[]}"#))
+            is_settings(request).then(|| response("200 OK", "", r#"{"json":{},"nodes":[]}"#))
         };
         let server = kind.builder().intercept(react).start();
         server.set_settings(MINE, account());
@@ -230,7 +230,7 @@ fn switching_sharing_off_changes_nothing_else() {
             let builder = builder(&server).session(MINE);
             builder.share_with_model_authors(false).build().unwrap()
         };
-        // Nothing is changed before it is needed.
+        // A list does not need the change.
         quiet().list_models().unwrap();
         assert_settings(&server, &account(), kind);
         let unshared = account_with("shareConversationsWithModelAuthors", false);
@@ -283,7 +283,7 @@ fn a_login_redirect_does_not_replace_a_given_session() {
             let body =
                 r#"{"type":"redirect","status":302,"location":"https://id.example.org/oauth"}"#;
             let cookie = format!("set-cookie: hf-chat={}\r\n", Uuid::new_v4());
-            (request.method == "POST").then(|| answer("200 OK", &cookie, body))
+            (request.method == "POST").then(|| response("200 OK", &cookie, body))
         };
         let server = kind.builder().welcome_modal().intercept(react).start();
         let client = given(&server);
@@ -309,7 +309,7 @@ fn an_invented_session_is_replaced_by_the_servers() {
             let cookie = format!("set-cookie: hf-chat={other}\r\n");
             let is_creation = step_of(request) == Some(Step::CreateConversation);
             let is_first = is_creation && !request.header("cookie")?.contains(other);
-            is_first.then(|| answer("500 Oh", &cookie, ""))
+            is_first.then(|| response("500 Oh", &cookie, ""))
         };
         let server = kind.builder().intercept(react).start();
         let client = client(&server);

@@ -1,4 +1,4 @@
-//! Whatever ends a reply, its generation is stopped and its conversation deleted.
+//! Every end of a reply stops its generation and deletes its conversation.
 
 use std::io;
 use std::mem;
@@ -11,8 +11,8 @@ use h2o_chat::{CancelHandle, ErrorKind, Request, Step, Timeout, Tokens};
 
 use crate::stand_in::{self, Reaction, StandIn};
 use crate::support::{
-    ALL, ENDLESS, GREETING, always, answer, assert_failed, assert_nothing_left,
-    assert_stopped_then_deleted, builder, client, count, each, step_of, timed,
+    ALL, ENDLESS, GREETING, always, assert_failed, assert_nothing_left,
+    assert_stopped_then_deleted, builder, client, count, each, response, step_of, timed,
 };
 
 #[test]
@@ -105,7 +105,7 @@ fn deleting_a_deleted_conversation_succeeds() {
 
 #[test]
 fn a_failed_deletion_is_the_last_item() {
-    let server = always(Step::DeleteConversation, || answer("500 Oh", "", ""));
+    let server = always(Step::DeleteConversation, || response("500 Oh", "", ""));
     let client = client(&server);
     let mut tokens = client.stream("/count 3").unwrap();
     let items: Vec<_> = tokens.by_ref().collect();
@@ -124,7 +124,7 @@ fn a_failed_deletion_is_the_last_item() {
 fn a_conversation_is_deleted_in_the_session_that_created_it() {
     let other_session = |request: &stand_in::Request| {
         let is_other = request.path == "/settings" && request.form()[3].1 == "other/model";
-        is_other.then(|| answer("303 See Other", "set-cookie: hf-chat=other\r\n", ""))
+        is_other.then(|| response("303 See Other", "set-cookie: hf-chat=other\r\n", ""))
     };
     let server = StandIn::builder().intercept(other_session).start();
     let client = client(&server);
@@ -136,7 +136,7 @@ fn a_conversation_is_deleted_in_the_session_that_created_it() {
     assert_nothing_left(&server);
     let delete = server.requests().pop().unwrap();
     assert_eq!(delete.header("cookie"), Some(format!("hf-chat={}", session.as_str()).as_str()));
-    // The answers to that one name its session, which is not the client's any more.
+    // The responses to the deletion have the old session, which the client must not adopt.
     assert_eq!(client.session().as_str(), "other");
 }
 
@@ -155,9 +155,9 @@ fn a_conversation_created_during_a_cancel_is_deleted() {
             None
         };
         let server = StandIn::builder().intercept(slow).start();
-        let (client, stop) = (client(&server), CancelHandle::default());
+        let (client, handle) = (client(&server), CancelHandle::default());
         let (request, expected) = if by_stop {
-            (Request::new("hello").cancel_handle(&stop), ErrorKind::Cancelled)
+            (Request::new("hello").cancel_handle(&handle), ErrorKind::Cancelled)
         } else {
             let limited = Request::new("hello").total_timeout(DEADLINE);
             (limited, ErrorKind::Timeout(Timeout::Total))
@@ -166,9 +166,9 @@ fn a_conversation_created_during_a_cancel_is_deleted() {
             let call = scope.spawn(|| client.ask(request).unwrap_err());
             opening.recv().unwrap();
             if by_stop {
-                stop.cancel();
+                handle.cancel();
             } else {
-                // The deadline has to pass, which nothing shows.
+                // No event marks the deadline.
                 thread::sleep(DEADLINE);
             }
             proceed.send(()).unwrap();
@@ -183,22 +183,22 @@ fn a_conversation_created_during_a_cancel_is_deleted() {
 #[test]
 fn the_cleanup_timeout_limits_the_wait_for_a_new_conversation() {
     const DEADLINE: Duration = Duration::from_secs(1);
-    const BUDGET: Duration = Duration::from_millis(300);
-    let server = always(Step::CreateConversation, || Reaction::Silence);
-    let limited = builder(&server).total_timeout(DEADLINE).cleanup_timeout(BUDGET);
+    const CLEANUP_TIMEOUT: Duration = Duration::from_millis(300);
+    let server = always(Step::CreateConversation, || Reaction::NoResponse);
+    let limited = builder(&server).total_timeout(DEADLINE).cleanup_timeout(CLEANUP_TIMEOUT);
     let client = limited.build().unwrap();
     let (error, took) = timed(|| client.ask("hello").unwrap_err());
     assert_failed(&error, ErrorKind::Timeout(Timeout::Total), Step::CreateConversation);
-    assert!(took >= DEADLINE + BUDGET, "{took:?}");
+    assert!(took >= DEADLINE + CLEANUP_TIMEOUT, "{took:?}");
 }
 
 #[test]
 fn a_cancelled_call_still_deletes_its_conversation() {
     let server = StandIn::start();
-    let stop = CancelHandle::default();
-    let mut tokens = client(&server).stream(Request::new(ENDLESS).cancel_handle(&stop)).unwrap();
+    let handle = CancelHandle::default();
+    let mut tokens = client(&server).stream(Request::new(ENDLESS).cancel_handle(&handle)).unwrap();
     tokens.next().unwrap().unwrap();
-    stop.cancel();
+    handle.cancel();
     let error = tokens.next().unwrap().unwrap_err();
     let seen = (error.kind(), error.undeleted());
     assert_eq!(seen, (ErrorKind::Cancelled, None));

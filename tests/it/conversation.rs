@@ -7,8 +7,8 @@ use h2o_chat::{CancelHandle, ErrorKind, Event, Message, Request, Step, Timeout};
 
 use crate::stand_in::{Plan, StandIn};
 use crate::support::{
-    ENDLESS, EVERY, GREETING, always, answer, assert_failed, assert_nothing_left, at_first,
-    builder, client, count, each, inputs, other_client, stranger,
+    ENDLESS, EVERY, GREETING, always, assert_failed, assert_nothing_left, at_first, builder,
+    client, count, each, inputs, other_client, response, stranger,
 };
 
 #[test]
@@ -22,7 +22,7 @@ fn each_turn_has_the_history_and_the_expected_requests() {
             before += cost;
             assert_eq!(server.counts().requests, before, "{kind:?} {turn}");
         }
-        // A message that answered to another than the last one would not have this before it.
+        // This shows that the second message follows the first reply.
         let first = format!("<|prompt|>first<|endoftext|><|answer|>{GREETING}<|endoftext|>");
         let second = format!("{first}<|prompt|>second<|endoftext|><|answer|>");
         assert_eq!(server.model_prompts()[1], second, "{kind:?}");
@@ -42,14 +42,14 @@ fn each_turn_has_the_history_and_the_expected_requests() {
 
 #[test]
 fn dropping_a_conversation_deletes_it_and_delete_returns_the_error() {
-    let server = always(Step::DeleteConversation, || answer("503 Busy", "", ""));
+    let server = always(Step::DeleteConversation, || response("503 Busy", "", ""));
     let troubled = client(&server);
     let chat = troubled.conversation().unwrap();
     let id = chat.id().to_owned();
     let error = chat.delete().unwrap_err();
     assert_failed(&error, ErrorKind::Status, Step::DeleteConversation);
     assert_eq!((error.status(), error.undeleted()), (Some(503), Some(&*id)));
-    // The call that failed cannot be repeated.
+    // The failed call consumed the conversation.
     assert!(!error.is_retryable());
     assert_eq!(troubled.leftovers(), [id]);
 
@@ -65,17 +65,17 @@ fn a_conversation_stays_usable_after_a_cancel_or_timeout() {
     let client = limited.build().unwrap();
     let stopped = || {
         let mut chat = client.conversation().unwrap();
-        let stop = CancelHandle::default();
-        let mut tokens = chat.stream(Request::new(ENDLESS).cancel_handle(&stop)).unwrap();
+        let handle = CancelHandle::default();
+        let mut tokens = chat.stream(Request::new(ENDLESS).cancel_handle(&handle)).unwrap();
         tokens.next().unwrap().unwrap();
-        stop.cancel();
+        handle.cancel();
         let error = tokens.next().unwrap().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Cancelled);
         assert!(tokens.next().is_none());
         drop(tokens);
         assert_eq!(chat.ask("hello").unwrap(), GREETING);
     };
-    let silent = |prompt| {
+    let time_out = |prompt| {
         let mut chat = client.conversation().unwrap();
         let error = chat.ask(prompt).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Timeout(Timeout::Idle));
@@ -84,9 +84,9 @@ fn a_conversation_stays_usable_after_a_cancel_or_timeout() {
     };
     thread::scope(|scope| {
         scope.spawn(stopped);
-        // In the wait for the head there is no stream yet by which to see the end.
-        scope.spawn(|| silent("/silent"));
-        silent("/hang");
+        // A wait for the head has no stream yet that would show the end.
+        scope.spawn(|| time_out("/silent"));
+        time_out("/hang");
     });
     assert_eq!(server.counts().stopped, 3);
 }
@@ -105,7 +105,7 @@ fn a_conversation_stays_usable_after_an_error() {
             assert_eq!(next, GREETING, "{kind:?} after {prompt}");
         }
         assert_eq!(count(&server, Step::StopGeneration), 0, "{kind:?}");
-        // Where the generation may go on, it is stopped.
+        // A generation that may still run is stopped.
         for prompt in ["/502", "/dropped"].into_iter().filter(|_| kind.is_classic()) {
             chat.ask(prompt).unwrap_err();
             assert_eq!(chat.ask("hello").unwrap(), GREETING, "after {prompt}");
@@ -171,7 +171,7 @@ fn the_system_prompt_is_sent_again_after_a_refused_message() {
     };
     let server = StandIn::builder().plan(plan).start();
     let mut chat = client(&server).conversation_builder().system("Be brief.").open().unwrap();
-    // Nothing was stored of the first, so that the second has to say it again.
+    // The server stored nothing of the refused message.
     chat.ask("refused").unwrap_err();
     chat.ask("first").unwrap();
     chat.ask("second").unwrap();
@@ -218,7 +218,7 @@ fn dropping_a_conversation_in_mid_turn_stops_and_deletes() {
     let mut chat = client(&server).conversation().unwrap();
     let mut tokens = chat.stream(ENDLESS).unwrap();
     tokens.next().unwrap().unwrap();
-    // A turn that is forgotten cannot be stopped by its own drop.
+    // A forgotten turn does not stop its generation.
     std::mem::forget(tokens);
     drop(chat);
     assert_nothing_left(&server);
@@ -227,7 +227,7 @@ fn dropping_a_conversation_in_mid_turn_stops_and_deletes() {
 
 #[test]
 fn deleting_a_conversation_retries_a_failed_stop() {
-    let server = at_first(1, Step::StopGeneration, || answer("500 Oh", "", ""));
+    let server = at_first(1, Step::StopGeneration, || response("500 Oh", "", ""));
     let mut tokens = client(&server).stream(ENDLESS).unwrap();
     tokens.next().unwrap().unwrap();
     let kept = tokens.keep();

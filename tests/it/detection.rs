@@ -1,4 +1,4 @@
-//! Which server it is, how that is found out, and what each is told.
+//! Detection of the protocol and of what the server expects.
 
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,9 +9,9 @@ use serde_json::json;
 
 use crate::stand_in::{Builder, Dialect, Plan, Request as Received, StandIn};
 use crate::support::{
-    ALL, CLASSIC, CURRENT, FORM, GREETING, JSON, Kind, NEWEST, V0_9_5, always, answer,
-    assert_failed, assert_nothing_left, builder, client, count, each, other_client, paths,
-    requests_of, step_of,
+    ALL, CLASSIC, CURRENT, FORM, GREETING, JSON, Kind, NEWEST, V0_9_5, always, assert_failed,
+    assert_nothing_left, builder, client, count, each, other_client, paths, requests_of, response,
+    step_of,
 };
 
 #[test]
@@ -124,7 +124,7 @@ fn the_referer_follows_a_server_that_expects_https() {
     });
 }
 
-/// The referers of all settings.
+/// The Referer headers of all requests that post settings.
 fn referers(server: &StandIn) -> Vec<String> {
     let settings = requests_of(server, Step::PostSettings).into_iter();
     settings.filter_map(|request| request.header("referer").map(str::to_owned)).collect()
@@ -139,7 +139,7 @@ fn the_referer_becomes_https_only_if_that_helps() {
     let http = format!("{}/", server.url());
     let https = http.replace("http://", "https://");
     assert_eq!(referers(&server), [&*http, &*https, &*https]);
-    let server = always(Step::PostSettings, || answer("403 Forbidden", "", "no"));
+    let server = always(Step::PostSettings, || response("403 Forbidden", "", "no"));
     let client = self::client(&server);
     client.ask("hello").unwrap_err();
     client.ask("hello").unwrap_err();
@@ -168,7 +168,7 @@ fn threads_can_detect_the_referer_at_the_same_time() {
     }
 }
 
-/// Of an API that is switched off nothing shows which of the two ways a message is taken.
+/// A server without its API, so that the message format is unknown.
 fn in_doubt(kind: Kind) -> Builder {
     kind.builder().api_disabled()
 }
@@ -177,7 +177,7 @@ fn in_doubt(kind: Kind) -> Builder {
 fn an_unknown_message_format_is_tried_both_ways() {
     let refuse = |request: &Received| {
         let is_form = request.header("origin").is_some();
-        is_form.then(|| answer("403 Forbidden", "", "no"))
+        is_form.then(|| response("403 Forbidden", "", "no"))
     };
     for builder in [in_doubt(JSON), in_doubt(JSON).intercept(refuse)] {
         let server = builder.start();
@@ -198,7 +198,7 @@ fn a_message_refused_in_both_formats_has_the_first_error() {
         let intercept = move |request: &Received| {
             (step_of(request) == Some(Step::SendMessage)).then(|| {
                 let number = tries.fetch_add(1, Ordering::Relaxed);
-                answer("500 Internal Server Error", "", &format!("reason{number}"))
+                response("500 Internal Server Error", "", &format!("reason{number}"))
             })
         };
         let server = kind.builder().intercept(intercept).start();
@@ -241,7 +241,7 @@ fn the_welcome_modal_is_accepted_once() {
         let accepted = json!({"ethicsModalAccepted": true, "activeModel": model});
         assert_eq!(bodies, [json!(null), accepted], "{kind:?}");
 
-        // Forgotten, it is accepted again, by whoever comes first.
+        // After the server forgets it, the first call accepts it again.
         let id = client.conversation().unwrap().keep();
         server.forget_sessions();
         let mut chat = other_client(&server, &client).resume(&id).unwrap();

@@ -6,9 +6,11 @@ use std::io;
 use h2o_chat::{Client, Error, ErrorKind, Step};
 
 use crate::stand_in::{Act, Plan, StandIn, frame};
-use crate::support::{NEWEST, always, answer, assert_failed, assert_nothing_left, client, nobody};
+use crate::support::{
+    NEWEST, always, assert_failed, assert_nothing_left, client, nobody, response,
+};
 
-/// The error of asking this, on a server where nothing may stay behind.
+/// Returns the error for this prompt, and checks that nothing is left.
 fn error(server: &StandIn, prompt: &str) -> Error {
     let error = client(server).ask(prompt).unwrap_err();
     assert_nothing_left(server);
@@ -23,7 +25,7 @@ fn of_plan(plan: impl Fn() -> Plan + Send + Sync + 'static) -> Error {
 #[test]
 fn every_truncation_is_detected() {
     let whole: Vec<u8> = [frame::token(1, "é"), frame::last(0, "</s>", "é", None)].concat();
-    // Up to the last event's JSON, which needs no blank line after it.
+    // The JSON of the last event needs no blank line after it.
     let json_end = whole.len() - "\n\n".len();
     for end in (0..json_end).step_by(7).chain([json_end - 1]) {
         let bytes = whole[..end].to_vec();
@@ -58,7 +60,7 @@ fn invalid_events_are_an_error() {
     for event in ["nonsense", "{\"token\":{\"text\":\"\u{fffd}"] {
         assert_failed(&after_a_token(event), ErrorKind::Protocol, Step::ReadReply);
     }
-    // These may mean something to somebody else.
+    // Unknown JSON is skipped.
     for event in ["{}", "[]", "null", "\"text\"", "{\"usage\":{\"tokens\":1}}"] {
         assert_failed(&after_a_token(event), ErrorKind::Truncated, Step::ReadReply);
     }
@@ -109,7 +111,7 @@ fn an_id_that_would_change_the_path_is_refused() {
                a\\nb|a\\u0000b|a;b|a:b|é|";
     for id in ids.split('|').chain([long.as_str()]) {
         let body = format!("{{\"conversationId\":\"{id}\"}}");
-        let server = always(Step::CreateConversation, move || answer("200 OK", "", &body));
+        let server = always(Step::CreateConversation, move || response("200 OK", "", &body));
         let error = error(&server, "hello");
         assert_failed(&error, ErrorKind::Protocol, Step::CreateConversation);
         assert_eq!(server.counts().requests, 2);
@@ -119,13 +121,13 @@ fn an_id_that_would_change_the_path_is_refused() {
 #[test]
 fn a_redirect_is_an_error_without_the_password() {
     let location = "location: https://me:secret@chat.example.org/ui/settings\r\n";
-    let moved = move || answer("308 Permanent Redirect", location, "");
+    let moved = move || response("308 Permanent Redirect", location, "");
     let server = always(Step::PostSettings, moved);
     let error = error(&server, "hello");
-    let told = error.to_string();
+    let message = error.to_string();
     assert!(
-        told.contains("a redirect to https://chat.example.org/ui, which is not followed"),
-        "{told}"
+        message.contains("a redirect to https://chat.example.org/ui, which is not followed"),
+        "{message}"
     );
     assert_eq!(server.counts().requests, 1);
 }

@@ -10,17 +10,17 @@ use serde_json::{Value, json};
 
 use crate::stand_in::{Act, Plan, StandIn};
 use crate::support::{
-    CLASSIC, ENDLESS, GREETING, H2OGPTE, JSON, answer, assert_failed, assert_nothing_left, builder,
-    client, count, each, messages, paths, requests_of, step_of, stranger, take_one,
+    CLASSIC, ENDLESS, GREETING, H2OGPTE, JSON, assert_failed, assert_nothing_left, builder, client,
+    count, each, messages, paths, requests_of, response, step_of, stranger, take_one,
 };
 
 const COLLECTION: &str = "0eb9e941-da78-49af-8725-361ea02798c5";
 
-/// A server that answers this to every request of a step.
+/// A server with this response to every request of a step.
 fn refusing(step: Step, status: &'static str, body: &'static str) -> StandIn {
     let headers = "content-type: application/json\r\n";
     let refuse = move |request: &crate::stand_in::Request| {
-        (step_of(request) == Some(step)).then(|| answer(status, headers, body))
+        (step_of(request) == Some(step)).then(|| response(status, headers, body))
     };
     H2OGPTE.builder().intercept(refuse).start()
 }
@@ -44,7 +44,7 @@ fn requests_have_the_key_and_only_the_given_parameters() {
     assert_eq!(message.json(), expected);
     assert_eq!(message.header("content-type"), Some("application/json"));
     assert_eq!(message.header("accept"), Some("*/*"));
-    // Of the cleanup timeout of three seconds.
+    // From the cleanup timeout of three seconds.
     assert!(["2", "3"].contains(&delete.path.split_once("?timeout=").unwrap().1));
     assert_eq!(create.header("accept"), Some("application/json"));
     for request in &requests {
@@ -185,7 +185,7 @@ fn an_unknown_model_error_lists_the_models() {
         assert!(error.to_string().contains(words), "{error}");
     }
     assert_nothing_left(&server);
-    // The client's model is asked in a resumed conversation too.
+    // A resumed conversation uses the client's model too.
     let named = builder(&server).model("second").build().unwrap();
     let id = named.conversation().unwrap().keep();
     named.resume(&id).unwrap().ask("hello").unwrap();
@@ -247,7 +247,7 @@ fn the_stream_stays_open_until_the_stop_response() {
     let plan = move |_: &str| {
         let count = count.lock().unwrap().clone();
         let token = move |id| {
-            // Nobody counts at the end.
+            // The count does not matter at the end.
             let _ = count.send(());
             Act::token(id, "a")
         };
@@ -268,7 +268,7 @@ fn the_stream_stays_open_until_the_stop_response() {
     thread::scope(|scope| {
         let leaving = scope.spawn(|| leave_early(&user));
         stopping.recv().unwrap();
-        // Of a closed stream the server learns when it sends the next tokens.
+        // The server notices a closed stream when it sends the next tokens.
         let already = tokens.try_iter().count();
         assert_eq!(tokens.iter().take(50).count(), 50, "after {already}");
         let is_read = server.is_read();
@@ -329,7 +329,7 @@ fn a_deletion_falls_back_to_a_job() {
     let left = AtomicUsize::new(1);
     let refuse = move |request: &crate::stand_in::Request| {
         let strikes = request.method == "DELETE" && take_one(&left);
-        strikes.then(|| answer("405 Method Not Allowed", "", ""))
+        strikes.then(|| response("405 Method Not Allowed", "", ""))
     };
     let server = H2OGPTE.builder().intercept(refuse).start();
     client(&server).ask("hello").unwrap();
@@ -342,7 +342,7 @@ fn a_failed_or_slow_job_leaves_a_leftover() {
     let job = |status: &str| {
         let job = json!({ "id": "a", "overall_status": status, "errors": ["no disk"] });
         let headers = "content-type: application/json\r\n";
-        answer("201 Created", headers, &job.to_string())
+        response("201 Created", headers, &job.to_string())
     };
     for (status, kind) in [
         ("failed", ErrorKind::Status),
@@ -384,7 +384,7 @@ fn a_key_without_permission_to_delete_leaves_a_leftover() {
             let step = step_of(request)?;
             let is_cleanup = matches!(step, Step::StopGeneration | Step::DeleteConversation);
             let strikes = is_cleanup && take_one(&left);
-            strikes.then(|| answer(status, "", r#"{"code":403,"message":"this key may not"}"#))
+            strikes.then(|| response(status, "", r#"{"code":403,"message":"this key may not"}"#))
         };
         let server = H2OGPTE.builder().intercept(refuse).start();
         let user = client(&server);
@@ -414,7 +414,7 @@ fn errors_have_the_servers_words_and_busy_servers_are_retried() {
     assert_eq!(count(&server, Step::SendMessage), 2);
 }
 
-/// A status, headers and a body, the kind of the error, and words in it.
+/// Status, headers, body, the kind of the error, and words in it.
 type Answered = (&'static str, &'static str, &'static str, ErrorKind, &'static str);
 
 #[test]
@@ -436,7 +436,7 @@ fn a_page_or_redirect_instead_of_the_api_is_an_error() {
         for step in [Step::CreateConversation, Step::SendMessage] {
             let react = move |request: &crate::stand_in::Request| {
                 let strikes = step_of(request) == Some(step);
-                strikes.then(|| answer(status, headers, body))
+                strikes.then(|| response(status, headers, body))
             };
             let server = H2OGPTE.builder().intercept(react).start();
             let error = client(&server).ask("hello").unwrap_err();
@@ -476,7 +476,7 @@ fn server_cookies_are_ignored() {
         let cookie = format!("content-type: application/json\r\nset-cookie: a={COLLECTION}\r\n");
         let created = json!({ "id": COLLECTION }).to_string();
         let is_creation = step_of(request) == Some(Step::CreateConversation);
-        is_creation.then(|| answer("201 Created", &cookie, &created))
+        is_creation.then(|| response("201 Created", &cookie, &created))
     };
     let server = H2OGPTE.builder().intercept(react).start();
     let client = client(&server);

@@ -1,14 +1,14 @@
-//! Errors of a server have a hint at what to do.
+//! Errors of a server have a hint.
 
 use h2o_chat::{Client, Error, ErrorKind};
 
 use crate::stand_in::StandIn;
-use crate::support::{answer, builder, client, nobody};
+use crate::support::{builder, client, nobody, response};
 
-/// The error of checking a server that answers everything like this.
+/// Returns the error of `server_info` on a server with this response to every request.
 fn check(status: &str, headers: &str, body: &str) -> Error {
     let (status, headers, body) = (status.to_owned(), headers.to_owned(), body.to_owned());
-    let react = move |_: &_| Some(answer(&status, &headers, &body));
+    let react = move |_: &_| Some(response(&status, &headers, &body));
     let server = StandIn::builder().intercept(react).start();
     client(&server).server_info().unwrap_err()
 }
@@ -54,7 +54,7 @@ fn a_wrong_address_and_a_login_have_hints() {
     let base_path = StandIn::builder().base_path("/chat").start();
     let no_path = base_path.url().replace("/chat", "");
     let too_much = format!("{}/ui", base_path.url());
-    // Too long for a name, so that nobody has to be asked.
+    // The name is too long for a lookup.
     let no_host = format!("http://{}.invalid", "x".repeat(64));
     let cases = [
         (nobody, ErrorKind::Connect, "Nobody answers there"),

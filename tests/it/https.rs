@@ -1,5 +1,5 @@
-//! https: a relay that speaks TLS is in front of the stand-in, and only clients that trust its
-//! authority talks to it.
+//! https through a TLS relay in front of the stand-in. Only clients that trust its authority
+//! connect.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -17,10 +17,10 @@ use crate::example;
 use crate::stand_in::StandIn;
 use crate::support::{GREETING, assert_failed, assert_nothing_left};
 
-/// Signed the relay's certificate; both are for tests only, and their keys are known to everybody.
+/// The authority of the relay's certificate. Both are for tests only, and their keys are public.
 const AUTHORITY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tls/ca.pem");
 
-/// Relays https to the server; returns its URL.
+/// Relays https to the server. Returns the relay's URL.
 fn relay_to(server: &StandIn) -> String {
     relay_with(include_bytes!("../tls/server.pem"), server)
 }
@@ -47,7 +47,7 @@ fn relay_with(certificate: &[u8], server: &StandIn) -> String {
     url
 }
 
-/// Two threads that share the state of the connection, but wait without holding it.
+/// Relays with two threads that share the state of the connection, but do not lock it in a wait.
 fn relay(mut client: TcpStream, tls: ServerConnection, mut server: &TcpStream) -> io::Result<()> {
     let tls = Arc::new(Mutex::new(tls));
     let mut down =
@@ -100,7 +100,7 @@ impl Down {
     }
 }
 
-/// A server that knows that it is spoken to over https.
+/// A server that expects https.
 fn server() -> StandIn {
     StandIn::builder().https_referer().start()
 }
@@ -137,7 +137,7 @@ fn the_client_can_be_given_an_authority() {
     let server = server();
     let trusting = client(&server).build().unwrap();
     assert_eq!(trusting.ask("hello").unwrap(), GREETING);
-    // Anything but a certificate is refused at once.
+    // An invalid certificate is refused at once.
     let key = include_bytes!("../tls/server.key.pem");
     for pem in [&key[..], b"", b"nonsense"] {
         let builder = Client::builder("https://127.0.0.1:1").root_certificates(pem);
@@ -196,21 +196,21 @@ fn cancels_and_timeouts_work_over_https() {
         let short = client(&server).idle_timeout(SHORT).build().unwrap();
         let patient = client(&server).build().unwrap();
         let request = Request::new(prompt).total_timeout(SHORT);
-        let (silent, late) = thread::scope(|scope| {
-            let silent = scope.spawn(|| short.ask(prompt).unwrap_err());
+        let (idle, late) = thread::scope(|scope| {
+            let idle = scope.spawn(|| short.ask(prompt).unwrap_err());
             let late = patient.ask(request).unwrap_err();
-            (silent.join().unwrap(), late)
+            (idle.join().unwrap(), late)
         });
-        assert_failed(&silent, ErrorKind::Timeout(Timeout::Idle), step);
+        assert_failed(&idle, ErrorKind::Timeout(Timeout::Idle), step);
         assert_failed(&late, ErrorKind::Timeout(Timeout::Total), step);
         assert_nothing_left(&server);
 
-        let stop = CancelHandle::default();
-        let request = Request::new(prompt).cancel_handle(&stop);
+        let handle = CancelHandle::default();
+        let request = Request::new(prompt).cancel_handle(&handle);
         let error = thread::scope(|scope| {
             let call = scope.spawn(|| patient.ask(request).unwrap_err());
             server.wait_for("the generation", |counts| counts.running == 1);
-            stop.cancel();
+            handle.cancel();
             call.join().unwrap()
         });
         assert_eq!(error.kind(), ErrorKind::Cancelled, "{error}");

@@ -98,7 +98,7 @@ fn an_oversized_request_opens_no_conversation() {
     let named = Client::builder(&server.url()).protocol(Protocol::ChatUiClassic);
     assert_refused(&named.build().unwrap().ask(large()).unwrap_err());
     assert_eq!(server.counts().connections, 0);
-    // How much a server takes is not known before it is known what kind of server it is.
+    // The maximum is known once the protocol is.
     let client = client(&server);
     assert_refused(&client.ask(large()).unwrap_err());
     assert_refused(&client.ask(large()).unwrap_err());

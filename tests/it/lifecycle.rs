@@ -5,8 +5,8 @@ use serde_json::json;
 
 use crate::stand_in::{Act, Last, Plan, StandIn, frame};
 use crate::support::{
-    ALL, CURRENT, ENDLESS, EVERY, GREETING, acts, always, answer, client, count, each, messages,
-    other_client, paths, requests_of,
+    ALL, CURRENT, ENDLESS, EVERY, GREETING, acts, always, client, count, each, messages,
+    other_client, paths, requests_of, response,
 };
 
 #[test]
@@ -31,7 +31,7 @@ fn tokens_are_returned_as_they_arrive() {
         let plan = |_: &str| Plan::acts([Act::token(0, "now"), Act::token(1, "then"), Act::Hang]);
         let server = kind.builder().plan(plan).start();
         let mut tokens = client(&server).stream("hello").unwrap();
-        // Nothing follows, and no limit is near.
+        // Nothing follows, and no timeout is near.
         assert_eq!(tokens.next().unwrap().unwrap(), "now", "{kind:?}");
     });
 }
@@ -94,7 +94,7 @@ fn classic_requests_match_the_protocol_exactly() {
     assert_eq!(body, expected);
     assert!(delete.body.is_empty());
 
-    // Over plain http, although the server marks it as one for secure connections only.
+    // The cookie is sent over plain http although the server marks it as secure.
     let cookie = format!("hf-chat={}", client.session().as_str());
     let referer = format!("{}/", server.url());
     for request in &requests {
@@ -114,10 +114,10 @@ fn the_session_that_the_server_sets_is_adopted() {
     let server = always(Step::PostSettings, || {
         let cookie = "hf-chat=chosen-by-the-server; Path=/; HttpOnly; Secure";
         let headers = format!("set-cookie: lb=node-3; Path=/\r\nset-cookie: {cookie}\r\n");
-        answer("200 OK", &headers, "{\"type\":\"redirect\"}\n")
+        response("200 OK", &headers, "{\"type\":\"redirect\"}\n")
     });
     let client = client(&server);
-    // The server does not know this session and refuses, but the cookie counts.
+    // The server refuses an unknown session, but its cookie is adopted.
     client.ask("hello").unwrap_err();
     assert_eq!(client.session().as_str(), "chosen-by-the-server");
     assert_eq!(
@@ -253,13 +253,13 @@ fn special_tokens_and_empty_texts_are_skipped() {
         })
         .start();
     let tokens = client(&server).stream("hello").unwrap();
-    // The last event's own token is text when the reply was cut by its length.
+    // The last event's token is text if the reply ended at its maximum length.
     assert_eq!(tokens.map(Result::unwrap).collect::<Vec<_>>(), ["a", " ", "b"]);
 }
 
 #[test]
 fn the_maximum_line_grows_with_the_reply() {
-    // The last event repeats the whole text, and each of these characters takes six bytes there.
+    // The last event repeats the whole text, with six bytes for each of these characters.
     let tokens = || (0..4).map(|_| "\u{1}".repeat(100_000));
     each(EVERY, |kind| {
         let server = kind.builder().plan(move |_| Plan::tokens(tokens())).start();

@@ -1,5 +1,5 @@
-//! Every limit ends what it is there for, says so, and ends nothing else. Cleanup keeps its budget
-//! whatever the server does.
+//! Every timeout ends only its own wait, and the error names it. Cleanup keeps its timeout on every
+//! server.
 
 use std::io::{self, Write};
 use std::iter;
@@ -18,21 +18,21 @@ use crate::support::{
     builder, client, count, each, keep_port, timed,
 };
 
-/// A limit that the steps before the one that runs into it do not reach on a busy machine either.
+/// A timeout that the earlier steps do not reach, on a busy machine either.
 const SHORT: Duration = Duration::from_secs(1);
 
-/// By this much a busy machine may exceed a limit; whatever else could end a call takes longer.
+/// A busy machine may exceed a timeout by this much. Everything else that ends a call takes longer.
 const SLACK: Duration = Duration::from_secs(4);
 
-/// How often somebody who dribbles sends a byte.
+/// The interval between the bytes of a dribbling server.
 const DRIBBLE: Duration = Duration::from_millis(50);
 
-/// A client that tries everything once.
+/// A client without retries.
 fn at(url: &str) -> ClientBuilder {
     Client::builder(url).retries(0)
 }
 
-/// Two tokens at once, or none; then half a line, or comments without end.
+/// Two tokens at once, or none; then half a line, or endless comments.
 fn plan(prompt: &str) -> Plan {
     let two = || [frame::token(0, "a"), frame::token(1, "b")].concat();
     let comments = || iter::repeat_with(|| Act::Send(frame::comment()));
@@ -82,7 +82,7 @@ fn a_timeout_error_names_its_duration_and_the_received_text() {
         assert_eq!(error.received(), received, "{prompt}");
         assert_eq!(error.undeleted(), None, "{prompt}");
         assert!((SHORT..SHORT + SLACK).contains(&took), "{prompt}: {took:?}");
-        // The connections that are kept still work.
+        // The pooled connections still work.
         client.list_models().unwrap();
     };
     thread::scope(|scope| {
@@ -95,33 +95,33 @@ fn a_timeout_error_names_its_duration_and_the_received_text() {
 
 #[test]
 fn a_long_healthy_reply_hits_no_timeout() {
-    // Like the defaults and real servers, a hundred times as fast: comments in between, tokens
-    // further apart than the longest silence, and a reply that takes longer than the longest stall.
-    const SILENCE: Duration = Duration::from_millis(600);
+    // Like the defaults and real servers, a hundred times as fast. There are comments in between, tokens
+    // further apart than the idle timeout, and a reply that takes longer than the token timeout.
+    const IDLE: Duration = Duration::from_millis(600);
     let pause = |_| iter::repeat_n(frame::comment(), 5);
     let events = (0..3).flat_map(move |id| pause(id).chain([frame::token(id, "x")]));
     let events: Vec<_> = events.chain([frame::last(3, "", "xxx", None)]).collect();
     let server =
-        StandIn::builder().plan(move |_| Plan::bytes(events.clone()).paced(SILENCE / 4)).start();
+        StandIn::builder().plan(move |_| Plan::bytes(events.clone()).paced(IDLE / 4)).start();
     let client = builder(&server)
         .connect_timeout(SHORT)
-        .idle_timeout(SILENCE)
-        .token_timeout(SILENCE * 3)
+        .idle_timeout(IDLE)
+        .token_timeout(IDLE * 3)
         .build()
         .unwrap();
     let (text, took) = timed(|| client.ask("hello").unwrap());
     assert_eq!(text, "xxx");
-    assert!(took > SILENCE * 3, "{took:?}");
+    assert!(took > IDLE * 3, "{took:?}");
 }
 
-/// The outcome of a reply that does not begin, or does not continue.
+/// Checks the timeout of a reply that does not begin, or does not continue.
 fn assert_cut(kind: Kind, prompt: &str, limit: Timeout, step: Step) {
     let server = kind.start();
     let limited = builder(&server).idle_timeout(SHORT).token_timeout(SHORT * 2);
     let error = limited.build().unwrap().ask(prompt).unwrap_err();
     assert_failed(&error, ErrorKind::Timeout(limit), step);
-    let is_silence = limit == Timeout::Idle;
-    assert_eq!(error.is_retryable(), is_silence, "{kind:?} {prompt}");
+    let is_idle = limit == Timeout::Idle;
+    assert_eq!(error.is_retryable(), is_idle, "{kind:?} {prompt}");
     let stops = count(&server, Step::StopGeneration);
     assert_eq!(stops, usize::from(kind.stops), "{kind:?} {prompt}");
     assert_eq!(server.counts().conversations, 0, "{kind:?} {prompt}");
@@ -137,7 +137,7 @@ fn a_model_without_output_hits_the_idle_or_token_timeout() {
         let walk = |prompt, before| match kind.dialect {
             Dialect::Classic => assert_cut(kind, prompt, Timeout::Idle, before),
             Dialect::Json => assert_cut(kind, prompt, Timeout::Idle, Step::ReadReply),
-            // Lines that only say that the server is there.
+            // Keep-alive lines.
             _ => assert_cut(kind, prompt, Timeout::Token, Step::ReadReply),
         };
         thread::scope(|scope| {
@@ -175,7 +175,7 @@ fn the_callers_own_time_hits_no_idle_or_token_timeout() {
     let client = builder(&server).idle_timeout(SHORT).token_timeout(SHORT).build().unwrap();
     let mut tokens = client.stream("hello").unwrap();
     tokens.next().unwrap().unwrap();
-    // Not a wait for something to happen: the caller is busy for longer than the limits.
+    // The caller is busy for longer than the timeouts.
     thread::sleep(SHORT);
     assert!(tokens.all(|token| token.is_ok()));
 }
@@ -199,17 +199,17 @@ fn a_complete_reply_is_never_too_late() {
         assert_eq!(tokens.next().unwrap().unwrap(), format!("{n} "));
     }
     server.wait_for("the end of the generation", |counts| counts.running == 0);
-    // The caller is busy until the deadline has passed.
+    // The caller is busy until the total timeout has expired.
     thread::sleep(SHORT);
     assert!(tokens.next().is_none());
     assert!(tokens.end().is_some());
     assert_nothing_left(&server);
 
-    let stop = CancelHandle::default();
-    let mut tokens = client.stream(Request::new("/count 1").cancel_handle(&stop)).unwrap();
+    let handle = CancelHandle::default();
+    let mut tokens = client.stream(Request::new("/count 1").cancel_handle(&handle)).unwrap();
     tokens.next().unwrap().unwrap();
     server.wait_for("the end of the generation", |counts| counts.running == 0);
-    stop.cancel();
+    handle.cancel();
     let error = tokens.next().unwrap().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Cancelled);
 }
@@ -243,23 +243,22 @@ fn a_call_can_disable_the_total_timeout() {
     assert_eq!(whole.unwrap(), ".".repeat(25));
 }
 
-/// Connections that wait to be accepted, as many as the listener lets wait: the next one waits in
-/// vain.
+/// Fills the listener's queue with connections, so that the next one is not accepted.
 fn fill(listener: &TcpListener) -> Vec<TcpStream> {
     let address = listener.local_addr().unwrap();
     let mut waiting = Vec::new();
-    let mut in_vain = 0;
-    // Twice, so that a busy machine is not taken for a full queue.
-    while in_vain < 2 {
+    let mut failures = 0;
+    // One failure may be due to a busy machine.
+    while failures < 2 {
         match TcpStream::connect_timeout(&address, DRIBBLE) {
             Ok(socket) => waiting.push(socket),
-            Err(_) => in_vain += 1,
+            Err(_) => failures += 1,
         }
     }
     waiting
 }
 
-/// Accepts everybody, sends this at once, and from then on a byte now and then.
+/// Accepts every connection, sends `begin` at once, and then single bytes.
 fn dribble(listener: TcpListener, begin: &'static [u8]) {
     accept(listener, move |mut socket| {
         socket.write_all(begin)?;
@@ -289,15 +288,15 @@ fn listener() -> (TcpListener, String) {
 
 #[test]
 fn the_shorter_of_connect_and_total_timeout_applies() {
-    /// Nothing comes before.
+    /// Connecting is the first step, so this can be short.
     const CONNECTING: Duration = Duration::from_millis(300);
     let (full, full_address) = listener();
     let _waiting = fill(&full);
-    let (silent, silent_address) = listener();
+    let (mute, mute_address) = listener();
     let (proxy, proxy_address) = listener();
     dribble(proxy, b"HTTP/1.1 200 ");
     let (tls, tls_address) = listener();
-    // The head of a record, whose body never ends to come.
+    // The head of a record whose body is endless.
     dribble(tls, &[22, 3, 3, 64, 0]);
     let direct = |scheme: &str, address: &str| at(&format!("{scheme}://{address}"));
     let mut cases = vec![
@@ -306,7 +305,7 @@ fn the_shorter_of_connect_and_total_timeout_applies() {
     ];
     if cfg!(feature = "rustls") {
         cases.extend([
-            ("silence instead of TLS", direct("https", &silent_address)),
+            ("no TLS handshake", direct("https", &mute_address)),
             ("TLS that dribbles", direct("https", &tls_address)),
         ]);
     }
@@ -326,7 +325,7 @@ fn the_shorter_of_connect_and_total_timeout_applies() {
             assert_eq!(error.kind(), ErrorKind::Timeout(limit), "{case}: {error}");
             assert_eq!(error.to_string(), format!("posting the settings: {what}"));
             assert_eq!(error.is_retryable(), limit == Timeout::Connect, "{case}");
-            // The system gives a connection up a moment early.
+            // The system gives up a connection slightly early.
             let expected = CONNECTING.mul_f32(0.9)..CONNECTING + SLACK;
             assert!(expected.contains(&took), "{case}: {took:?}");
         }
@@ -336,7 +335,7 @@ fn the_shorter_of_connect_and_total_timeout_applies() {
             scope.spawn(move || walk(case));
         }
     });
-    drop(silent);
+    drop(mute);
 }
 
 #[test]
@@ -365,7 +364,7 @@ fn a_dribbling_response_hits_the_token_timeout() {
 /// The behaviour of a server after its first connection.
 #[derive(Clone, Copy, Debug)]
 enum Turn {
-    Silent,
+    NoResponse,
     Refusing,
     Closing,
     HeadDribbles,
@@ -374,13 +373,13 @@ enum Turn {
     QueueIsFull,
 }
 
-/// Whoever waits for a server that accepts nobody, or what keeps the port of one that is gone.
+/// The listener and its waiting connections, or a socket that keeps the port of a closed listener.
 type Queue = (Option<TcpListener>, Vec<TcpStream>);
 
 impl Turn {
     fn take(self, listener: TcpListener) -> Option<Queue> {
         match self {
-            Turn::Silent => return Some((Some(listener), Vec::new())),
+            Turn::NoResponse => return Some((Some(listener), Vec::new())),
             Turn::Refusing => return Some((None, vec![keep_port(&listener)])),
             Turn::Closing => accept(listener, |_| Ok(())),
             Turn::HeadDribbles => dribble(listener, b"HTTP/1.1 200 OK\r\nx: "),
@@ -403,8 +402,8 @@ impl Turn {
     }
 }
 
-/// A server that is the good one for its first connection and then turns, after which its queue is
-/// received.
+/// A server that relays its first connection to the good one, and then turns. Sends its queue after
+/// that.
 fn turning(good: &StandIn, turn: Turn) -> (String, Receiver<Option<Queue>>) {
     let (listener, address) = listener();
     let good = good.url().replace("http://", "");
@@ -414,23 +413,24 @@ fn turning(good: &StandIn, turn: Turn) -> (String, Receiver<Option<Queue>>) {
         let server = TcpStream::connect(good)?;
         for (mut from, mut to) in [(client.try_clone()?, server.try_clone()?), (server, client)] {
             thread::spawn(move || {
-                // However it ends, it has ended.
+                // An error ends the relay as well.
                 let _ = io::copy(&mut from, &mut to);
                 to.shutdown(Shutdown::Both)
             });
         }
-        // Nobody receives it in a test that has failed.
+        // A failed test has dropped the receiver.
         let _ = turned.send(turn.take(listener));
         io::Result::Ok(())
     });
     (format!("http://{address}"), receiver)
 }
 
-/// How long a reply took to tidy up after itself, and what it said about it if it could.
-fn tidied_up(turn: Turn, by_dropping: bool) -> (Duration, Option<Result<(), Error>>, bool) {
+/// Returns the duration of a reply's cleanup, its result if there is one, and whether the
+/// conversation is left.
+fn cleaned_up(turn: Turn, by_dropping: bool) -> (Duration, Option<Result<(), Error>>, bool) {
     let good = StandIn::start();
     let (url, turned) = turning(&good, turn);
-    let client = at(&url).cleanup_timeout(BUDGET).build().unwrap();
+    let client = at(&url).cleanup_timeout(CLEANUP_TIMEOUT).build().unwrap();
     let tokens = client.stream("/slow").unwrap();
     let _queue = turned.recv().unwrap();
     let id = tokens.conversation_id().to_owned();
@@ -445,25 +445,25 @@ fn tidied_up(turn: Turn, by_dropping: bool) -> (Duration, Option<Result<(), Erro
     (took, said, is_left)
 }
 
-const BUDGET: Duration = Duration::from_millis(600);
+const CLEANUP_TIMEOUT: Duration = Duration::from_millis(600);
 
 #[test]
 fn cleanup_keeps_its_timeout() {
     const OUT_OF_TIME: Option<ErrorKind> = Some(ErrorKind::Timeout(Timeout::Cleanup));
     let cases = [
-        (Turn::Silent, OUT_OF_TIME),
+        (Turn::NoResponse, OUT_OF_TIME),
         (Turn::Refusing, Some(ErrorKind::Connect)),
         (Turn::Closing, Some(ErrorKind::Truncated)),
         (Turn::HeadDribbles, OUT_OF_TIME),
         (Turn::HeadIsEndless, Some(ErrorKind::TooLarge)),
-        // The server has said that the conversation is gone.
+        // The head of the response confirms the deletion.
         (Turn::BodyDribbles, None),
         (Turn::QueueIsFull, OUT_OF_TIME),
     ];
     let hold = |turn: Turn, expected: Option<ErrorKind>| {
         for by_dropping in [true, false] {
-            let (took, said, is_left) = tidied_up(turn, by_dropping);
-            assert!(took < BUDGET + SLACK, "{turn:?}: {took:?}");
+            let (took, said, is_left) = cleaned_up(turn, by_dropping);
+            assert!(took < CLEANUP_TIMEOUT + SLACK, "{turn:?}: {took:?}");
             assert_eq!(is_left, expected.is_some(), "{turn:?}");
             let Some(said) = said else { continue };
             let error = said.err();

@@ -1,4 +1,4 @@
-//! Lists of models and conversations, and the look at a server.
+//! Lists of models and conversations, and `server_info`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,8 +9,8 @@ use h2o_chat::{CancelHandle, DEFAULT_MODEL, Error, ErrorKind, Message, Request, 
 
 use crate::stand_in::{Reaction, StandIn};
 use crate::support::{
-    ALL, CURRENT, GREETING, NEWEST, answer, assert_failed, assert_nothing_left, builder, client,
-    count, each, opened_models, paths,
+    ALL, CURRENT, GREETING, NEWEST, assert_failed, assert_nothing_left, builder, client, count,
+    each, opened_models, paths, response,
 };
 
 #[test]
@@ -33,7 +33,7 @@ fn models_and_conversations_are_listed() {
             .iter()
             .map(|known| (&*known.id, &*known.title, known.model.as_deref()))
             .collect();
-        // A classic server numbers its titles, and has no order.
+        // A classic server numbers its titles and does not sort them.
         let (first_title, second_title) = match kind.title {
             Some(title) => ("New Chat", title),
             None => ("Untitled 1", "Untitled 2"),
@@ -81,7 +81,7 @@ fn the_servers_first_model_is_the_default() {
         let models = opened_models(&server);
         assert_eq!(models, ["first/model", "first/model"], "{kind:?}");
         if kind.is_classic() {
-            // Tried with the default, listed, and tried again, once.
+            // One attempt with the default model, the list, and one more attempt.
             let begin =
                 ["POST /settings", "GET /__data.json", "POST /settings", "POST /conversation"];
             assert_eq!(paths(&server)[..4], begin);
@@ -111,7 +111,7 @@ fn an_unknown_model_is_an_error_with_the_list() {
             assert_eq!(error.undeleted(), None);
             assert!(!error.maybe_undeleted(), "{kind:?} {error}");
         }
-        // The default is no default once it is named.
+        // A model that was set explicitly is not replaced.
         let named = builder(&server).model(DEFAULT_MODEL).build().unwrap();
         let error = named.ask("hello").unwrap_err();
         assert_eq!(error.kind(), ErrorKind::UnknownModel, "{kind:?} {error}");
@@ -145,7 +145,7 @@ fn lists_come_from_pages_if_the_api_is_switched_off() {
     });
 }
 
-/// The body of a success that is not what was asked for.
+/// A success with this body.
 fn answering(path: &'static str, body: &'static str) -> StandIn {
     let builder = NEWEST.builder();
     let builder = builder.intercept(move |request| (request.path == path).then(|| success(body)));
@@ -153,10 +153,10 @@ fn answering(path: &'static str, body: &'static str) -> StandIn {
 }
 
 fn success(body: &str) -> Reaction {
-    answer("200 OK", "content-type: application/json\r\n", body)
+    response("200 OK", "content-type: application/json\r\n", body)
 }
 
-/// On every page others, so many of them, each with a title of this length.
+/// A page of `count` conversations that no other page has, with titles of this length.
 fn pages_of(conversations: usize, length: usize) -> (Error, usize) {
     let pages = Arc::new(AtomicUsize::new(0));
     let asked = Arc::clone(&pages);
@@ -222,7 +222,7 @@ fn all_pages_of_conversations_are_listed() {
     });
 }
 
-/// A classic server that reacts like this when its models are listed.
+/// A classic server with this reaction to a request for its models.
 fn listing(models: &[&str], reaction: impl Fn() -> Reaction + Send + Sync + 'static) -> StandIn {
     let builder = StandIn::builder().models(models);
     let is_list = |path: &str| path == "/__data.json";
@@ -299,7 +299,7 @@ fn server_info_asks_the_server_each_time() {
 #[test]
 fn server_info_succeeds_without_a_list_of_models() {
     for (status, body) in [("404 Not Found", ""), ("200 OK", "{}"), ("200 OK", "no JSON")] {
-        let server = listing(&[DEFAULT_MODEL], move || answer(status, "", body));
+        let server = listing(&[DEFAULT_MODEL], move || response(status, "", body));
         let info = client(&server).server_info().unwrap();
         assert!(info.to_string().contains("It does not list its models."), "{info}");
     }
@@ -308,11 +308,11 @@ fn server_info_succeeds_without_a_list_of_models() {
 #[test]
 fn server_info_returns_the_error_of_the_list() {
     let cases: [(fn() -> Reaction, ErrorKind); 5] = [
-        (|| answer("500 Oh", "", ""), ErrorKind::Status),
-        (|| answer("401 Oh", "", ""), ErrorKind::LoginRequired),
+        (|| response("500 Oh", "", ""), ErrorKind::Status),
+        (|| response("401 Oh", "", ""), ErrorKind::LoginRequired),
         (|| success(r#"{"type":"redirect","location":"/login"}"#), ErrorKind::LoginRequired),
         (|| Reaction::Close, ErrorKind::Truncated),
-        (|| Reaction::Silence, ErrorKind::Timeout(Timeout::Idle)),
+        (|| Reaction::NoResponse, ErrorKind::Timeout(Timeout::Idle)),
     ];
     for (reaction, kind) in cases {
         let server = listing(&[DEFAULT_MODEL], reaction);
@@ -324,13 +324,13 @@ fn server_info_returns_the_error_of_the_list() {
 
 #[test]
 fn cancels_and_timeouts_end_the_list_of_models() {
-    let server = listing(&["first/model"], || Reaction::Silence);
-    let stop = CancelHandle::default();
+    let server = listing(&["first/model"], || Reaction::NoResponse);
+    let handle = CancelHandle::default();
     let error = thread::scope(|scope| {
-        let request = Request::new("hello").cancel_handle(&stop);
+        let request = Request::new("hello").cancel_handle(&handle);
         let call = scope.spawn(|| client(&server).ask(request).unwrap_err());
         server.wait_for("the listing", |counts| counts.requests == 2);
-        stop.cancel();
+        handle.cancel();
         call.join().unwrap()
     });
     assert_failed(&error, ErrorKind::Cancelled, Step::ListModels);

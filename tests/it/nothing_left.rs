@@ -1,5 +1,5 @@
-//! Nothing is left on servers that refuse to clean up at first, or that stop only what is read; and
-//! what is left all the same can be found.
+//! Nothing is left on servers that refuse cleanup at first, or that stop only a reply that is being
+//! read. Leftovers can be found.
 
 use std::error::Error as _;
 use std::sync::Arc;
@@ -12,15 +12,14 @@ use h2o_chat::{CancelHandle, Client, ErrorKind, Request, Step, Timeout, Tokens};
 use crate::example;
 use crate::stand_in::{self, Builder, Reaction, StandIn};
 use crate::support::{
-    ALL, CLASSIC, ENDLESS, FORM, GREETING, NEWEST, PROMPT, V0_8_4, V0_9_5, always, answer,
-    assert_failed, assert_nothing_left, builder, busy, client, count, each, step_of, take_one,
-    timed,
+    ALL, CLASSIC, ENDLESS, FORM, GREETING, NEWEST, PROMPT, V0_8_4, V0_9_5, always, assert_failed,
+    assert_nothing_left, builder, busy, client, count, each, response, step_of, take_one, timed,
 };
 
-/// A cleanup timeout that nothing here comes near.
+/// A cleanup timeout that nothing here reaches.
 const LONG: Duration = Duration::from_secs(20);
 
-/// Refuses the first request of this step like this.
+/// A server with this reaction to the first request of a step.
 fn refusing(builder: Builder, step: Step, status: u16, headers: &'static str) -> StandIn {
     let left = AtomicUsize::new(1);
     let react = move |request: &stand_in::Request| {
@@ -113,7 +112,7 @@ fn cleanup_retries_wait_between_attempts() {
     }
 }
 
-/// The stop is sent while the reply has its connection, and the conversation deleted after it.
+/// Checks that the stop was sent while the reply had its connection, and the deletion after it.
 #[track_caller]
 fn assert_stopped_while_reading(server: &StandIn) {
     assert_nothing_left(server);
@@ -179,7 +178,7 @@ fn chat_ui_0_9_5_is_stopped_after_an_early_end_of_a_turn() {
     drop(tokens);
     server.wait_for("the end", |counts| counts.running == 0);
     assert_eq!(server.counts().stopped, 1);
-    // The conversation goes on at once.
+    // The conversation is usable at once.
     let (text, took) = timed(|| chat.ask("hello").unwrap());
     assert_eq!(text, GREETING);
     assert!(took < LONG / 4, "{took:?}");
@@ -219,7 +218,7 @@ fn no_stop_is_sent_to_a_server_that_ignores_stops() {
     });
 }
 
-/// A server that reacts like this to deletions, until it is told not to.
+/// A server that reacts like this to deletions while the flag is set.
 fn troubled(reaction: impl Fn() -> Reaction + Send + Sync + 'static) -> (StandIn, Arc<AtomicBool>) {
     let (server, trouble) = troubled_builder(StandIn::builder(), reaction);
     (server.start(), trouble)
@@ -239,7 +238,7 @@ fn troubled_builder(
 }
 
 fn refuse() -> Reaction {
-    answer("500 Oh", "", "")
+    response("500 Oh", "", "")
 }
 
 #[test]
@@ -262,17 +261,19 @@ fn deleting_a_leftover_by_id_removes_it_from_the_list() {
 
 #[test]
 fn deleting_leftovers_obeys_the_cancel_handle() {
-    let is_silent = Arc::new(AtomicBool::new(false));
-    let silent = Arc::clone(&is_silent);
+    let is_mute = Arc::new(AtomicBool::new(false));
+    let mute = Arc::clone(&is_mute);
     let (server, _) =
-        troubled(move || if silent.load(Ordering::Relaxed) { Reaction::Silence } else { refuse() });
+        troubled(
+            move || if mute.load(Ordering::Relaxed) { Reaction::NoResponse } else { refuse() },
+        );
     let handle = CancelHandle::default();
     let client = builder(&server).cancel_handle(&handle);
     let client = client.cleanup_timeout(LONG).build().unwrap();
     for _ in 0..2 {
         client.ask("/count 1").unwrap();
     }
-    is_silent.store(true, Ordering::Relaxed);
+    is_mute.store(true, Ordering::Relaxed);
     let before = server.counts().requests;
     let (error, took) = thread::scope(|scope| {
         let call = scope.spawn(|| client.delete_leftovers().unwrap_err());
@@ -288,7 +289,7 @@ fn deleting_leftovers_obeys_the_cancel_handle() {
 
 #[test]
 fn one_cleanup_timeout_applies_to_all_leftovers() {
-    // Each takes half a second, because it is tried twice.
+    // Each takes half a second, because of its retry.
     const CLEANUP: Duration = Duration::from_millis(600);
     const LEFT: usize = 24;
     let limits = [(None, CLEANUP * 10), (Some(CLEANUP * 4), CLEANUP * 4)];
@@ -343,7 +344,7 @@ fn the_error_has_the_leftovers_session_but_hides_it() {
     assert_eq!(error.ask("hello").unwrap_err().undeleted_session(), None);
 }
 
-/// The arguments of the `sweep` command in what a program has printed.
+/// Returns the arguments of the printed `sweep` command.
 fn printed_sweep(stderr: &str) -> Vec<String> {
     let (_, command) = stderr.split_once(": sweep ").unwrap_or_else(|| panic!("{stderr}"));
     let command = command.lines().next().unwrap_or_default();

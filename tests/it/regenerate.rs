@@ -1,4 +1,4 @@
-//! A message that is answered once more.
+//! Regenerated replies.
 
 use std::sync::atomic::AtomicUsize;
 
@@ -22,7 +22,7 @@ fn a_regenerated_reply_replaces_the_last_reply() {
         assert_eq!(prompts[1], prompts[2], "{kind:?}");
         assert_eq!(prompts[1], prompts[3], "{kind:?}");
         assert_eq!(chat.messages().unwrap().len(), 4, "{kind:?}");
-        // The next message answers the last of them.
+        // The parent of the next message is the last reply.
         chat.ask("third").unwrap();
         let third = server.model_prompts().pop().unwrap();
         assert_eq!(third.matches(GREETING).count(), 2, "{kind:?} {third}");
@@ -65,7 +65,7 @@ fn replacing_the_last_prompt_is_for_classic_servers_only() {
         let error = other.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unsupported, "{kind:?} {error}");
         assert_eq!(messages(&server).len(), 1, "{kind:?}");
-        // Nothing has become of it: the last message is the one before.
+        // The server did not store it, so the last message is the one before.
         assert_eq!(chat.regenerate().unwrap().text().unwrap(), GREETING, "{kind:?}");
         let empty = chat.regenerate_with(|_| Request::new(" ")).map(drop);
         assert_eq!(empty.unwrap_err().kind(), ErrorKind::InvalidInput, "{kind:?}");
@@ -118,7 +118,7 @@ fn a_classic_regeneration_changes_only_the_response_id() {
     assert_ne!(retry["options"]["response_id"], second["options"]["response_id"]);
     assert_eq!(retry["parameters"], second["parameters"]);
 
-    // With another temperature, and then with another prompt, the same message once more.
+    // The message again with another temperature, and then with another prompt.
     let change = |request: Request| request.temperature(0.2);
     chat.regenerate_with(change).unwrap().text().unwrap();
     assert_eq!(messages(&server)[3]["parameters"]["temperature"], 0.2);
@@ -133,18 +133,19 @@ fn a_classic_regeneration_changes_only_the_response_id() {
 fn a_cancel_ends_one_regeneration_only() {
     let server = StandIn::start();
     let mut chat = client(&server).conversation().unwrap();
-    let stop = CancelHandle::default();
-    let mut tokens = chat.stream(Request::new(ENDLESS).cancel_handle(&stop)).unwrap();
+    let handle = CancelHandle::default();
+    let mut tokens = chat.stream(Request::new(ENDLESS).cancel_handle(&handle)).unwrap();
     tokens.next().unwrap().unwrap();
-    stop.cancel();
+    handle.cancel();
     tokens.next().unwrap().unwrap_err();
     drop(tokens);
     let mut again = chat.regenerate().unwrap();
     assert_eq!(again.next().unwrap().unwrap(), " s0");
     drop(again);
 
-    let error = chat.regenerate_with(|request| request.cancel_handle(&stop)).map(drop).unwrap_err();
+    let error =
+        chat.regenerate_with(|request| request.cancel_handle(&handle)).map(drop).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Cancelled);
-    // Not even a request that failed at once is forgotten.
+    // A request that fails at once can be regenerated as well.
     assert!(chat.regenerate().is_ok());
 }

@@ -1,4 +1,4 @@
-//! A call is tried again only where nothing can be lost or done twice.
+//! A request is retried only where nothing can be lost or doubled.
 
 use std::net::TcpListener;
 use std::sync::Mutex;
@@ -10,16 +10,16 @@ use h2o_chat::{Client, ClientBuilder, ErrorKind, Step};
 
 use crate::stand_in::{Reaction, StandIn};
 use crate::support::{
-    ENDLESS, always, answer, assert_failed, assert_nothing_left, at_first, busy, count,
-    requests_of, step_of,
+    ENDLESS, always, assert_failed, assert_nothing_left, at_first, busy, count, requests_of,
+    response, step_of,
 };
 
-/// With the usual number of retries.
+/// A client with the default number of retries.
 fn builder(server: &StandIn) -> ClientBuilder {
     Client::builder(&server.url())
 }
 
-/// The steps before the first token that can be tried again.
+/// The steps before the first token that can be retried.
 const STEPS: [Step; 3] = [Step::PostSettings, Step::CreateConversation, Step::SendMessage];
 
 #[test]
@@ -72,7 +72,7 @@ fn idempotent_requests_are_retried_once_after_a_closed_connection() {
 #[test]
 fn creations_and_messages_are_never_repeated() {
     for step in [Step::CreateConversation, Step::SendMessage] {
-        // The connection is pooled: the settings went over it. The server reads the request and
+        // The settings were sent over this pooled connection. The server reads the request and
         // closes.
         let server = at_first(1, step, || Reaction::Close);
         let error = builder(&server).retries(5).build().unwrap().ask("hello").unwrap_err();
@@ -100,7 +100,7 @@ fn lost_terms_are_accepted_again_once() {
     client.ask("/count 1").unwrap();
     assert_eq!(count(&server, Step::PostSettings), 2);
 
-    // While a conversation is open, too.
+    // In an open conversation too.
     let mut tokens = client.stream(ENDLESS).unwrap();
     tokens.next().unwrap().unwrap();
     server.forget_sessions();
@@ -149,7 +149,7 @@ fn an_old_idle_connection_is_not_reused() {
     client.ask("/count 1").unwrap();
     client.ask("/count 1").unwrap();
     assert_eq!(server.counts().connections, 1);
-    // Real servers close what was idle for 5 s; a prompt on its way then would be lost.
+    // Real servers close a connection after 5 idle seconds. A prompt sent at that moment would be lost.
     thread::sleep(Duration::from_millis(4100));
     client.ask("/count 1").unwrap();
     assert_eq!(server.counts().connections, 2);
@@ -164,11 +164,11 @@ fn other_cookies_are_sent_back_to_this_server_only() {
         .intercept(move |request| match request.path.as_str() {
             "/settings" => {
                 let cookie = "set-cookie: lb=node-3; Path=/\r\n";
-                Some(answer("200 OK", cookie, "{\"type\":\"redirect\"}\n"))
+                Some(response("200 OK", cookie, "{\"type\":\"redirect\"}\n"))
             }
             _ => redirect.lock().unwrap().take().map(|location| {
                 let location = format!("location: {location}\r\n");
-                answer("307 Temporary Redirect", &location, "")
+                response("307 Temporary Redirect", &location, "")
             }),
         })
         .start();

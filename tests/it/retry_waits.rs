@@ -1,4 +1,4 @@
-//! How long is waited before a call is tried again, and what ends the wait.
+//! The wait before a retry.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -10,10 +10,10 @@ use h2o_chat::{CancelHandle, Client, ClientBuilder, ErrorKind, Request, Step, Ti
 use crate::stand_in::StandIn;
 use crate::support::{PROMPT, always, at_first, busy};
 
-/// Well before any of the waits that must not happen, on a busy machine too.
+/// Much shorter than the waits that must not happen, on a busy machine too.
 const SOON: Duration = Duration::from_secs(3);
 
-/// With the usual number of retries.
+/// A client with the default number of retries.
 fn builder(server: &StandIn) -> ClientBuilder {
     Client::builder(&server.url())
 }
@@ -56,7 +56,7 @@ fn the_maximum_wait_shortens_the_default_waits() {
     assert!(start.elapsed() < SOON);
 }
 
-/// In the format of the header.
+/// Formats a date for the header.
 fn http_date(at: SystemTime) -> String {
     let days_in = |year: u64| {
         if year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400)) {
@@ -100,13 +100,13 @@ fn a_cancel_ends_the_wait_for_a_retry() {
         [Step::PostSettings, Step::CreateConversation, Step::SendMessage].into_iter().zip(1..)
     {
         let server = at_first(1, step, || busy(429, "retry-after: 9\r\n"));
-        let (client, stop) = (builder(&server).build().unwrap(), CancelHandle::default());
-        let request = Request::new("hello").cancel_handle(&stop);
+        let (client, handle) = (builder(&server).build().unwrap(), CancelHandle::default());
+        let request = Request::new("hello").cancel_handle(&handle);
         let (error, took) = thread::scope(|scope| {
             let call = scope.spawn(|| client.ask(request).unwrap_err());
             server.wait_for("the refusal", |counts| counts.requests == requests);
             let start = Instant::now();
-            stop.cancel();
+            handle.cancel();
             (call.join().unwrap(), start.elapsed())
         });
         assert_eq!(error.kind(), ErrorKind::Cancelled);
@@ -118,15 +118,15 @@ fn a_cancel_ends_the_wait_for_a_retry() {
 #[test]
 fn a_cancel_before_a_retried_creation_leaves_no_doubt() {
     for (status, headers) in [(503, "retry-after: 0\r\n"), (503, "retry-after: 9\r\n"), (405, "")] {
-        let stop = CancelHandle::default();
-        let from_the_server = stop.clone();
+        let handle = CancelHandle::default();
+        let from_the_server = handle.clone();
         let server = always(Step::CreateConversation, move || {
             from_the_server.cancel();
             busy(status, headers)
         });
         let client = builder(&server).build().unwrap();
         let start = Instant::now();
-        let error = client.ask(Request::new("hello").cancel_handle(&stop)).unwrap_err();
+        let error = client.ask(Request::new("hello").cancel_handle(&handle)).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Cancelled, "{error}");
         assert!(!error.maybe_undeleted(), "{error}");
         assert!(start.elapsed() < SOON);
@@ -158,12 +158,12 @@ fn huge_retry_values_are_harmless() {
     let server =
         at_first(1, Step::PostSettings, || busy(503, "retry-after: 18446744073709551615\r\n"));
     let client = builder(&server).retries(u32::MAX).max_retry_wait(Duration::MAX).build().unwrap();
-    let (stop, request) = (CancelHandle::default(), Request::new("hello"));
-    let request = request.cancel_handle(&stop);
+    let (handle, request) = (CancelHandle::default(), Request::new("hello"));
+    let request = request.cancel_handle(&handle);
     let error = thread::scope(|scope| {
         let call = scope.spawn(|| client.ask(request).unwrap_err());
         server.wait_for("the refusal", |counts| counts.requests == 1);
-        stop.cancel();
+        handle.cancel();
         call.join().unwrap()
     });
     assert_eq!(error.kind(), ErrorKind::Cancelled);

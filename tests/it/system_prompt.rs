@@ -1,5 +1,4 @@
-//! The system prompt: stored by servers that can store one, and put before the first message
-//! elsewhere.
+//! The system prompt: some servers store it, the others get it before the first message.
 
 use h2o_chat::{Message, Request, Step};
 
@@ -12,13 +11,13 @@ fn preprompt(server: &StandIn) -> Option<String> {
     opening.json()["preprompt"].as_str().map(str::to_owned)
 }
 
-/// Checks what the server stores, and what the model was given last.
+/// Checks the stored system prompt, and the last prompt of the model.
 fn assert_told(kind: Kind, server: &StandIn, classic: &str, current: &str) {
-    let told = (!kind.is_classic()).then_some("Be brief.");
-    assert_eq!(preprompt(server).as_deref(), told, "{kind:?}");
+    let stored = (!kind.is_classic()).then_some("Be brief.");
+    assert_eq!(preprompt(server).as_deref(), stored, "{kind:?}");
     let prompt = server.model_prompts().pop().unwrap();
     let text = if kind.is_classic() { classic } else { current };
-    let system = told.map_or(String::new(), |told| format!("<|system|>{told}<|endoftext|>"));
+    let system = stored.map_or(String::new(), |stored| format!("<|system|>{stored}<|endoftext|>"));
     let expected = format!("{system}<|prompt|>{text}<|endoftext|><|answer|>");
     assert_eq!(prompt, expected, "{kind:?}");
 }

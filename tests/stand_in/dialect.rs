@@ -1,11 +1,11 @@
-//! The generations of chat-ui, and the facts in which they differ. h2oGPTe is none of them.
+//! The generations of chat-ui, and their differences. h2oGPTe is none of them.
 
 /// A generation of the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {
     /// To v0.6: a reply is the events of text-generation-inference.
     Classic,
-    /// v0.7: what tells it from the others, and no replies, because the client refuses it.
+    /// v0.7, only as far as the client detects and refuses it: without replies.
     V07,
     /// v0.8.0 to v0.8.3: a reply is JSON lines; messages are JSON and name their parent.
     Json,

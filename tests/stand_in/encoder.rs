@@ -39,6 +39,6 @@ pub(super) struct Ending {
     pub chunks: Vec<Vec<u8>>,
     /// The connection is closed instead of the last chunk sent.
     pub closes: bool,
-    /// The text that the server stores as its answer, if it stores one.
+    /// The text that the server stores as its response, if it stores one.
     pub text: Option<String>,
 }

@@ -59,7 +59,7 @@ impl JsonLines {
         vec![line(&answer), vec![b' '; FILLER]]
     }
 
-    /// The newest servers ask the model once more, and send its tokens again, before they give up.
+    /// The newest servers ask the model again, and send its tokens twice, before they give up.
     fn failure(&mut self, failure: &Failure) -> Vec<Vec<u8>> {
         let mut chunks = Vec::new();
         let mut code = None;
@@ -127,7 +127,7 @@ impl Encoder for JsonLines {
                 chunks.push(error(message, None));
             }
         } else if self.has_failed && !self.has_final_answer {
-            // Wrong, but so they do.
+            // Wrong, but this is what they do.
             chunks = self.final_answer(false);
         }
         if self.dialect == Dialect::Newest && !self.has_failed {

@@ -227,7 +227,7 @@ fn the_environments_proxy_is_not_used_for_localhost() {
 
 #[test]
 fn no_proxy_excludes_servers_from_the_environments_proxy() {
-    // Too long for a name, so that no name server is asked.
+    // The name is too long for a lookup.
     let host = format!("{}.invalid", "x".repeat(64));
     let run = |no_proxy: &str| {
         let mut command = example::command("ask");
@@ -268,7 +268,7 @@ fn a_retry_is_reported() {
     let server = StandIn::builder()
         .intercept(move |request| {
             let is_first = request.path == "/settings" && !seen.swap(true, Ordering::Relaxed);
-            is_first.then(|| crate::stand_in::Reaction::Answer(busy.into()))
+            is_first.then(|| crate::stand_in::Reaction::Response(busy.into()))
         })
         .start();
     let ended = ask(&server, &["hello"]);
@@ -278,15 +278,15 @@ fn a_retry_is_reported() {
 
 #[test]
 fn a_connect_error_is_retried() {
-    // Below the ports that the system hands out.
+    // A port below the range that the system assigns.
     let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
     let port = (20_000..30_000).find(is_free).unwrap();
     let url = format!("http://127.0.0.1:{port}");
     let mut command = example::command("ask");
     let command = command.args(["--url", &url, "--retries", "5", "/count 1"]);
     let mut ask = example::start_with(command, "");
-    let told = ask.error_line();
-    assert!(told.contains("retrying after "), "{told}");
+    let line = ask.error_line();
+    assert!(line.contains("retrying after "), "{line}");
     let server = StandIn::builder().port(port).start();
     let ended = ask.end();
     assert_eq!(ended.stdout, "0 \n", "{}", ended.stderr);
@@ -311,11 +311,11 @@ fn an_api_key_comes_from_an_option_or_the_environment() {
         "session",
     );
 
-    // Nothing but the error: a sweep would delete whatever the user has.
+    // Only the error: a sweep would delete all of the user's conversations.
     let refuse = |request: &crate::stand_in::Request| {
         let is_deletion = request.method == "DELETE";
         is_deletion
-            .then(|| Reaction::Answer(b"HTTP/1.1 403 No\r\ncontent-length: 0\r\n\r\n".into()))
+            .then(|| Reaction::Response(b"HTTP/1.1 403 No\r\ncontent-length: 0\r\n\r\n".into()))
     };
     let server = StandIn::builder().dialect(Dialect::H2ogpte).intercept(refuse).start();
     let ended = ask(&server, &["--api-key", "sk-secret", "/error-event"]);

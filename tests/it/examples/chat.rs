@@ -46,7 +46,7 @@ fn an_error_is_one_line_and_ends_only_its_turn() {
 #[cfg(unix)]
 #[test]
 fn ctrl_c_ends_only_the_reply() {
-    // In the middle of a reply, and while its first token is awaited.
+    // In the middle of a reply, and before its first token.
     for (message, printed) in [("/slow", " s0 s1"), ("/silent", "")] {
         let server = StandIn::start();
         let mut chat = start(&server);

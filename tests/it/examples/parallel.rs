@@ -16,7 +16,7 @@ fn assert_nothing_left(server: &StandIn) {
     server.wait_for("nothing to be left", |counts| counts.conversations + counts.running == 0);
 }
 
-/// Repeats the prompt. The first three take the longest.
+/// Replies with the prompt. The first three replies take the longest.
 fn echo(prompt: &str) -> Plan {
     let late = ["0", "1", "2"].contains(&prompt);
     let wait = late.then_some(Act::Wait(Duration::from_millis(200)));

@@ -63,8 +63,8 @@ fn the_sweep_continues_after_a_failed_deletion() {
     let server = StandIn::builder()
         .intercept(|request| {
             let refused = request.method == "DELETE" && request.path.ends_with('5');
-            let answer = b"HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\n\r\n";
-            refused.then(|| crate::stand_in::Reaction::Answer(answer.to_vec()))
+            let response = b"HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\n\r\n";
+            refused.then(|| crate::stand_in::Reaction::Response(response.to_vec()))
         })
         .start();
     let ids = [(); 3].map(|()| keep(&server, "s"));

@@ -72,9 +72,9 @@ fn posting_settings_shows_the_version() {
         let server = if https_referer { server.https_referer().start() } else { server.start() };
         let mut client = Client::connect(&server);
         for (headers, recorded) in rows {
-            let answer = client.ask(&settings(headers, GOOD)).summary();
+            let response = client.ask(&settings(headers, GOOD)).summary();
             let recorded = recorded.replace("{host}", &client.host);
-            assert_eq!(answer, recorded, "{dialect:?} {headers}");
+            assert_eq!(response, recorded, "{dialect:?} {headers}");
         }
     }
 }
@@ -243,9 +243,9 @@ fn some_responses_are_pages() {
         (Newest, unknown(), "404"),
     ] {
         let mut chat = Chat::start(dialect);
-        let answer = chat.client.ask(&request.replace("{id}", &chat.id));
-        assert_eq!(answer.status(), status, "{dialect:?} {request}");
-        assert!(answer.text().starts_with("<!DOCTYPE html>"), "{dialect:?} {request}");
+        let response = chat.client.ask(&request.replace("{id}", &chat.id));
+        assert_eq!(response.status(), status, "{dialect:?} {request}");
+        assert!(response.text().starts_with("<!DOCTYPE html>"), "{dialect:?} {request}");
     }
 }
 

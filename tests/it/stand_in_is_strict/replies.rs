@@ -1,4 +1,4 @@
-//! How each server frames a reply, what ends it, and what is stored of it.
+//! The framing, the end and the stored text of each server's replies.
 
 use std::iter;
 
@@ -46,7 +46,7 @@ fn last_event(whole: &str) -> String {
     event.replacen("null", &format!("\"{whole}\""), 1)
 }
 
-/// A line of a current reply, with as many NULs as the server pads its token with.
+/// A line of a current reply, with the NULs that pad its token.
 fn line(text: &str, nuls: usize) -> String {
     let nuls = r"\u0000".repeat(nuls);
     format!("{{\"type\":\"stream\",\"token\":\"{text}{nuls}\"}}\n")
@@ -141,7 +141,7 @@ fn a_current_reply_matches_the_recording() {
     ] {
         let mut chat = chat(dialect, plan);
         chat.send("hello");
-        let reply = chat.client.answer();
+        let reply = chat.client.response();
         let lines = tokens.map(|(text, nuls)| line(text, if dialect == Json { 0 } else { nuls }));
         let lines = [&lines[..], &final_answer(whole, interrupted), &end].concat();
         let mut beginning = beginning(dialect);
@@ -193,7 +193,7 @@ fn error_replies_differ_by_version() {
         (Newest,  "/502",               gateway),
         (Newest,  "/dead",              error(r#""Connection error.""#)),
         (Newest,  "/error-event-first", memory.clone()),
-        // It asks the model again, and sends its tokens twice.
+        // The server asks the model again, and sends its tokens twice.
         (Newest,  "/error-event",       [&padded[..], &padded, &memory].concat()),
         (Newest,  "/no-final",          [&padded[..], &finished].concat()),
         (Newest,  "/empty",             nothing),
@@ -232,7 +232,7 @@ fn keep_alives_differ_by_version() {
     for line in lines.iter().map(String::as_str).chain([KEEP_ALIVE; 3]) {
         assert_eq!(chat.client.chunk().as_deref(), Some(line));
     }
-    // The answer is in the history before it is complete.
+    // The response is in the history before it is complete.
     assert_eq!(chat.messages().len(), 3);
 }
 
@@ -304,7 +304,7 @@ fn only_a_stop_ends_a_generation() {
 
 #[test]
 fn a_classic_server_stores_complete_and_stopped_replies() {
-    for (question, answer) in [
+    for (question, response) in [
         ("/count 3", Some("0 1 2")),
         ("/length", Some(" Hi there, how can I")),
         ("/empty", Some("")),
@@ -328,7 +328,7 @@ fn a_classic_server_stores_complete_and_stopped_replies() {
         chat.reply("next");
         let turn =
             |answer| format!("<|prompt|>{question}<|endoftext|><|answer|>{answer}<|endoftext|>");
-        let before = answer.map(turn).unwrap_or_default();
+        let before = response.map(turn).unwrap_or_default();
         let expected = format!("{before}<|prompt|>next<|endoftext|><|answer|>");
         assert_eq!(chat.server.model_prompts().pop(), Some(expected));
     }
