@@ -39,24 +39,24 @@ const CASES: &[Case] = &[
     Case("an event of lines without end", || plans(|| endless("data:x\n")), "TooLarge at ReadReply", 4),
     Case("an event of small values", || plans(|| event(&list(MIB / 2 - 100))), "Protocol at ReadReply", 8),
     Case("an event of brackets", || plans(|| event(&"[".repeat(9_000))), "Protocol at ReadReply", 4),
-    Case("settings of small values", || answers("/settings", || whole(&list(MIB / 2 - 100))), "Protocol at PostSettings", 64),
-    Case("settings of 64 MB", || answers("/settings", || whole(&" ".repeat(64 * MIB))), "TooLarge at PostSettings", 4),
+    Case("settings of small values", || responds("/settings", || whole(&list(MIB / 2 - 100))), "Protocol at PostSettings", 64),
+    Case("settings of 64 MB", || responds("/settings", || whole(&" ".repeat(64 * MIB))), "TooLarge at PostSettings", 4),
     Case("a page of small values", || pages(|| list(2 * MIB - 100)), "Status at PostSettings", 128),
     Case("a page of small objects", || pages(|| objects(4 * MIB)), "Status at PostSettings", 32),
-    Case("an error of small objects", || answers(A_MESSAGE, || refusal(&objects(MIB))), "Status at SendMessage", 16),
+    Case("an error of small objects", || responds(A_MESSAGE, || refusal(&objects(MIB))), "Status at SendMessage", 16),
     Case("one model ten thousand times", || pages(one_model), "Status at PostSettings", 48),
-    Case("a conversation of 64 MB", || answers("/conversation", || whole(&" ".repeat(64 * MIB))), "TooLarge at CreateConversation", 4),
-    Case("an error of 64 MB", || answers(A_MESSAGE, || refusal(&"x".repeat(64 * MIB))), "Status at SendMessage", 8),
-    Case("an error of 64 MB to a deletion", || answers(A_DELETION, || refusal(&"x".repeat(64 * MIB))), "Reply", 8),
-    Case("a head of 10 MB", || answers(A_MESSAGE, || head(&header("x", 10 * MIB))), "TooLarge at SendMessage", 2),
-    Case("10,000 headers", || answers(A_MESSAGE, || head(&header("x", 1).repeat(10_000))), "TooLarge at SendMessage", 2),
-    Case("a cookie of 1 MB", || answers(A_MESSAGE, || head(&header("set-cookie: hf-chat=", MIB))), "TooLarge at SendMessage", 2),
-    Case("a status of 10 MB", || answers(A_MESSAGE, || format!("HTTP/1.1 200 {}", "x".repeat(10 * MIB))), "TooLarge at SendMessage", 2),
-    Case("interim heads without end", || answers(A_MESSAGE, || "HTTP/1.1 102 Processing\r\n\r\n".repeat(MIB)), "TooLarge at SendMessage", 2),
-    Case("a gzip header on a plain body", || answers(A_MESSAGE, || stream("content-encoding: gzip\r\ncontent-length: ")), "Reply", 2),
-    Case("a chunk's size of 10 MB", || answers(A_MESSAGE, || head_of_chunks() + &"0".repeat(10 * MIB)), "Protocol at ReadReply", 2),
-    Case("trailers without end", || answers(A_MESSAGE, || chunked() + &header("x", 1).repeat(MIB)), "Reply", 2),
-    Case("a trailer of 10 MB", || answers(A_MESSAGE, || chunked() + &"x".repeat(10 * MIB)), "Reply", 2),
+    Case("a conversation of 64 MB", || responds("/conversation", || whole(&" ".repeat(64 * MIB))), "TooLarge at CreateConversation", 4),
+    Case("an error of 64 MB", || responds(A_MESSAGE, || refusal(&"x".repeat(64 * MIB))), "Status at SendMessage", 8),
+    Case("an error of 64 MB to a deletion", || responds(A_DELETION, || refusal(&"x".repeat(64 * MIB))), "Reply", 8),
+    Case("a head of 10 MB", || responds(A_MESSAGE, || head(&header("x", 10 * MIB))), "TooLarge at SendMessage", 2),
+    Case("10,000 headers", || responds(A_MESSAGE, || head(&header("x", 1).repeat(10_000))), "TooLarge at SendMessage", 2),
+    Case("a cookie of 1 MB", || responds(A_MESSAGE, || head(&header("set-cookie: hf-chat=", MIB))), "TooLarge at SendMessage", 2),
+    Case("a status of 10 MB", || responds(A_MESSAGE, || format!("HTTP/1.1 200 {}", "x".repeat(10 * MIB))), "TooLarge at SendMessage", 2),
+    Case("interim heads without end", || responds(A_MESSAGE, || "HTTP/1.1 102 Processing\r\n\r\n".repeat(MIB)), "TooLarge at SendMessage", 2),
+    Case("a gzip header on a plain body", || responds(A_MESSAGE, || stream("content-encoding: gzip\r\ncontent-length: ")), "Reply", 2),
+    Case("a chunk's size of 10 MB", || responds(A_MESSAGE, || head_of_chunks() + &"0".repeat(10 * MIB)), "Protocol at ReadReply", 2),
+    Case("trailers without end", || responds(A_MESSAGE, || chunked() + &header("x", 1).repeat(MIB)), "Reply", 2),
+    Case("a trailer of 10 MB", || responds(A_MESSAGE, || chunked() + &"x".repeat(10 * MIB)), "Reply", 2),
 ];
 
 const MIB: usize = 1 << 20;
@@ -138,7 +138,7 @@ const A_MESSAGE: &str = "POST /conversation/";
 const A_DELETION: &str = "DELETE /conversation/";
 
 /// A server with this response to one kind of request.
-fn answers(wanted: &'static str, response: fn() -> String) -> Builder {
+fn responds(wanted: &'static str, response: fn() -> String) -> Builder {
     StandIn::builder().intercept(move |request| {
         let Request { method, path, .. } = request;
         let is_it = match wanted {
@@ -299,11 +299,11 @@ fn terminal_control_characters_of_servers_are_escaped() {
             "the server reported",
         ),
         (plans(|| event(&in_json("nonsense"))), &[], "unexpected event in the reply"),
-        (answers(A_MESSAGE, || refusal(&in_json("error"))), &[], "500"),
-        (answers(A_MESSAGE, || refusal(WORDS)), &[], "500"),
-        (answers("/conversation", page), &[], "500"),
+        (responds(A_MESSAGE, || refusal(&in_json("error"))), &[], "500"),
+        (responds(A_MESSAGE, || refusal(WORDS)), &[], "500"),
+        (responds("/conversation", page), &[], "500"),
         (
-            answers("/conversation", || whole(&in_json("conversationId"))),
+            responds("/conversation", || whole(&in_json("conversationId"))),
             &[],
             "unexpected response",
         ),

@@ -360,7 +360,7 @@ fn check(case: &Case, (updates, error): &(Vec<Update>, Option<Error>)) {
 }
 
 #[test]
-fn each_reply_becomes_what_it_means_wherever_its_bytes_are_cut() {
+fn every_reply_has_its_outcome_for_all_cuts() {
     let long = "x".repeat(1_500_000);
     for case in TGI.iter().chain(CHAT_UI).chain(H2OGPTE) {
         println!("{}", case.name);
@@ -382,7 +382,7 @@ fn each_reply_becomes_what_it_means_wherever_its_bytes_are_cut() {
 }
 
 #[test]
-fn a_long_line_that_matters_is_too_large() {
+fn an_oversized_line_is_too_large() {
     let long = "x".repeat(1_500_000);
     for (decoder, body) in [
         (Decoder::tgi(), r#"data:{"token":{"text":"@"}}"#),
@@ -399,7 +399,7 @@ fn a_long_line_that_matters_is_too_large() {
 }
 
 #[test]
-fn the_id_and_the_probability_are_read_only_when_they_are_asked_for() {
+fn metadata_is_read_on_request_only() {
     for (is_asked, id, logprob) in [(false, None, None), (true, Some(5), Some(-0.5))] {
         let mut decoder = Decoder::tgi();
         if is_asked {

@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_read_is_what_is_said() {
+    fn valid_json_is_read_like_serde_json() {
         for json in [
             "{}",
             " { } ",
@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn text_that_is_not_utf_8_is_refused_only_if_it_is_asked_for() {
+    fn invalid_utf_8_is_refused_only_in_requested_text() {
         let mut texts = Vec::new();
         let read = read_fields(b"{\"a\":\"\xff\",\"b\":\"\\n\xff\",\"c\":\"x\"}", |_, value| {
             texts.push(value.text());
@@ -334,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_json_is_not_read() {
+    fn invalid_json_is_refused() {
         let good = concat!(
             r#"{"text":"a\n","other":[{"x":1}],"number":-17e+1,"flag":true,"#,
             r#""inner":{"text":"b"},"float":-1.5}"#,
@@ -375,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn random_json_is_read_as_serde_json_reads_it() {
+    fn random_json_is_read_like_serde_json() {
         #[rustfmt::skip]
         const PIECES: &[&str] = &[
             "{", "}", "{\"a\":", "\"b\":", ",\"c\":", "[", "]", ",", ":", "\"", "\"x\"", "\"\\n\"", "\"\\u00e9\"",

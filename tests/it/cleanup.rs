@@ -142,7 +142,7 @@ fn a_conversation_is_deleted_in_the_session_that_created_it() {
 
 #[test]
 fn a_conversation_created_during_a_cancel_is_deleted() {
-    const DEADLINE: Duration = Duration::from_secs(1);
+    const TOTAL_TIMEOUT: Duration = Duration::from_secs(1);
     for by_stop in [true, false] {
         let (asked, opening) = mpsc::channel();
         let (proceed, gate) = mpsc::channel::<()>();
@@ -159,7 +159,7 @@ fn a_conversation_created_during_a_cancel_is_deleted() {
         let (request, expected) = if by_stop {
             (Request::new("hello").cancel_handle(&handle), ErrorKind::Cancelled)
         } else {
-            let limited = Request::new("hello").total_timeout(DEADLINE);
+            let limited = Request::new("hello").total_timeout(TOTAL_TIMEOUT);
             (limited, ErrorKind::Timeout(Timeout::Total))
         };
         let error = thread::scope(|scope| {
@@ -169,7 +169,7 @@ fn a_conversation_created_during_a_cancel_is_deleted() {
                 handle.cancel();
             } else {
                 // No event marks the deadline.
-                thread::sleep(DEADLINE);
+                thread::sleep(TOTAL_TIMEOUT);
             }
             proceed.send(()).unwrap();
             call.join().unwrap()
@@ -182,14 +182,14 @@ fn a_conversation_created_during_a_cancel_is_deleted() {
 
 #[test]
 fn the_cleanup_timeout_limits_the_wait_for_a_new_conversation() {
-    const DEADLINE: Duration = Duration::from_secs(1);
+    const TOTAL_TIMEOUT: Duration = Duration::from_secs(1);
     const CLEANUP_TIMEOUT: Duration = Duration::from_millis(300);
     let server = always(Step::CreateConversation, || Reaction::NoResponse);
-    let limited = builder(&server).total_timeout(DEADLINE).cleanup_timeout(CLEANUP_TIMEOUT);
+    let limited = builder(&server).total_timeout(TOTAL_TIMEOUT).cleanup_timeout(CLEANUP_TIMEOUT);
     let client = limited.build().unwrap();
     let (error, took) = timed(|| client.ask("hello").unwrap_err());
     assert_failed(&error, ErrorKind::Timeout(Timeout::Total), Step::CreateConversation);
-    assert!(took >= DEADLINE + CLEANUP_TIMEOUT, "{took:?}");
+    assert!(took >= TOTAL_TIMEOUT + CLEANUP_TIMEOUT, "{took:?}");
 }
 
 #[test]

@@ -415,13 +415,13 @@ fn errors_have_the_servers_words_and_busy_servers_are_retried() {
 }
 
 /// Status, headers, body, the kind of the error, and words in it.
-type Answered = (&'static str, &'static str, &'static str, ErrorKind, &'static str);
+type Row = (&'static str, &'static str, &'static str, ErrorKind, &'static str);
 
 #[test]
 fn a_page_or_redirect_instead_of_the_api_is_an_error() {
     let page = "<html><title>H2O AI Cloud</title></html>";
     #[rustfmt::skip]
-    let answers: [Answered; 3] = [
+    let rows: [Row; 3] = [
         ("200 OK", "content-type: text/html\r\n", page, ErrorKind::Protocol, "H2O AI Cloud"),
         ("404 Not Found", "content-type: text/html\r\n", page, ErrorKind::Status, "H2O AI Cloud"),
         (
@@ -432,7 +432,7 @@ fn a_page_or_redirect_instead_of_the_api_is_an_error() {
             "https://new.example.org",
         ),
     ];
-    for (status, headers, body, kind, words) in answers {
+    for (status, headers, body, kind, words) in rows {
         for step in [Step::CreateConversation, Step::SendMessage] {
             let react = move |request: &crate::stand_in::Request| {
                 let strikes = step_of(request) == Some(step);

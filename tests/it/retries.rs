@@ -149,7 +149,7 @@ fn an_old_idle_connection_is_not_reused() {
     client.ask("/count 1").unwrap();
     client.ask("/count 1").unwrap();
     assert_eq!(server.counts().connections, 1);
-    // Real servers close a connection after 5 idle seconds. A prompt sent at that moment would be lost.
+    // Real servers close a connection after 5 idle seconds. A prompt sent just then would be lost.
     thread::sleep(Duration::from_millis(4100));
     client.ask("/count 1").unwrap();
     assert_eq!(server.counts().connections, 2);

@@ -124,8 +124,8 @@ impl Trouble {
         })
     }
 
-    /// Notes a stop that arrives after the deletion. On a busy machine the client can give up a stop
-    /// before the server reads it, and then delete over another connection.
+    /// Notes a stop that arrives after the deletion. On a busy machine the client can give up a
+    /// stop before the server reads it, and then delete over another connection.
     fn note_order(&self, step: Step, request: &stand_in::Request) {
         let Some(id) = id_of(request) else { return };
         let mut deletions = self.deletions.lock().unwrap();
@@ -386,8 +386,8 @@ fn run(client: &Client, trouble: &Trouble, replies: usize, threads: usize) -> Ta
     let (tally, struck) = (&program.tally, trouble.struck.load(Ordering::Relaxed));
     let slowest = program.slowest.lock().unwrap();
     println!(
-        "{}: {replies} replies from {threads} threads in {:?}, {struck} answers faulty: {tally:?}; \
-         the slowest to tidy up took {slowest:?} of {CLEANUP_TIMEOUT:?}",
+        "{}: {replies} replies from {threads} threads in {:?}, {struck} faulty responses: {tally:?}; \
+         the slowest cleanup took {slowest:?} of {CLEANUP_TIMEOUT:?}",
         trouble.server.name(),
         start.elapsed(),
     );

@@ -1,5 +1,4 @@
-//! The API of h2oGPTe, as its published document has it. Of what the document does not say, the
-//! guesses are marked.
+//! The API of h2oGPTe, from its published document. Guesses beyond the document are marked.
 
 use std::sync::Arc;
 
@@ -16,16 +15,16 @@ use super::request::Request;
 use super::response::Response;
 use super::state::{Conversation, Shared};
 
-/// The date of everything. Messages are a second apart.
+/// The only date. Messages are a second apart.
 const DAY: &str = "2026-11-25T";
 const DATE: &str = "2026-11-25T19:07:12.343575Z";
 
-/// A request, the key that it brings, and the server.
+/// A request, its key, and the server.
 struct Exchange<'a> {
     config: &'a Config,
     shared: &'a Arc<Shared>,
     request: &'a Request,
-    /// Each is a user of its own.
+    /// Each key is a user.
     key: &'a str,
     query: &'a str,
 }
@@ -138,7 +137,7 @@ impl Exchange<'_> {
         Ok(json_answer(200, &body))
     }
 
-    /// A guess: the second deletion is 404, and a generation goes on.
+    /// A guess: the second deletion is 404, and a generation continues.
     fn delete(&self, id: &str) -> Result<Response, Response> {
         if self.config.lacks_delete {
             return Err(unknown_path());
@@ -166,7 +165,7 @@ impl Exchange<'_> {
         Ok(json_answer(201, &job(&id, false)))
     }
 
-    /// A job is in progress when it is first asked for.
+    /// A job is in progress at its first status request.
     fn job(&self, id: &str) -> Result<Response, Response> {
         let number = Uuid::parse_str(id).map_or(u128::MAX, |id| id.as_u128());
         let polls = self.shared.change(|state| {
@@ -178,7 +177,7 @@ impl Exchange<'_> {
         Ok(json_answer(200, &job(id, polls > 1)))
     }
 
-    /// Newest first, which is a guess.
+    /// A guess: newest first.
     fn messages(&self, id: &str) -> Result<Response, Response> {
         let messages = self.own(id)?.messages;
         let message = |(number, message): (usize, &Message)| {
@@ -232,7 +231,7 @@ impl Exchange<'_> {
                 conversation.messages = turn.asked().to_vec();
             }
         });
-        // A guess: whoever accepts only JSON gets no stream.
+        // A guess: a client that accepts only JSON gets no stream.
         let accept = self.request.header("accept").unwrap_or_default();
         let is_stream = body["stream"] == true && accept != "application/json";
         let encoder = Completions::new(turn.answer_id(), is_stream);
@@ -345,7 +344,7 @@ fn error(status: u16, message: &str) -> Response {
     json_answer(status, &body)
 }
 
-/// A guess: what stands before the API answers.
+/// A guess: the response of a gateway in front of the API.
 fn unknown_path() -> Response {
     Response::page(404, "Not Found")
 }
@@ -417,7 +416,7 @@ impl Encoder for Completions {
         None
     }
 
-    /// A guess: a reply that was stopped ends without its last line.
+    /// A guess: a stopped reply ends without its last line.
     fn end(&mut self, is_stopped: bool) -> Ending {
         Ending {
             chunks: Vec::new(),

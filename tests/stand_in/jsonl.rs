@@ -10,10 +10,10 @@ use super::plan::{Act, Failure};
 
 pub(super) struct JsonLines {
     dialect: Dialect,
-    /// None if the conversation has one already.
+    /// `None` if the conversation already has one.
     title: Option<&'static str>,
     tokens: Vec<String>,
-    /// The text that is stored.
+    /// The stored text.
     text: String,
     has_final_answer: bool,
     has_failed: bool,
@@ -32,7 +32,7 @@ impl JsonLines {
     }
 
     fn token(&mut self, text: &str) -> Vec<Vec<u8>> {
-        /// In UTF-16 units.
+        /// The length in UTF-16 units.
         const PADDED_LENGTH: usize = 16;
         if text.is_empty() {
             return Vec::new();

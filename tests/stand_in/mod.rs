@@ -3,19 +3,20 @@
 //!
 //! ```text
 //! mod.rs           StandIn and its Builder: what a test starts, asks and waits for
-//! plan.rs          Plan: what becomes of a prompt; named.rs: the plans that a prompt can choose
+//! plan.rs          Plan: the reply to a prompt; named.rs: the plans that a prompt can choose
 //!
 //! connection.rs    one connection: request in, response or Reaction out
-//!     request.rs   reads a request;  response.rs  writes a response;  peek.rs  makes a reset possible
+//!     request.rs   reads a request;  response.rs  writes a response
+//!     peek.rs      makes a reset possible
 //!     stream.rs    sends a reply, act by act
-//!     encoder.rs   what a protocol defines of a reply: tgi.rs (with frame.rs), jsonl.rs
+//!     encoder.rs   the encoding of a reply: tgi.rs (with frame.rs), jsonl.rs
 //! chat_ui.rs       one request to chat-ui, and the rules of all its generations
-//!     dialect.rs   in what the generations differ
+//!     dialect.rs   the differences of the generations
 //!     classic.rs   the routes up to v0.6;  current.rs  the routes from v0.7 on
 //!     settings.rs  the settings of a session
 //!     pages.rs     the data of pages, packed by devalue.rs;  api.rs  the JSON API
 //! h2ogpte.rs       one request to h2oGPTe
-//! state.rs         what the server remembers, and how to wait for it
+//! state.rs         the server's state, and waits for it
 //!     history.rs   the messages of a conversation
 //! ```
 #![allow(dead_code, unused_imports, reason = "each test uses its own part of the server")]
@@ -164,8 +165,8 @@ setters! {
     hides_root() = true;
     /// The time until an idle connection is closed. Defaults to 5 s.
     idle(time: Duration) = time;
-    /// How long a generation goes on after a stop; on a real server up to 0.8 s. Defaults to zero:
-    /// it has ended when the stop is answered.
+    /// The time that a generation runs on after a stop; on a real server up to 0.8 s. Defaults to
+    /// zero: it ends before the response to the stop.
     stop_delay(time: Duration) = time;
     /// Ignores a stop within 30 s of another one in the same conversation.
     ignores_second_stop() = true;

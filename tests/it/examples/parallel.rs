@@ -33,9 +33,9 @@ fn replies_are_printed_in_the_order_of_the_prompts() {
     let ended = example::run(&mut parallel(&server), &prompts.join("\n"));
     assert!(ended.status.success());
     assert_eq!(ended.stderr, "");
-    let answers = prompts.iter();
-    let answers: Vec<_> = answers.map(|p| format!("> {p}\n{p}\n\n")).collect();
-    assert_eq!(ended.stdout, answers.concat());
+    let replies = prompts.iter();
+    let replies: Vec<_> = replies.map(|p| format!("> {p}\n{p}\n\n")).collect();
+    assert_eq!(ended.stdout, replies.concat());
     assert_eq!(server.counts().created, 30);
     assert_nothing_left(&server);
 }
