@@ -95,8 +95,9 @@ fn a_timeout_error_names_its_duration_and_the_received_text() {
 
 #[test]
 fn a_long_healthy_reply_hits_no_timeout() {
-    // Like the defaults and real servers, a hundred times as fast. The tokens are further apart than
-    // the idle timeout, with comments in between. The reply takes longer than the token timeout.
+    // Like the defaults and real servers, a hundred times as fast. The tokens are further apart
+    // than the idle timeout, with comments in between. The reply takes longer than the token
+    // timeout.
     const IDLE: Duration = Duration::from_millis(600);
     let pause = |_| iter::repeat_n(frame::comment(), 5);
     let events = (0..3).flat_map(move |id| pause(id).chain([frame::token(id, "x")]));

@@ -386,7 +386,7 @@ fn run(client: &Client, trouble: &Trouble, replies: usize, threads: usize) -> Ta
     let (tally, struck) = (&program.tally, trouble.struck.load(Ordering::Relaxed));
     let slowest = program.slowest.lock().unwrap();
     println!(
-        "{}: {replies} replies from {threads} threads in {:?}, {struck} faulty responses: {tally:?}; \
+        "{}: {replies} replies from {threads} threads in {:?}, {struck} faulty: {tally:?}; \
          the slowest cleanup took {slowest:?} of {CLEANUP_TIMEOUT:?}",
         trouble.server.name(),
         start.elapsed(),
