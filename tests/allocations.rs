@@ -1,4 +1,4 @@
-//! A token of a reply costs the allocation of its text, and next to nothing else.
+//! A token of a reply costs the allocation of its text, and almost nothing else.
 
 use h2o_chat::{Client, Proxy};
 
@@ -17,7 +17,7 @@ fn a_token_costs_one_allocation() {
     let client = Client::builder(&format!("http://{server}")).proxy(Proxy::none());
     let client = client.build().unwrap();
     let mut received = 0;
-    // Of this thread alone, which is not the server's.
+    // Counts this thread only. The server has its own.
     let counted = allocation_counter::measure(|| {
         for token in client.stream("hello").unwrap() {
             token.unwrap();

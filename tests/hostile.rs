@@ -1,5 +1,5 @@
-//! A hostile server costs a client no memory to speak of, fools nobody who reads what it said, and
-//! gets nothing into the client's requests.
+//! A hostile server cannot exhaust a client's memory, control a terminal, or inject anything into
+//! the client's requests.
 //!
 //! `cargo test --test hostile -- --nocapture` prints how much memory each case takes.
 
@@ -19,13 +19,13 @@ mod stand_in;
 
 use stand_in::{Act, Builder, Plan, Reaction, Request, StandIn, frame};
 
-/// A server's behaviour, the outcome of a client's call, and how much more memory that may take
-/// than a short reply, in MiB.
+/// The name, the server, the outcome of a client's call, and the maximum of additional memory in
+/// MiB, compared with a short reply.
 struct Case(&'static str, fn() -> Builder, &'static str, u64);
 
 #[rustfmt::skip]
 const CASES: &[Case] = &[
-    // The longest first, for they are walked by two.
+    // The slowest come first, because two threads share the list.
     Case("tokens longer and longer", || plans(|| tokens(longer_and_longer())), "TooLarge at ReadReply", 96),
     Case("the longest reply", || StandIn::builder().plan(|_| Plan::tokens(text(8))), "Reply", 64),
     Case("an event of small values after text", || plans(|| tokens(text(3)).then(acts(event(&list(8 * MIB))))), "Truncated at ReadReply", 96),
@@ -39,24 +39,24 @@ const CASES: &[Case] = &[
     Case("an event of lines without end", || plans(|| endless("data:x\n")), "TooLarge at ReadReply", 4),
     Case("an event of small values", || plans(|| event(&list(MIB / 2 - 100))), "Protocol at ReadReply", 8),
     Case("an event of brackets", || plans(|| event(&"[".repeat(9_000))), "Protocol at ReadReply", 4),
-    Case("settings of small values", || answers("/settings", || whole(&list(MIB / 2 - 100))), "Protocol at PostSettings", 64),
-    Case("settings of 64 MB", || answers("/settings", || whole(&" ".repeat(64 * MIB))), "TooLarge at PostSettings", 4),
+    Case("settings of small values", || responds("/settings", || whole(&list(MIB / 2 - 100))), "Protocol at PostSettings", 64),
+    Case("settings of 64 MB", || responds("/settings", || whole(&" ".repeat(64 * MIB))), "TooLarge at PostSettings", 4),
     Case("a page of small values", || pages(|| list(2 * MIB - 100)), "Status at PostSettings", 128),
     Case("a page of small objects", || pages(|| objects(4 * MIB)), "Status at PostSettings", 32),
-    Case("an error of small objects", || answers(A_MESSAGE, || refusal(&objects(MIB))), "Status at SendMessage", 16),
+    Case("an error of small objects", || responds(A_MESSAGE, || refusal(&objects(MIB))), "Status at SendMessage", 16),
     Case("one model ten thousand times", || pages(one_model), "Status at PostSettings", 48),
-    Case("a conversation of 64 MB", || answers("/conversation", || whole(&" ".repeat(64 * MIB))), "TooLarge at CreateConversation", 4),
-    Case("an error of 64 MB", || answers(A_MESSAGE, || refusal(&"x".repeat(64 * MIB))), "Status at SendMessage", 8),
-    Case("an error of 64 MB to a deletion", || answers(A_DELETION, || refusal(&"x".repeat(64 * MIB))), "Reply", 8),
-    Case("a head of 10 MB", || answers(A_MESSAGE, || head(&header("x", 10 * MIB))), "TooLarge at SendMessage", 2),
-    Case("10,000 headers", || answers(A_MESSAGE, || head(&header("x", 1).repeat(10_000))), "TooLarge at SendMessage", 2),
-    Case("a cookie of 1 MB", || answers(A_MESSAGE, || head(&header("set-cookie: hf-chat=", MIB))), "TooLarge at SendMessage", 2),
-    Case("a status of 10 MB", || answers(A_MESSAGE, || format!("HTTP/1.1 200 {}", "x".repeat(10 * MIB))), "TooLarge at SendMessage", 2),
-    Case("interim heads without end", || answers(A_MESSAGE, || "HTTP/1.1 102 Processing\r\n\r\n".repeat(MIB)), "TooLarge at SendMessage", 2),
-    Case("a gzip header on a plain body", || answers(A_MESSAGE, || stream("content-encoding: gzip\r\ncontent-length: ")), "Reply", 2),
-    Case("a chunk's size of 10 MB", || answers(A_MESSAGE, || head_of_chunks() + &"0".repeat(10 * MIB)), "Protocol at ReadReply", 2),
-    Case("trailers without end", || answers(A_MESSAGE, || chunked() + &header("x", 1).repeat(MIB)), "Reply", 2),
-    Case("a trailer of 10 MB", || answers(A_MESSAGE, || chunked() + &"x".repeat(10 * MIB)), "Reply", 2),
+    Case("a conversation of 64 MB", || responds("/conversation", || whole(&" ".repeat(64 * MIB))), "TooLarge at CreateConversation", 4),
+    Case("an error of 64 MB", || responds(A_MESSAGE, || refusal(&"x".repeat(64 * MIB))), "Status at SendMessage", 8),
+    Case("an error of 64 MB to a deletion", || responds(A_DELETION, || refusal(&"x".repeat(64 * MIB))), "Reply", 8),
+    Case("a head of 10 MB", || responds(A_MESSAGE, || head(&header("x", 10 * MIB))), "TooLarge at SendMessage", 2),
+    Case("10,000 headers", || responds(A_MESSAGE, || head(&header("x", 1).repeat(10_000))), "TooLarge at SendMessage", 2),
+    Case("a cookie of 1 MB", || responds(A_MESSAGE, || head(&header("set-cookie: hf-chat=", MIB))), "TooLarge at SendMessage", 2),
+    Case("a status of 10 MB", || responds(A_MESSAGE, || format!("HTTP/1.1 200 {}", "x".repeat(10 * MIB))), "TooLarge at SendMessage", 2),
+    Case("interim heads without end", || responds(A_MESSAGE, || "HTTP/1.1 102 Processing\r\n\r\n".repeat(MIB)), "TooLarge at SendMessage", 2),
+    Case("a gzip header on a plain body", || responds(A_MESSAGE, || stream("content-encoding: gzip\r\ncontent-length: ")), "Reply", 2),
+    Case("a chunk's size of 10 MB", || responds(A_MESSAGE, || head_of_chunks() + &"0".repeat(10 * MIB)), "Protocol at ReadReply", 2),
+    Case("trailers without end", || responds(A_MESSAGE, || chunked() + &header("x", 1).repeat(MIB)), "Reply", 2),
+    Case("a trailer of 10 MB", || responds(A_MESSAGE, || chunked() + &"x".repeat(10 * MIB)), "Reply", 2),
 ];
 
 const MIB: usize = 1 << 20;
@@ -65,7 +65,7 @@ fn plans(plan: fn() -> Plan) -> Builder {
     StandIn::builder().plan(move |_| plan())
 }
 
-/// A reply that is good in the end.
+/// A reply that succeeds.
 fn replies(before: fn() -> Plan) -> Builder {
     StandIn::builder().plan(move |_| before().then(acts(Plan::tokens(["Hi"]))))
 }
@@ -77,17 +77,17 @@ fn acts(plan: Plan) -> Box<dyn Iterator<Item = Act> + Send> {
     }
 }
 
-/// Tokens, and no last event.
+/// Tokens without a last event.
 fn tokens(texts: impl Iterator<Item = String> + Send + 'static) -> Plan {
     Plan::acts(texts.map(|text| Act::Send(frame::token(0, &text))))
 }
 
-/// So many MiB of text.
+/// A text of this many MiB.
 fn text(size: usize) -> impl Iterator<Item = String> + Clone + Send {
     iter::repeat_n("x".repeat(MIB / 16), size * 16)
 }
 
-/// Each event is as long as the text before it allows.
+/// Events, each as long as the text before it allows.
 fn longer_and_longer() -> impl Iterator<Item = String> + Send {
     (0..).map(|power| "x".repeat((MIB / 2).saturating_mul(3_usize.pow(power)).min(16 * MIB)))
 }
@@ -96,13 +96,13 @@ fn endless(text: &'static str) -> Plan {
     Plan::acts(iter::repeat_with(|| Act::Send(text.repeat(10_000).into())))
 }
 
-/// Without its line end, a line of data cannot be passed over.
+/// A line of data without a line end, which cannot be skipped.
 fn endless_data() -> Plan {
     let begin = Plan::acts([Act::Send(b"data:".to_vec())]);
     begin.then(acts(endless("x")))
 }
 
-/// One line of so many megabytes.
+/// One line of this many megabytes.
 fn one_comment(megabytes: usize) -> Plan {
     let pieces = (0..megabytes).map(|_| Act::Send(vec![b':'; 1_000_000]));
     Plan::acts(pieces).then([Act::Send(b"\n\n".to_vec())])
@@ -123,12 +123,12 @@ fn event(json: &str) -> Plan {
     Plan::bytes(vec![format!("data:{json}\n\n").into()])
 }
 
-/// Two bytes each, but many more once they are read.
+/// A list of values with two bytes each, but many more in memory.
 fn list(length: usize) -> String {
     format!("[{}0]", "0,".repeat(length))
 }
 
-/// So many bytes, or a few less.
+/// A list of about this many bytes.
 fn objects(size: usize) -> String {
     format!("[{}0]", "{\"a\":0},".repeat(size / 8 - 1))
 }
@@ -137,8 +137,8 @@ fn objects(size: usize) -> String {
 const A_MESSAGE: &str = "POST /conversation/";
 const A_DELETION: &str = "DELETE /conversation/";
 
-/// A server with this answer to one kind of request.
-fn answers(wanted: &'static str, answer: fn() -> String) -> Builder {
+/// A server with this response to one kind of request.
+fn responds(wanted: &'static str, response: fn() -> String) -> Builder {
     StandIn::builder().intercept(move |request| {
         let Request { method, path, .. } = request;
         let is_it = match wanted {
@@ -146,7 +146,7 @@ fn answers(wanted: &'static str, answer: fn() -> String) -> Builder {
             wanted => path == wanted,
         };
         (is_it && !path.ends_with("/stop-generating"))
-            .then(|| Reaction::AnswerAndClose(answer().into()))
+            .then(|| Reaction::ResponseAndClose(response().into()))
     })
 }
 
@@ -177,7 +177,7 @@ fn reply() -> String {
     String::from_utf8(events).unwrap()
 }
 
-/// A good reply, under a head that ends in the name of its length.
+/// A good reply. The head ends with the name of the header for its length.
 fn stream(headers: &str) -> String {
     let (reply, begin) = (reply(), "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream");
     format!("{begin}\r\n{headers}{}\r\n\r\n{reply}", reply.len())
@@ -194,16 +194,16 @@ fn chunked() -> String {
     format!("{}{:x}\r\n{reply}\r\n0\r\n", head_of_chunks(), reply.len())
 }
 
-/// A server that takes no settings, so that its models are looked up, and has this page to list
+/// A server that refuses settings, so that the client lists its models, and has this page for
 /// them.
 fn pages(page: fn() -> String) -> Builder {
     StandIn::builder().intercept(move |request| {
-        let answer = match request.path.as_str() {
+        let response = match request.path.as_str() {
             "/settings" => refusal(r#"{"type":"error","error":{"message":"Internal Error"}}"#),
             "/__data.json" => whole(&page()),
             _ => return None,
         };
-        Some(Reaction::Answer(answer.into()))
+        Some(Reaction::Response(response.into()))
     })
 }
 
@@ -212,11 +212,11 @@ fn one_model() -> String {
     json!({"nodes": [{"data": data}]}).to_string()
 }
 
-/// In the environment of a client's process: the server that it has to ask.
+/// The environment variable with the server's URL for a client's process.
 const URL: &str = "H2O_CHAT_HOSTILE_URL";
 
 #[test]
-fn no_server_can_fill_the_memory() {
+fn memory_stays_bounded_on_hostile_servers() {
     if let Ok(url) = env::var(URL) {
         return be_a_client(&url);
     }
@@ -238,26 +238,26 @@ fn no_server_can_fill_the_memory() {
     });
 }
 
-/// Lets a client in a process of its own, so that the system's figure for its memory is that of
-/// this case alone, ask the server. Returns its peak in KiB, or 0 where the system does not tell.
+/// Runs a client in a separate process, because the system's figure for the memory is per process.
+/// Returns its peak in KiB, or 0 if the system does not report it.
 fn run(&Case(what, server, ends, _): &Case) -> u64 {
     let server = server().start();
     let output = Command::new(env::current_exe().unwrap())
-        .args(["no_server_can_fill_the_memory", "--exact", "--nocapture"])
+        .args(["memory_stays_bounded_on_hostile_servers", "--exact", "--nocapture"])
         .env(URL, server.url())
         .stdin(Stdio::null())
         .output()
         .unwrap();
-    let told = serde_json::from_slice::<Value>(&output.stderr);
-    let told = told.unwrap_or_else(|_| panic!("{what}: {output:?}"));
-    assert_eq!(told["ends"], ends, "{what}: {told}");
+    let report = serde_json::from_slice::<Value>(&output.stderr);
+    let report = report.unwrap_or_else(|_| panic!("{what}: {output:?}"));
+    assert_eq!(report["ends"], ends, "{what}: {report}");
     server.wait_for("nothing to be left but what is named", |counts| {
-        counts.running == 0 && counts.conversations == told["left"]
+        counts.running == 0 && counts.conversations == report["left"]
     });
-    told["peak"].as_u64().unwrap_or_default()
+    report["peak"].as_u64().unwrap_or_default()
 }
 
-/// Asks the server, and tells how that ended.
+/// Asks the server, and prints a report.
 fn be_a_client(url: &str) {
     let builder = Client::builder(url).proxy(Proxy::none()).retries(0);
     let client = builder.total_timeout(Duration::from_secs(300)).build().unwrap();
@@ -281,7 +281,7 @@ const WORDS: &str = "one\r\n two\u{1b}[2J\u{1b}]0;x\u{7}\u{9b}31m\u{8}\u{85}thre
                      \u{2029}five\u{202e}six\u{2066}\
                      seven\u{200f}\u{200b}\u{feff}\u{e0041}eight";
 
-/// The parts of it that may be shown.
+/// The parts of `WORDS` that may be shown.
 const SHOWN: [&str; 8] = ["one", "two", "three", "four", "five", "six", "seven", "eight"];
 
 fn in_json(key: &str) -> String {
@@ -289,7 +289,7 @@ fn in_json(key: &str) -> String {
 }
 
 #[test]
-fn what_a_server_says_is_shown_on_one_line_and_does_nothing_there() {
+fn terminal_control_characters_of_servers_are_escaped() {
     let page = || refusal(&format!("<html><title>{WORDS}</title></html>"));
     let unknown = "the server does not have the model";
     let cases: [(Builder, &[&str], &str); 8] = [
@@ -299,11 +299,11 @@ fn what_a_server_says_is_shown_on_one_line_and_does_nothing_there() {
             "the server reported",
         ),
         (plans(|| event(&in_json("nonsense"))), &[], "unexpected event in the reply"),
-        (answers(A_MESSAGE, || refusal(&in_json("error"))), &[], "500"),
-        (answers(A_MESSAGE, || refusal(WORDS)), &[], "500"),
-        (answers("/conversation", page), &[], "500"),
+        (responds(A_MESSAGE, || refusal(&in_json("error"))), &[], "500"),
+        (responds(A_MESSAGE, || refusal(WORDS)), &[], "500"),
+        (responds("/conversation", page), &[], "500"),
         (
-            answers("/conversation", || whole(&in_json("conversationId"))),
+            responds("/conversation", || whole(&in_json("conversationId"))),
             &[],
             "unexpected response",
         ),
@@ -321,7 +321,7 @@ fn what_a_server_says_is_shown_on_one_line_and_does_nothing_there() {
             .unwrap();
         let said = if beginning.is_empty() { &output.stdout } else { &output.stderr };
         let said = std::str::from_utf8(said).unwrap();
-        // How to delete what is left follows on a line of its own.
+        // The command that deletes the leftover is on a separate line.
         let line = said.lines().next().unwrap_or_default();
         assert!(said.lines().count() <= 2, "{said}");
         assert!(line.contains(beginning), "{line}");
@@ -331,10 +331,10 @@ fn what_a_server_says_is_shown_on_one_line_and_does_nothing_there() {
     }
 }
 
-/// Needs a command that makes a terminal.
+/// Needs `script`, which creates a terminal.
 #[cfg(target_os = "linux")]
 #[test]
-fn tokens_are_pictures_on_a_terminal_and_as_they_came_elsewhere() {
+fn ask_escapes_tokens_on_a_terminal_only() {
     const TEXT: &str = " \u{1b}[31mred\u{7}\u{9b}2J\u{202e}der";
     let server = StandIn::builder().plan(|_| Plan::tokens([TEXT])).start();
     let ask = example::command("ask");
@@ -355,13 +355,13 @@ fn tokens_are_pictures_on_a_terminal_and_as_they_came_elsewhere() {
 }
 
 #[test]
-fn a_set_cookie_gets_nothing_else_into_a_request() {
+fn a_set_cookie_cannot_inject_headers() {
     let long = |name: &str| header(&format!("set-cookie: {name}="), 1000);
     let many: String = (0..15).map(|n| long(&format!("c{n}"))).collect();
     let refused = Err("Protocol at PostSettings");
     let too_large = Err("TooLarge at PostSettings");
-    // The cookies set with the settings; then those of the deletion, which ends a good reply: the
-    // session and, if there are some, others.
+    // The cookies of the response to the settings, and the expected ones in the deletion of a good
+    // reply.
     let cases = [
         ("set-cookie: hf-chat=a; Path=/\r\n".to_owned(), Ok("hf-chat=a")),
         ("set-cookie: hf-chat=a\r\n b\r\n".to_owned(), refused),
@@ -369,7 +369,7 @@ fn a_set_cookie_gets_nothing_else_into_a_request() {
         ("set-cookie: hf-chat=a\rx: b\r\n".to_owned(), refused),
         ("set-cookie: hf-chat=a\0b\r\n".to_owned(), refused),
         ("set-cookie: hf-chat=a\u{b}b\r\n".to_owned(), refused),
-        // This is how a header ends as well.
+        // The end of a header.
         ("set-cookie: hf-chat=a\nx: b\r\n".to_owned(), Ok("hf-chat=a")),
         ("set-cookie: hf-chat=a%0d%0ab\r\n".to_owned(), Ok("hf-chat=a%0d%0ab")),
         ("set-cookie: hf-chat=a, x=b\r\n".to_owned(), Ok("hf-chat=own")),
@@ -383,14 +383,14 @@ fn a_set_cookie_gets_nothing_else_into_a_request() {
         (header("set-cookie: lb=", MIB), too_large),
     ];
     for (set, expected) in cases {
-        let answer =
+        let response =
             format!("HTTP/1.1 200 OK\r\n{set}content-length: 19\r\n\r\n{{\"type\":\"redirect\"}}");
-        // Once only: then the client has to post its settings again, under what the session is now.
-        let answer = Mutex::new(Some(answer));
+        // Only once: after that, the client posts its settings again with the new session.
+        let response = Mutex::new(Some(response));
         let server = StandIn::builder()
             .intercept(move |_| {
-                let answer = answer.lock().unwrap().take()?;
-                Some(Reaction::Answer(answer.into()))
+                let response = response.lock().unwrap().take()?;
+                Some(Reaction::Response(response.into()))
             })
             .start();
         let client = Client::builder(&server.url()).retries(0).build().unwrap();

@@ -1,5 +1,4 @@
-//! Logs contain no secret and no text, nor does `Debug` or
-//! `Display`.
+//! Logs, `Debug` and `Display` contain no secrets and no prompts.
 
 use std::sync::Mutex;
 
@@ -10,7 +9,7 @@ mod stand_in;
 
 use stand_in::{Dialect, Reaction, StandIn};
 
-/// Keeps all that is logged, of other crates than this one up to the debug level.
+/// Keeps all messages of this crate, and those of other crates up to the debug level.
 struct Lines {
     own: Mutex<Vec<(Level, String)>>,
     others: Mutex<Vec<String>>,
@@ -40,21 +39,21 @@ impl Log for Lines {
     fn flush(&self) {}
 }
 
-/// The messages that this crate has logged since the last call.
+/// Takes the messages of this crate since the last call.
 fn logged() -> Vec<(Level, String)> {
     let lines = std::mem::take(&mut *LINES.own.lock().unwrap());
     assert!(!format!("{lines:?}").contains("secret"), "{lines:?}");
     lines
 }
 
-/// The one line of the level "info" that this crate has logged since the last look.
+/// Takes the messages, of which one line must have the level "info". Returns that line.
 fn only_info() -> String {
     let mut lines = logged();
     assert!(lines.len() == 1 && lines[0].0 == Level::Info, "{lines:?}");
     lines.remove(0).1
 }
 
-/// In every place where something can be secret.
+/// A client with secrets in all places that can have one.
 fn client(server: &StandIn) -> Client {
     let url = server.url().replace("http://", "http://user:secret@");
     Client::builder(&url)
@@ -71,17 +70,18 @@ fn secret_request(prompt: &str) -> Request {
     Request::messages([Message::system("secret"), Message::user(prompt)])
 }
 
-/// Answers this to the first request of this path, and sets a secret cookie.
+/// Sends this response to the first request of this path, and sets a secret cookie.
 fn once(path: &'static str, status: &'static str) -> StandIn {
-    let answers = Mutex::new(Some(format!(
+    let responses = Mutex::new(Some(format!(
         "HTTP/1.1 {status}\r\nretry-after: 0\r\nset-cookie: lb=secret\r\n\
          content-length: 4\r\n\r\nbusy"
     )));
     StandIn::builder()
         .plan(|_| stand_in::Plan::tokens(["secret", " text"]))
         .intercept(move |request| {
-            let answer = request.path.starts_with(path).then(|| answers.lock().unwrap().take())?;
-            Some(Reaction::Answer(answer?.into()))
+            let response =
+                request.path.starts_with(path).then(|| responses.lock().unwrap().take())?;
+            Some(Reaction::Response(response?.into()))
         })
         .start()
 }
@@ -90,7 +90,7 @@ fn too_many_leftovers_are_a_warning_that_names_the_oldest() {
     const MAX: usize = 1000;
     let refuse = b"HTTP/1.1 500 Oh\r\ncontent-length: 0\r\n\r\n";
     let react = |request: &stand_in::Request| {
-        (request.method == "DELETE").then(|| Reaction::Answer(refuse.to_vec()))
+        (request.method == "DELETE").then(|| Reaction::Response(refuse.to_vec()))
     };
     let server = StandIn::builder().intercept(react).start();
     let client = client(&server);
@@ -105,7 +105,7 @@ fn too_many_leftovers_are_a_warning_that_names_the_oldest() {
 }
 
 #[test]
-fn what_is_logged_says_what_happened_and_nothing_secret() {
+fn logs_contain_no_secrets() {
     log::set_logger(&LINES).unwrap();
     log::set_max_level(LevelFilter::Trace);
 
@@ -115,12 +115,12 @@ fn what_is_logged_says_what_happened_and_nothing_secret() {
     assert_eq!(text, "secret text");
     let line = only_info();
     assert!(line.contains("503") && line.contains("retrying"), "{line}");
-    // The second time there is nothing to tell.
+    // The second time there is nothing to log.
     quiet.ask(secret_request("secret")).unwrap();
     assert_eq!(logged(), []);
 
     let server = once("/conversation", "405 Method Not Allowed");
-    // Not in a given session: its terms are accepted, and nothing is posted.
+    // A given session has accepted the terms, so nothing is posted.
     let invented = Client::builder(&server.url()).proxy(Proxy::none());
     let invented = invented.build().unwrap();
     invented.ask(secret_request("secret")).unwrap();
@@ -143,7 +143,7 @@ fn what_is_logged_says_what_happened_and_nothing_secret() {
 
     let server = StandIn::start();
     let client = client(&server);
-    // One that is gone already is not to be worried about.
+    // A conversation that is already gone causes no warning.
     let gone = client.conversation().unwrap().keep();
     server.forget(&gone);
     client.delete_conversation(&gone).unwrap();
@@ -165,6 +165,6 @@ fn what_is_logged_says_what_happened_and_nothing_secret() {
     let others = LINES.others.lock().unwrap();
     let requests = others.iter().filter(|line| line.starts_with("ureq"));
     assert!(requests.count() > 0, "nothing was captured");
-    let told = others.iter().find(|line| line.contains("secret"));
-    assert_eq!(told, None);
+    let leak = others.iter().find(|line| line.contains("secret"));
+    assert_eq!(leak, None);
 }

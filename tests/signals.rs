@@ -1,5 +1,5 @@
-//! Ctrl-C and `kill` end the examples `ask` and `ctrl_c` cleanly wherever they wait: real signals
-//! to processes.
+//! Ctrl-C and `kill` end the examples `ask` and `ctrl_c` cleanly in every wait. The tests send real
+//! signals to processes.
 #![cfg(unix)]
 
 use std::sync::{Mutex, mpsc};
@@ -28,7 +28,7 @@ fn is_cleanup(request: &Request) -> bool {
     request.method == "DELETE" || request.path.ends_with("/stop-generating")
 }
 
-/// Ended by the signal, with a newline after the text, and nothing left on the server.
+/// Checks that the signal ended the program, after a newline, and that nothing is left.
 fn assert_ended_cleanly(server: &StandIn, ended: &Ended, what: &str) {
     let Ended { stdout, stderr, .. } = ended;
     assert_eq!((ended.status.code(), stderr.as_str()), (INTERRUPTED, ""), "{what}");
@@ -42,7 +42,7 @@ fn assert_ended_cleanly(server: &StandIn, ended: &Ended, what: &str) {
 #[test]
 fn ctrl_c_stops_the_generation_and_deletes_the_conversation() {
     for program in PROGRAMS {
-        // While the first token is awaited, between two tokens, and when none comes any more.
+        // Before the first token, between two tokens, and after the last.
         for (prompt, text) in
             [("/silent", ""), ("/slow", " s0 s1"), ("/hang", " Hi there, how can")]
         {
@@ -62,7 +62,7 @@ fn ctrl_c_stops_the_generation_and_deletes_the_conversation() {
 }
 
 #[test]
-fn kill_and_the_end_of_the_terminal_are_like_ctrl_c_for_ask() {
+fn ask_handles_sigterm_and_sighup_like_ctrl_c() {
     for signal in ["TERM", "HUP"] {
         let server = StandIn::start();
         let mut process = start(&server, &["ask"], "/slow");
@@ -73,7 +73,7 @@ fn kill_and_the_end_of_the_terminal_are_like_ctrl_c_for_ask() {
 }
 
 #[test]
-fn ctrl_c_while_the_conversation_is_being_opened_waits_for_its_id_and_deletes_it() {
+fn ctrl_c_deletes_a_conversation_that_is_being_created() {
     for name in ["ask", "ctrl_c"] {
         let (asked, opening) = mpsc::channel();
         let (proceed, gate) = mpsc::channel::<()>();
@@ -98,15 +98,15 @@ fn ctrl_c_while_the_conversation_is_being_opened_waits_for_its_id_and_deletes_it
 }
 
 #[test]
-fn a_second_ctrl_c_ends_the_program_at_once() {
+fn a_second_ctrl_c_exits_at_once() {
     for name in ["ask", "ctrl_c"] {
         let server = StandIn::builder()
-            .intercept(|request| is_cleanup(request).then_some(Reaction::Silence))
+            .intercept(|request| is_cleanup(request).then_some(Reaction::NoResponse))
             .start();
         let process = start(&server, &[name], "/silent");
         server.wait_for("the generation", |counts| counts.running == 1);
         process.signal("INT");
-        // Settings, conversation, message, stop.
+        // The requests: settings, conversation, message, stop.
         server.wait_for("the stop", |counts| counts.requests == 4);
         process.signal("INT");
         let ended = process.end();
@@ -116,11 +116,11 @@ fn a_second_ctrl_c_ends_the_program_at_once() {
 }
 
 #[test]
-fn what_ctrl_c_could_not_delete_is_named() {
+fn ctrl_c_names_conversations_that_could_not_be_deleted() {
     for name in ["ask", "ctrl_c"] {
-        let answer = "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n";
+        let response = "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n";
         let server = StandIn::builder()
-            .intercept(|request| is_cleanup(request).then(|| Reaction::Answer(answer.into())))
+            .intercept(|request| is_cleanup(request).then(|| Reaction::Response(response.into())))
             .start();
         let mut process = start(&server, &[name], "/slow");
         process.wait_for(" s0");

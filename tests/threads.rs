@@ -1,4 +1,4 @@
-//! The crate starts no thread. The server is another process, so that all threads here are the
+//! The crate starts no thread. The server is another process, so all threads of this one are the
 //! client's.
 #![cfg(target_os = "linux")]
 
@@ -16,8 +16,7 @@ fn threads() -> usize {
     fs::read_dir("/proc/self/task").unwrap().count()
 }
 
-/// The most threads that there are at any time while `work` is done, the one that watches not
-/// included.
+/// Returns the maximum number of threads during `work`, without the one that watches.
 fn most_threads_while(work: impl FnOnce()) -> usize {
     let (done, most) = (AtomicBool::new(false), AtomicUsize::new(0));
     thread::scope(|scope| {
@@ -47,12 +46,12 @@ fn a_reply_starts_no_thread() {
         client.stream("/slow").unwrap().cancel().unwrap();
     };
     assert_eq!(most_threads_while(work), before);
-    // The watcher has ended, but the system may show it for a moment more.
+    // The watcher has ended, but the system may still show it for a moment.
     while threads() > before {
         thread::yield_now();
     }
 
-    // Behind a proxy, ureq's own resolver would start one to keep within the connect limit.
+    // Behind a proxy, ureq's own resolver would start a thread for the connect timeout.
     let proxy = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://localhost:{}", proxy.local_addr().unwrap().port());
     let client = Client::builder("http://chat.example.org")

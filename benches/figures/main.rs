@@ -118,7 +118,7 @@ fn options() -> Outcome<Options> {
     let mut arguments = lexopt::Parser::from_env();
     while let Some(argument) = arguments.next()? {
         match argument {
-            // Cargo adds it.
+            // Cargo adds this option.
             Long("bench") => {}
             Long("quick") => options.quick = true,
             Long("strict") => options.strict = true,

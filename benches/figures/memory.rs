@@ -14,7 +14,7 @@ use super::{Outcome, system};
 
 const KIB_IN_MIB: f64 = 1024.0;
 
-/// How many tokens the server writes at once.
+/// The number of tokens that the server writes at once.
 const BLOCK: usize = 1000;
 
 pub fn rows(quick: bool) -> Outcome<Vec<Row>> {

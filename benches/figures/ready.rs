@@ -72,12 +72,12 @@ impl Ready {
                 ("DELETE", _) => {
                     (self.deletion)();
                     self.counts.deleted.fetch_add(1, SeqCst);
-                    answer(socket, "")?;
+                    respond(socket, "")?;
                 }
-                ("POST", "/settings") => answer(socket, r#"{"type":"redirect","status":303}"#)?,
+                ("POST", "/settings") => respond(socket, r#"{"type":"redirect","status":303}"#)?,
                 ("POST", "/conversation") => {
                     let id = self.counts.opened.fetch_add(1, SeqCst);
-                    answer(socket, &format!(r#"{{"conversationId":"{id:024x}"}}"#))?;
+                    respond(socket, &format!(r#"{{"conversationId":"{id:024x}"}}"#))?;
                 }
                 _ => {
                     socket.write_all(HEAD)?;
@@ -105,7 +105,7 @@ impl Ready {
 const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\
                       transfer-encoding: chunked\r\n\r\n";
 
-fn answer(mut socket: &TcpStream, body: &str) -> io::Result<()> {
+fn respond(mut socket: &TcpStream, body: &str) -> io::Result<()> {
     let length = body.len();
     let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length";
     socket.write_all(format!("{head}: {length}\r\n\r\n{body}").as_bytes())

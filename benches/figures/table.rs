@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// A line of the table.
+/// A row of the table.
 pub struct Row {
     topic: &'static str,
     measured: String,

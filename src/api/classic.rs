@@ -47,7 +47,7 @@ pub(super) fn post_settings(
 /// Posts the form again with the other scheme in its `Referer`, and remembers the scheme if that
 /// helps.
 ///
-/// A server that was not told its own address considers itself an https server, and refuses forms
+/// A server that does not know its own address considers itself an https server, and refuses forms
 /// of http pages.
 fn post_with_other_scheme(
     context: &Context,

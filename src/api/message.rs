@@ -88,7 +88,7 @@ pub(crate) struct StoredMessage {
     pub(crate) message: Message,
 }
 
-/// Returns whether this can be an id. Ids become parts of paths, so nothing else is accepted.
+/// Validates an id. Ids become parts of paths.
 pub(crate) fn is_id(id: &str) -> bool {
     let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
     (1..=64).contains(&id.len()) && id.bytes().all(is_allowed)

@@ -123,7 +123,7 @@ impl Context {
             Some(named) => named.to_owned(),
             None => self.default_or_first(timer)?,
         };
-        // Servers share unless they are told not to.
+        // Servers share by default.
         let mut session = self.http.session();
         if !self.share_with_model_authors && !self.is_ready(&session, &model) {
             if self.has_given_session() {

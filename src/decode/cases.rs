@@ -88,7 +88,10 @@ macro_rules! lines {
 
 /// Cases of which each body is a list of pieces.
 macro_rules! cases {
-    ($decoder:expr; $($name:literal: [$($piece:expr),* $(,)?] => $text:literal, $outcome:expr;)*) => {
+    (
+        $decoder:expr;
+        $($name:literal: [$($piece:expr),* $(,)?] => $text:literal, $outcome:expr;)*
+    ) => {
         &[$(Case {
             name: $name,
             decoder: $decoder,
@@ -307,7 +310,7 @@ const H2OGPTE: &[Case] = cases! { Decoder::h2ogpte;
     "error without a line feed": [r#"{"error":"out of memory"}"#] => "", Reported("out of memory", None, false);
     "error of an endpoint": [r#"{"code":429,"message":"slow down"}"#, "\n"] => "", Reported("slow down", Some(429), true);
 
-    // What says nothing, and streams of something else.
+    // Lines without content, and streams of something else.
     "lines that say nothing": ["null\n{}\n: keep-alive\n\n[DONE]\n", delta!("Hello"), completion!("Hello"), "\n"] => "Hello", Complete;
     "plain text": ["upstream connect error\n"] => "", Unexpected("upstream connect error");
     "another service": [r#"{"type":"stream","token":"Hello"}"#, "\n"] => "", Unexpected("stream");
@@ -357,7 +360,7 @@ fn check(case: &Case, (updates, error): &(Vec<Update>, Option<Error>)) {
 }
 
 #[test]
-fn each_reply_becomes_what_it_means_wherever_its_bytes_are_cut() {
+fn every_reply_has_its_outcome_for_all_cuts() {
     let long = "x".repeat(1_500_000);
     for case in TGI.iter().chain(CHAT_UI).chain(H2OGPTE) {
         println!("{}", case.name);
@@ -379,7 +382,7 @@ fn each_reply_becomes_what_it_means_wherever_its_bytes_are_cut() {
 }
 
 #[test]
-fn a_long_line_that_matters_is_too_large() {
+fn an_oversized_line_is_too_large() {
     let long = "x".repeat(1_500_000);
     for (decoder, body) in [
         (Decoder::tgi(), r#"data:{"token":{"text":"@"}}"#),
@@ -396,7 +399,7 @@ fn a_long_line_that_matters_is_too_large() {
 }
 
 #[test]
-fn the_id_and_the_probability_are_read_only_when_they_are_asked_for() {
+fn metadata_is_read_on_request_only() {
     for (is_asked, id, logprob) in [(false, None, None), (true, Some(5), Some(-0.5))] {
         let mut decoder = Decoder::tgi();
         if is_asked {

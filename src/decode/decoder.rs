@@ -37,7 +37,7 @@ pub(crate) struct Decoder {
     first_skipped: Option<String>,
 }
 
-/// How events are told apart.
+/// The framing of events.
 enum Framing {
     EventStream(Events),
     Lines(Lines),

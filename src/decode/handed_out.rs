@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_text_that_goes_on_from_what_was_handed_out_is_its_rest() {
+    fn the_rest_continues_the_text_handed_out() {
         let cases: [(&[&str], &str, Option<&str>); 16] = [
             (&[], "all", Some("all")),
             (&[], " all ", Some(" all ")),

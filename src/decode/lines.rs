@@ -166,7 +166,7 @@ mod properties {
     }
 
     #[test]
-    fn no_line_exceeds_its_bound_and_no_more_than_that_is_kept_of_one() {
+    fn lines_and_their_buffer_are_bounded() {
         for seed in 0..2000 {
             let mut random = Random::new(seed);
             // Ends are rarer or more frequent than a line may be long.

@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_its_text_without_the_padding_and_all_else_that_is_in_it() {
+    fn tokens_lose_only_their_padding() {
         let tokens = [
             (r#"{"type":"stream","token":"tok0 tok1"}"#, "tok0 tok1"),
             (r#"{"type":"stream","token":"a\u0000\u0000\u0000"}"#, "a"),
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn filler_and_ends_of_lines_around_a_line_change_nothing() {
+    fn filler_and_line_endings_are_ignored() {
         let line = r#"{"type":"stream","token":" a "}"#;
         let filler = " ".repeat(4096);
         for line in [format!("{filler}{line}"), format!("{line}{filler}"), format!("\t{line}\r")] {
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn titles_and_thoughts_are_events_of_their_own() {
+    fn titles_and_thoughts_are_separate_events() {
         let title = |text: &str| Some(Event::Title(text.to_owned()));
         let thought = |text: &str| Some(Event::Reasoning(text.to_owned()));
         let events = [
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn what_says_nothing_to_a_reader_is_passed_over() {
+    fn irrelevant_updates_are_skipped() {
         for line in [
             r#"{"type":"status","status":"started"}"#,
             r#"{"type":"status","status":"keepAlive"}"#,
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_is_told_in_the_servers_words_and_with_its_status() {
+    fn an_error_has_the_servers_words_and_status() {
         let errors = [
             (
                 r#"{"type":"status","status":"error","message":"fake mid-stream failure"}"#,
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_whose_text_cannot_be_known_is_an_error() {
+    fn a_line_with_unknown_text_is_an_error() {
         for line in [
             "nonsense",
             "data:{}",
@@ -290,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_of_something_else_is_skipped_and_quoted_if_nothing_else_comes() {
+    fn an_unknown_line_is_quoted_if_nothing_else_comes() {
         for line in [
             "[]",
             "7",

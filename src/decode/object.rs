@@ -269,12 +269,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_read_is_what_is_said() {
+    fn valid_json_is_read_like_serde_json() {
         for json in [
             "{}",
             " { } ",
             r#"{"text":"plain","number":7,"float":-0.5,"flag":true,"inner":{"text":"x"}}"#,
-            "\t{ \"text\" :\r\n\"plain\" , \"number\"\n: 7 , \"flag\" : false , \"inner\" : { } }\n",
+            "\t{ \"text\" :\r\n\"plain\" , \"number\"\n: 7 , \"flag\" : false , \
+             \"inner\" : { } }\n",
             r#"{"text":"a\"b\\c\n\u00e9\ud83d\ude00","inner":{"text":"\u0000"}}"#,
             r#"{"text":"größer 東京 😀","number":4294967296,"float":1e3}"#,
             r#"{"0":0,"1":-0,"2":0.0,"3":10,"4":1E+2,"5":-1.25e-2,"6":18446744073709551616}"#,
@@ -298,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn text_that_is_not_utf_8_is_refused_only_if_it_is_asked_for() {
+    fn invalid_utf_8_is_refused_only_in_requested_text() {
         let mut texts = Vec::new();
         let read = read_fields(b"{\"a\":\"\xff\",\"b\":\"\\n\xff\",\"c\":\"x\"}", |_, value| {
             texts.push(value.text());
@@ -333,8 +334,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_json_is_not_read() {
-        let good = r#"{"text":"a\n","other":[{"x":1}],"number":-17e+1,"flag":true,"inner":{"text":"b"},"float":-1.5}"#;
+    fn invalid_json_is_refused() {
+        let good = concat!(
+            r#"{"text":"a\n","other":[{"x":1}],"number":-17e+1,"flag":true,"#,
+            r#""inner":{"text":"b"},"float":-1.5}"#,
+        );
         assert!(read(good).is_some());
         let bytes = r#"{}[]",:\ 0-+.entfu"#.chars().chain(['\u{1}', '\n', 'é']);
         let replacements: Vec<String> = bytes.map(String::from).collect();
@@ -371,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn random_json_is_read_as_serde_json_reads_it() {
+    fn random_json_is_read_like_serde_json() {
         #[rustfmt::skip]
         const PIECES: &[&str] = &[
             "{", "}", "{\"a\":", "\"b\":", ",\"c\":", "[", "]", ",", ":", "\"", "\"x\"", "\"\\n\"", "\"\\u00e9\"",

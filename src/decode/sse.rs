@@ -160,7 +160,7 @@ mod tests {
     const MEANT: [&str; 3] = ["one", "hé\n😀 ", "three"];
 
     #[test]
-    fn events_are_the_same_wherever_the_bytes_are_cut() {
+    fn cuts_do_not_change_the_events() {
         for bytes in every_way() {
             for interrupt in 0..=bytes.len() {
                 let (before, after) = bytes.split_at(interrupt);
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_is_handed_out_as_soon_as_its_blank_line_has_come() {
+    fn an_event_is_returned_at_its_blank_line() {
         for end in ["\n", "\r\n", "\r"] {
             let mut events = Events::new();
             let bytes = format!("data: now{end}{end}");
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_without_its_blank_line_is_none() {
+    fn an_event_without_a_blank_line_is_ignored() {
         for bytes in ["data: interrupt", "data: interrupt\n", "data: interrupt\r\n", "data", ""] {
             assert!(events(vec![bytes.as_bytes()]).unwrap().is_empty(), "{bytes:?}");
         }
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_may_be_as_long_as_the_longest_and_no_longer() {
+    fn the_maximum_line_is_inclusive() {
         let line = format!("data:{}", "x".repeat(LONGEST - "data:".len()));
         let event = format!("{line}\n\n");
         assert_eq!(events(vec![event.as_bytes()]).unwrap().len(), 1);
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn comments_and_other_fields_may_be_longer_than_the_longest_event() {
+    fn comments_and_other_fields_have_no_maximum() {
         let long = "x".repeat(3 * LONGEST);
         let bytes = format!(":{long}\ndata: one\nid:{long}\n\n{long}\ndatum:{long}\ndata: two\n\n");
         assert_eq!(events(vec![bytes.as_bytes()]).unwrap(), ["one", "two"]);
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_that_never_become_an_event_are_not_gathered_without_end() {
+    fn unfinished_events_are_bounded() {
         let lines = format!("data:{}\n", "x".repeat(1000)).repeat(LONGEST / 1000 + 1);
         let error = events(vec![lines.as_bytes()]).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::TooLarge);
@@ -330,7 +330,7 @@ mod properties {
     }
 
     #[test]
-    fn no_bytes_panic_and_no_cut_changes_their_events() {
+    fn random_bytes_never_panic_and_cuts_change_nothing() {
         for seed in 0..CASES {
             let mut random = Random::new(seed);
             let pieces = (0..random.below(40)).map(|_| random.choose(PIECES));

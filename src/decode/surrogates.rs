@@ -82,7 +82,7 @@ mod tests {
     const SECOND: &[u8] = b"\xED\xB1\x8B";
 
     #[test]
-    fn halves_of_two_tokens_are_joined_and_lone_ones_are_replaced() {
+    fn surrogate_halves_are_joined_or_replaced() {
         type Case<'a> = (&'a [&'a [&'a [u8]]], &'a [&'a str], bool);
         #[rustfmt::skip]
         let cases: &[Case] = &[
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_no_text_are_refused() {
+    fn invalid_bytes_are_refused() {
         for bytes in [b"\xff".as_slice(), b"\xED\xA0", b"\xED\xA0\xBD\xff", b"\xF0\x9F"] {
             assert_eq!(into_string(bytes.to_vec()), None);
             assert_eq!(Halves::default().join(bytes.to_vec()), None);

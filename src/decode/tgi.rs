@@ -157,7 +157,7 @@ mod properties {
     }
 
     #[test]
-    fn no_event_panics_or_is_taken_for_another() {
+    fn random_events_are_read_like_serde_json() {
         for seed in 0..20_000 {
             let event = event(&mut Random::new(seed));
             let (decoded, json) = (

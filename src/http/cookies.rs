@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn a_late_response_does_not_restore_an_old_session() {
+    fn a_late_response_keeps_the_new_session() {
         let mut jar = jar(invented(), "");
         store(&mut jar, &["hf-chat=new"], false);
         let mut headers = HeaderMap::new();
@@ -364,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn another_cookie_name_is_reported_but_not_taken_in_a_given_session() {
+    fn a_given_session_reports_another_cookie_name() {
         let given = cookie("hf-chat", Session::from("mine"));
         let mut jar = jar(given.clone(), "");
         let session = store(&mut jar, &[&format!("my-chat={UUID}")], true);

@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_none() {
+    fn other_values_are_ignored() {
         let bad = [
             "",
             "7",

@@ -29,7 +29,7 @@ fn path(name: &str) -> PathBuf {
     path
 }
 
-/// A running example, with its standard streams in the hands of the test.
+/// A running example, whose standard streams the test reads and writes.
 pub struct Process {
     child: Running,
     stdin: Option<ChildStdin>,
@@ -38,7 +38,7 @@ pub struct Process {
     printed: String,
 }
 
-/// A child process that a failing test does not leave behind.
+/// A child process, killed when it is dropped.
 struct Running(Child);
 
 impl Drop for Running {
@@ -82,7 +82,7 @@ pub fn run(command: &mut Command, stdin: &str) -> Ended {
 }
 
 impl Process {
-    /// Ignores errors: the process may have ended without reading.
+    /// Writes to the standard input. Ignores errors: the process may have ended without reading.
     pub fn enter(&mut self, text: &str) {
         let stdin = self.stdin.as_mut().unwrap();
         let _ = stdin.write_all(text.as_bytes());
@@ -135,7 +135,7 @@ impl Process {
 
 /// A stand-in server in a process of its own.
 pub struct Server {
-    /// The server ends with its standard input.
+    /// Starts the server, which ends with its standard input.
     process: Process,
     url: String,
 }

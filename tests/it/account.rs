@@ -1,4 +1,4 @@
-//! A session that the user has given belongs to an account, and nothing in that changes unasked.
+//! A given session belongs to an account, whose settings change only on request.
 
 use h2o_chat::{Client, ErrorKind, Step};
 use serde_json::{Value, json};
@@ -7,20 +7,20 @@ use uuid::Uuid;
 use crate::example;
 use crate::stand_in::{Request, StandIn};
 use crate::support::{
-    ALL, CLASSIC, FORM, GREETING, JSON, Kind, NEWER, NEWEST, V0_8_4, V0_9_5, answer, assert_failed,
-    assert_nothing_left, builder, client, count, each, paths, requests_of, step_of,
+    ALL, CLASSIC, FORM, GREETING, JSON, Kind, NEWER, NEWEST, V0_8_4, V0_9_5, assert_failed,
+    assert_nothing_left, builder, client, count, each, paths, requests_of, response, step_of,
 };
 
 /// The user's session.
 const MINE: &str = "mine";
 
-/// When the user has accepted the terms.
+/// The date at which the user accepted the terms.
 const DATE: &str = "2026-11-23T18:21:38.319Z";
 
-/// The servers that ask for their terms to be accepted.
+/// The servers whose terms have to be accepted.
 const WITH_TERMS: [Kind; 5] = [CLASSIC, JSON, V0_8_4, FORM, V0_9_5];
 
-/// Settings none of which has its default.
+/// Settings without a default value among them.
 fn account() -> Value {
     json!({
         "activeModel": "other/model",
@@ -54,7 +54,7 @@ fn assert_settings(server: &StandIn, expected: &Value, kind: Kind) {
 }
 
 #[test]
-fn an_account_is_the_same_after_every_example() {
+fn examples_leave_an_account_unchanged() {
     each(ALL, |kind| {
         let server = server_with(kind, account());
         let _kept = given(&server).conversation().unwrap().keep();
@@ -80,7 +80,7 @@ fn an_account_is_the_same_after_every_example() {
 }
 
 #[test]
-fn looking_and_deleting_post_nothing_even_where_the_terms_are_not_accepted() {
+fn listing_and_deleting_post_no_settings() {
     each(ALL, |kind| {
         let server = server_with(kind, account());
         let id = given(&server).conversation().unwrap().keep();
@@ -90,7 +90,7 @@ fn looking_and_deleting_post_nothing_even_where_the_terms_are_not_accepted() {
             |client, _| assert_eq!(client.list_conversations().unwrap().len(), 1),
             |client, _| assert_eq!(client.server_info().unwrap().models.len(), 2),
             |client, id| assert_eq!(client.resume(id).unwrap().messages().unwrap(), []),
-            // Some servers refuse it before the terms are accepted.
+            // Some servers refuse this before the terms are accepted.
             |client, id| drop(client.delete_conversation(id)),
         ];
         for look in looks {
@@ -123,10 +123,10 @@ fn the_protocol_of_a_given_session_is_detected_by_get() {
 }
 
 #[test]
-fn a_server_that_is_out_of_order_is_not_taken_for_a_classic_one() {
+fn a_failing_server_is_not_detected_as_classic() {
     let is_down = |request: &Request| request.path == "/api/models";
     for status in ["500 Oh", "502 Bad Gateway", "401 Unauthorized"] {
-        let react = move |request: &Request| is_down(request).then(|| answer(status, "", ""));
+        let react = move |request: &Request| is_down(request).then(|| response(status, "", ""));
         let server = NEWEST.builder().intercept(react).start();
         let error = given(&server).ask("hello").unwrap_err();
         assert_eq!(error.step(), Step::ListModels, "{error}");
@@ -135,7 +135,7 @@ fn a_server_that_is_out_of_order_is_not_taken_for_a_classic_one() {
 }
 
 #[test]
-fn default_settings_are_posted_over_with_the_terms_accepted() {
+fn accepting_the_terms_replaces_default_settings() {
     each(WITH_TERMS, |kind| {
         let server = kind.builder().welcome_modal().start();
         let client = given(&server);
@@ -169,7 +169,7 @@ fn accepting_the_terms_changes_nothing_else() {
 }
 
 #[test]
-fn json_posts_back_settings_that_this_crate_does_not_know() {
+fn json_keeps_unknown_settings() {
     each([JSON, V0_8_4, FORM, V0_9_5], |kind| {
         let mut settings = account_with("tools", json!(["a", "b"]));
         settings["ethicsModalAcceptedAt"] = Value::Null;
@@ -181,7 +181,7 @@ fn json_posts_back_settings_that_this_crate_does_not_know() {
 }
 
 #[test]
-fn a_setting_that_a_form_would_lose_is_refused_and_nothing_changes() {
+fn settings_that_a_form_would_lose_are_an_error() {
     let mut settings = account_with("theme", "dark");
     for (accepted, share) in [(Value::Null, true), (DATE.into(), false)] {
         settings["ethicsModalAcceptedAt"] = accepted;
@@ -201,13 +201,13 @@ fn a_setting_that_a_form_would_lose_is_refused_and_nothing_changes() {
 }
 
 #[test]
-fn settings_that_cannot_be_read_are_not_posted_over() {
+fn unreadable_settings_are_not_replaced() {
     each([JSON, V0_8_4, FORM, V0_9_5, NEWER, NEWEST], |kind| {
         let is_settings = |request: &Request| {
             request.path == "/__data.json" || request.path == "/api/v2/user/settings"
         };
         let react = move |request: &Request| {
-            is_settings(request).then(|| answer("200 OK", "", r#"{"json":{},"nodes":[]}"#))
+            is_settings(request).then(|| response("200 OK", "", r#"{"json":{},"nodes":[]}"#))
         };
         let server = kind.builder().intercept(react).start();
         server.set_settings(MINE, account());
@@ -223,14 +223,14 @@ fn settings_that_cannot_be_read_are_not_posted_over() {
 }
 
 #[test]
-fn switching_sharing_off_changes_only_that_and_only_once() {
+fn switching_sharing_off_changes_nothing_else() {
     each(ALL, |kind| {
         let server = server_with(kind, account());
         let quiet = || {
             let builder = builder(&server).session(MINE);
             builder.share_with_model_authors(false).build().unwrap()
         };
-        // Nothing is changed before it is needed.
+        // A list does not need the change.
         quiet().list_models().unwrap();
         assert_settings(&server, &account(), kind);
         let unshared = account_with("shareConversationsWithModelAuthors", false);
@@ -244,7 +244,7 @@ fn switching_sharing_off_changes_only_that_and_only_once() {
 }
 
 #[test]
-fn sharing_is_switched_off_before_a_message_to_a_resumed_conversation() {
+fn a_resumed_conversation_switches_sharing_off_first() {
     each(ALL, |kind| {
         let server = server_with(kind, account());
         let id = given(&server).conversation().unwrap().keep();
@@ -277,13 +277,13 @@ fn a_refused_login_does_not_replace_a_given_session() {
 }
 
 #[test]
-fn a_redirect_to_an_identity_provider_does_not_replace_a_given_session() {
+fn a_login_redirect_does_not_replace_a_given_session() {
     each(ALL, |kind| {
         let react = |request: &Request| {
             let body =
                 r#"{"type":"redirect","status":302,"location":"https://id.example.org/oauth"}"#;
             let cookie = format!("set-cookie: hf-chat={}\r\n", Uuid::new_v4());
-            (request.method == "POST").then(|| answer("200 OK", &cookie, body))
+            (request.method == "POST").then(|| response("200 OK", &cookie, body))
         };
         let server = kind.builder().welcome_modal().intercept(react).start();
         let client = given(&server);
@@ -302,14 +302,14 @@ fn a_redirect_to_an_identity_provider_does_not_replace_a_given_session() {
 }
 
 #[test]
-fn an_invented_session_follows_the_servers() {
+fn an_invented_session_is_replaced_by_the_servers() {
     let other = "4cc55550-fcf7-4e9e-aa5a-3db62a2bd387";
     each(ALL, |kind| {
         let react = move |request: &Request| {
             let cookie = format!("set-cookie: hf-chat={other}\r\n");
             let is_creation = step_of(request) == Some(Step::CreateConversation);
             let is_first = is_creation && !request.header("cookie")?.contains(other);
-            is_first.then(|| answer("500 Oh", &cookie, ""))
+            is_first.then(|| response("500 Oh", &cookie, ""))
         };
         let server = kind.builder().intercept(react).start();
         let client = client(&server);
@@ -333,7 +333,7 @@ fn the_newest_servers_offer_the_model_no_tools() {
 }
 
 #[test]
-fn an_invented_session_finds_out_the_name_of_its_cookie() {
+fn an_invented_session_detects_the_cookie_name() {
     each(ALL, |kind| {
         let server = kind.builder().welcome_modal().cookie_name("my-chat").start();
         let client = client(&server);
@@ -360,7 +360,7 @@ fn an_invented_session_finds_out_the_name_of_its_cookie() {
 }
 
 #[test]
-fn another_cookie_name_is_an_error_in_a_given_session_and_leaves_nothing() {
+fn a_given_session_needs_the_right_cookie_name() {
     each(ALL, |kind| {
         let server = kind.builder().welcome_modal().cookie_name("my-chat").start();
         let client = given(&server);

@@ -1,4 +1,4 @@
-//! Whatever ends a reply, its generation is stopped and its conversation deleted.
+//! Every end of a reply stops its generation and deletes its conversation.
 
 use std::io;
 use std::mem;
@@ -11,8 +11,8 @@ use h2o_chat::{CancelHandle, ErrorKind, Request, Step, Timeout, Tokens};
 
 use crate::stand_in::{self, Reaction, StandIn};
 use crate::support::{
-    ALL, ENDLESS, GREETING, always, answer, assert_failed, assert_nothing_left,
-    assert_stopped_then_deleted, builder, client, count, each, step_of, timed,
+    ALL, ENDLESS, GREETING, always, assert_failed, assert_nothing_left,
+    assert_stopped_then_deleted, builder, client, count, each, response, step_of, timed,
 };
 
 #[test]
@@ -63,7 +63,7 @@ fn a_panic_with_the_server_gone_does_not_abort() {
 }
 
 #[test]
-fn a_thread_local_that_holds_a_reply_tidies_up_when_its_thread_ends() {
+fn a_reply_in_a_thread_local_is_deleted_when_the_thread_ends() {
     use std::cell::RefCell;
     thread_local!(static HELD: RefCell<Option<Tokens<'static>>> = const { RefCell::new(None) });
     let server = StandIn::start();
@@ -77,7 +77,7 @@ fn a_thread_local_that_holds_a_reply_tidies_up_when_its_thread_ends() {
 }
 
 #[test]
-fn deleting_by_id_stops_what_a_killed_process_left_running() {
+fn deleting_by_id_stops_the_generation_of_a_killed_process() {
     let server = StandIn::start();
     let killed = client(&server);
     let tokens = killed.stream(ENDLESS).unwrap();
@@ -91,7 +91,7 @@ fn deleting_by_id_stops_what_a_killed_process_left_running() {
 }
 
 #[test]
-fn a_conversation_that_is_gone_already_is_as_good_as_deleted() {
+fn deleting_a_deleted_conversation_succeeds() {
     let server = StandIn::start();
     let mut tokens = client(&server).stream(ENDLESS).unwrap();
     tokens.next().unwrap().unwrap();
@@ -104,8 +104,8 @@ fn a_conversation_that_is_gone_already_is_as_good_as_deleted() {
 }
 
 #[test]
-fn a_deletion_that_fails_at_the_end_is_the_last_item() {
-    let server = always(Step::DeleteConversation, || answer("500 Oh", "", ""));
+fn a_failed_deletion_is_the_last_item() {
+    let server = always(Step::DeleteConversation, || response("500 Oh", "", ""));
     let client = client(&server);
     let mut tokens = client.stream("/count 3").unwrap();
     let items: Vec<_> = tokens.by_ref().collect();
@@ -121,10 +121,10 @@ fn a_deletion_that_fails_at_the_end_is_the_last_item() {
 }
 
 #[test]
-fn a_conversation_is_deleted_under_the_session_that_made_it() {
+fn a_conversation_is_deleted_in_the_session_that_created_it() {
     let other_session = |request: &stand_in::Request| {
         let is_other = request.path == "/settings" && request.form()[3].1 == "other/model";
-        is_other.then(|| answer("303 See Other", "set-cookie: hf-chat=other\r\n", ""))
+        is_other.then(|| response("303 See Other", "set-cookie: hf-chat=other\r\n", ""))
     };
     let server = StandIn::builder().intercept(other_session).start();
     let client = client(&server);
@@ -136,13 +136,13 @@ fn a_conversation_is_deleted_under_the_session_that_made_it() {
     assert_nothing_left(&server);
     let delete = server.requests().pop().unwrap();
     assert_eq!(delete.header("cookie"), Some(format!("hf-chat={}", session.as_str()).as_str()));
-    // The answers to that one name its session, which is not the client's any more.
+    // The responses to the deletion have the old session, which the client must not adopt.
     assert_eq!(client.session().as_str(), "other");
 }
 
 #[test]
-fn a_conversation_that_is_being_opened_when_the_call_ends_is_deleted() {
-    const DEADLINE: Duration = Duration::from_secs(1);
+fn a_conversation_created_during_a_cancel_is_deleted() {
+    const TOTAL_TIMEOUT: Duration = Duration::from_secs(1);
     for by_stop in [true, false] {
         let (asked, opening) = mpsc::channel();
         let (proceed, gate) = mpsc::channel::<()>();
@@ -155,21 +155,21 @@ fn a_conversation_that_is_being_opened_when_the_call_ends_is_deleted() {
             None
         };
         let server = StandIn::builder().intercept(slow).start();
-        let (client, stop) = (client(&server), CancelHandle::default());
+        let (client, handle) = (client(&server), CancelHandle::default());
         let (request, expected) = if by_stop {
-            (Request::new("hello").cancel_handle(&stop), ErrorKind::Cancelled)
+            (Request::new("hello").cancel_handle(&handle), ErrorKind::Cancelled)
         } else {
-            let limited = Request::new("hello").total_timeout(DEADLINE);
+            let limited = Request::new("hello").total_timeout(TOTAL_TIMEOUT);
             (limited, ErrorKind::Timeout(Timeout::Total))
         };
         let error = thread::scope(|scope| {
             let call = scope.spawn(|| client.ask(request).unwrap_err());
             opening.recv().unwrap();
             if by_stop {
-                stop.cancel();
+                handle.cancel();
             } else {
-                // The deadline has to pass, which nothing shows.
-                thread::sleep(DEADLINE);
+                // No event marks the deadline.
+                thread::sleep(TOTAL_TIMEOUT);
             }
             proceed.send(()).unwrap();
             call.join().unwrap()
@@ -181,24 +181,24 @@ fn a_conversation_that_is_being_opened_when_the_call_ends_is_deleted() {
 }
 
 #[test]
-fn a_server_that_never_opens_the_conversation_is_waited_for_no_longer_than_the_cleanup() {
-    const DEADLINE: Duration = Duration::from_secs(1);
-    const BUDGET: Duration = Duration::from_millis(300);
-    let server = always(Step::CreateConversation, || Reaction::Silence);
-    let limited = builder(&server).total_timeout(DEADLINE).cleanup_timeout(BUDGET);
+fn the_cleanup_timeout_limits_the_wait_for_a_new_conversation() {
+    const TOTAL_TIMEOUT: Duration = Duration::from_secs(1);
+    const CLEANUP_TIMEOUT: Duration = Duration::from_millis(300);
+    let server = always(Step::CreateConversation, || Reaction::NoResponse);
+    let limited = builder(&server).total_timeout(TOTAL_TIMEOUT).cleanup_timeout(CLEANUP_TIMEOUT);
     let client = limited.build().unwrap();
     let (error, took) = timed(|| client.ask("hello").unwrap_err());
     assert_failed(&error, ErrorKind::Timeout(Timeout::Total), Step::CreateConversation);
-    assert!(took >= DEADLINE + BUDGET, "{took:?}");
+    assert!(took >= TOTAL_TIMEOUT + CLEANUP_TIMEOUT, "{took:?}");
 }
 
 #[test]
-fn a_stop_of_the_caller_does_not_keep_the_conversation_from_being_deleted() {
+fn a_cancelled_call_still_deletes_its_conversation() {
     let server = StandIn::start();
-    let stop = CancelHandle::default();
-    let mut tokens = client(&server).stream(Request::new(ENDLESS).cancel_handle(&stop)).unwrap();
+    let handle = CancelHandle::default();
+    let mut tokens = client(&server).stream(Request::new(ENDLESS).cancel_handle(&handle)).unwrap();
     tokens.next().unwrap().unwrap();
-    stop.cancel();
+    handle.cancel();
     let error = tokens.next().unwrap().unwrap_err();
     let seen = (error.kind(), error.undeleted());
     assert_eq!(seen, (ErrorKind::Cancelled, None));
@@ -207,7 +207,7 @@ fn a_stop_of_the_caller_does_not_keep_the_conversation_from_being_deleted() {
 }
 
 #[test]
-fn a_writer_that_fails_ends_the_reply() {
+fn a_failed_write_ends_the_reply() {
     struct Full(usize);
     impl io::Write for Full {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {

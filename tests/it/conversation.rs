@@ -7,12 +7,12 @@ use h2o_chat::{CancelHandle, ErrorKind, Event, Message, Request, Step, Timeout};
 
 use crate::stand_in::{Plan, StandIn};
 use crate::support::{
-    ENDLESS, EVERY, GREETING, always, answer, assert_failed, assert_nothing_left, at_first,
-    builder, client, count, each, inputs, other_client, stranger,
+    ENDLESS, EVERY, GREETING, always, assert_failed, assert_nothing_left, at_first, builder,
+    client, count, each, inputs, other_client, response, stranger,
 };
 
 #[test]
-fn the_model_is_given_the_history_and_each_turn_takes_so_many_requests() {
+fn each_turn_has_the_history_and_the_expected_requests() {
     each(EVERY, |kind| {
         let server = kind.start();
         let mut chat = client(&server).conversation().unwrap();
@@ -22,7 +22,7 @@ fn the_model_is_given_the_history_and_each_turn_takes_so_many_requests() {
             before += cost;
             assert_eq!(server.counts().requests, before, "{kind:?} {turn}");
         }
-        // A message that answered to another than the last one would not have this before it.
+        // This shows that the second message follows the first reply.
         let first = format!("<|prompt|>first<|endoftext|><|answer|>{GREETING}<|endoftext|>");
         let second = format!("{first}<|prompt|>second<|endoftext|><|answer|>");
         assert_eq!(server.model_prompts()[1], second, "{kind:?}");
@@ -42,14 +42,14 @@ fn the_model_is_given_the_history_and_each_turn_takes_so_many_requests() {
 
 #[test]
 fn dropping_a_conversation_deletes_it_and_delete_returns_the_error() {
-    let server = always(Step::DeleteConversation, || answer("503 Busy", "", ""));
+    let server = always(Step::DeleteConversation, || response("503 Busy", "", ""));
     let troubled = client(&server);
     let chat = troubled.conversation().unwrap();
     let id = chat.id().to_owned();
     let error = chat.delete().unwrap_err();
     assert_failed(&error, ErrorKind::Status, Step::DeleteConversation);
     assert_eq!((error.status(), error.undeleted()), (Some(503), Some(&*id)));
-    // The call that failed cannot be repeated.
+    // The failed call consumed the conversation.
     assert!(!error.is_retryable());
     assert_eq!(troubled.leftovers(), [id]);
 
@@ -59,23 +59,23 @@ fn dropping_a_conversation_deletes_it_and_delete_returns_the_error() {
 }
 
 #[test]
-fn a_stop_or_a_limit_in_a_turn_does_not_spoil_the_next() {
+fn a_conversation_stays_usable_after_a_cancel_or_timeout() {
     let server = StandIn::start();
     let limited = builder(&server).idle_timeout(Duration::from_secs(1));
     let client = limited.build().unwrap();
     let stopped = || {
         let mut chat = client.conversation().unwrap();
-        let stop = CancelHandle::default();
-        let mut tokens = chat.stream(Request::new(ENDLESS).cancel_handle(&stop)).unwrap();
+        let handle = CancelHandle::default();
+        let mut tokens = chat.stream(Request::new(ENDLESS).cancel_handle(&handle)).unwrap();
         tokens.next().unwrap().unwrap();
-        stop.cancel();
+        handle.cancel();
         let error = tokens.next().unwrap().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Cancelled);
         assert!(tokens.next().is_none());
         drop(tokens);
         assert_eq!(chat.ask("hello").unwrap(), GREETING);
     };
-    let silent = |prompt| {
+    let time_out = |prompt| {
         let mut chat = client.conversation().unwrap();
         let error = chat.ask(prompt).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Timeout(Timeout::Idle));
@@ -84,15 +84,15 @@ fn a_stop_or_a_limit_in_a_turn_does_not_spoil_the_next() {
     };
     thread::scope(|scope| {
         scope.spawn(stopped);
-        // In the wait for the head there is no stream yet by which to see the end.
-        scope.spawn(|| silent("/silent"));
-        silent("/hang");
+        // A wait for the head has no stream yet that would show the end.
+        scope.spawn(|| time_out("/silent"));
+        time_out("/hang");
     });
     assert_eq!(server.counts().stopped, 3);
 }
 
 #[test]
-fn an_error_in_a_turn_does_not_spoil_the_next_and_stops_only_what_may_go_on() {
+fn a_conversation_stays_usable_after_an_error() {
     let prompts =
         ["/error-event-first", "/error-event", "/no-final", "/422", "/429", "/dead", "/rate-limit"];
     each(EVERY, |kind| {
@@ -105,7 +105,7 @@ fn an_error_in_a_turn_does_not_spoil_the_next_and_stops_only_what_may_go_on() {
             assert_eq!(next, GREETING, "{kind:?} after {prompt}");
         }
         assert_eq!(count(&server, Step::StopGeneration), 0, "{kind:?}");
-        // Where the generation may go on, it is stopped.
+        // A generation that may still run is stopped.
         for prompt in ["/502", "/dropped"].into_iter().filter(|_| kind.is_classic()) {
             chat.ask(prompt).unwrap_err();
             assert_eq!(chat.ask("hello").unwrap(), GREETING, "after {prompt}");
@@ -115,7 +115,7 @@ fn an_error_in_a_turn_does_not_spoil_the_next_and_stops_only_what_may_go_on() {
 }
 
 #[test]
-fn a_kept_conversation_is_taken_up_in_its_session_and_in_no_other() {
+fn a_kept_conversation_can_be_resumed_in_its_session_only() {
     each(EVERY, |kind| {
         let server = kind.start();
         let first = client(&server);
@@ -139,7 +139,7 @@ fn a_kept_conversation_is_taken_up_in_its_session_and_in_no_other() {
 }
 
 #[test]
-fn a_conversation_that_is_gone_is_never_silently_a_new_one() {
+fn a_deleted_conversation_is_never_replaced_by_a_new_one() {
     each(EVERY, |kind| {
         for api_disabled in [false, true] {
             let builder = kind.builder();
@@ -163,7 +163,7 @@ fn a_conversation_that_is_gone_is_never_silently_a_new_one() {
 }
 
 #[test]
-fn a_message_that_was_refused_did_not_carry_the_system_prompt() {
+fn the_system_prompt_is_sent_again_after_a_refused_message() {
     let refusal = || Plan::Refusal { status: 500, message: "Internal Error" };
     let plan = move |prompt: &str| match prompt {
         "Be brief.\n\nrefused" => refusal(),
@@ -171,7 +171,7 @@ fn a_message_that_was_refused_did_not_carry_the_system_prompt() {
     };
     let server = StandIn::builder().plan(plan).start();
     let mut chat = client(&server).conversation_builder().system("Be brief.").open().unwrap();
-    // Nothing was stored of the first, so that the second has to say it again.
+    // The server stored nothing of the refused message.
     chat.ask("refused").unwrap_err();
     chat.ask("first").unwrap();
     chat.ask("second").unwrap();
@@ -179,7 +179,7 @@ fn a_message_that_was_refused_did_not_carry_the_system_prompt() {
 }
 
 #[test]
-fn a_request_in_a_conversation_may_name_its_model_and_no_other() {
+fn a_turn_cannot_change_the_model() {
     let server = StandIn::start();
     let opening = client(&server).conversation_builder().model("other/model");
     let mut chat = opening.open().unwrap();
@@ -191,7 +191,7 @@ fn a_request_in_a_conversation_may_name_its_model_and_no_other() {
 }
 
 #[test]
-fn the_events_say_more_than_the_text() {
+fn events_include_special_tokens_and_the_end() {
     let server = StandIn::builder().plan(|_| Plan::tokens(["a", "", "b"])).start();
     let mut chat = client(&server).conversation().unwrap();
     let mut tokens = chat.stream(Request::new("hello").details(true)).unwrap();
@@ -213,12 +213,12 @@ fn the_events_say_more_than_the_text() {
 }
 
 #[test]
-fn a_conversation_dropped_in_mid_turn_is_stopped_and_deleted() {
+fn dropping_a_conversation_in_mid_turn_stops_and_deletes() {
     let server = StandIn::start();
     let mut chat = client(&server).conversation().unwrap();
     let mut tokens = chat.stream(ENDLESS).unwrap();
     tokens.next().unwrap().unwrap();
-    // A turn that is forgotten cannot be stopped by its own drop.
+    // A forgotten turn does not stop its generation.
     std::mem::forget(tokens);
     drop(chat);
     assert_nothing_left(&server);
@@ -226,8 +226,8 @@ fn a_conversation_dropped_in_mid_turn_is_stopped_and_deleted() {
 }
 
 #[test]
-fn a_stop_that_failed_is_made_good_when_the_conversation_is_deleted() {
-    let server = at_first(1, Step::StopGeneration, || answer("500 Oh", "", ""));
+fn deleting_a_conversation_retries_a_failed_stop() {
+    let server = at_first(1, Step::StopGeneration, || response("500 Oh", "", ""));
     let mut tokens = client(&server).stream(ENDLESS).unwrap();
     tokens.next().unwrap().unwrap();
     let kept = tokens.keep();

@@ -1,4 +1,4 @@
-//! Which server it is, how that is found out, and what each is told.
+//! Detection of the protocol and of what the server expects.
 
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,13 +9,13 @@ use serde_json::json;
 
 use crate::stand_in::{Builder, Dialect, Plan, Request as Received, StandIn};
 use crate::support::{
-    ALL, CLASSIC, CURRENT, FORM, GREETING, JSON, Kind, NEWEST, V0_9_5, always, answer,
-    assert_failed, assert_nothing_left, builder, client, count, each, other_client, paths,
-    requests_of, step_of,
+    ALL, CLASSIC, CURRENT, FORM, GREETING, JSON, Kind, NEWEST, V0_9_5, always, assert_failed,
+    assert_nothing_left, builder, client, count, each, other_client, paths, requests_of, response,
+    step_of,
 };
 
 #[test]
-fn a_generation_that_is_named_is_not_found_out() {
+fn a_given_protocol_is_not_detected() {
     each(ALL, |kind| {
         let server = kind.start();
         let client = builder(&server).protocol(kind.protocol).build().unwrap();
@@ -34,7 +34,7 @@ fn a_generation_that_is_named_is_not_found_out() {
 }
 
 #[test]
-fn whatever_is_asked_first_finds_it_out() {
+fn any_first_call_detects_the_protocol() {
     each(ALL, |kind| {
         let server = kind.start();
         let keeper = client(&server);
@@ -54,7 +54,7 @@ fn whatever_is_asked_first_finds_it_out() {
 }
 
 #[test]
-fn an_origin_is_told_where_it_is_wanted_and_never_to_a_classic_server() {
+fn current_servers_get_an_origin_and_classic_servers_none() {
     each(ALL, |kind| {
         let server = kind.builder().base_path("/chat").start();
         let url = server.url().replace("http://", "http://user:secret@");
@@ -85,7 +85,7 @@ fn an_origin_is_told_where_it_is_wanted_and_never_to_a_classic_server() {
 }
 
 #[test]
-fn a_server_that_nobody_speaks_to_is_refused_before_anything_is_begun() {
+fn an_unsupported_server_is_refused_before_a_conversation() {
     for builder in [
         StandIn::builder().dialect(Dialect::V07),
         StandIn::builder().dialect(Dialect::V07).https_referer(),
@@ -110,7 +110,7 @@ fn a_server_that_nobody_speaks_to_is_refused_before_anything_is_begun() {
 }
 
 #[test]
-fn a_server_that_takes_itself_for_an_https_one_is_humoured() {
+fn the_referer_follows_a_server_that_expects_https() {
     each(ALL, |kind| {
         let server = kind.builder().https_referer().start();
         let client = client(&server);
@@ -124,14 +124,14 @@ fn a_server_that_takes_itself_for_an_https_one_is_humoured() {
     });
 }
 
-/// The referers of all settings.
+/// The Referer headers of all requests that post settings.
 fn referers(server: &StandIn) -> Vec<String> {
     let settings = requests_of(server, Step::PostSettings).into_iter();
     settings.filter_map(|request| request.header("referer").map(str::to_owned)).collect()
 }
 
 #[test]
-fn the_referer_becomes_https_once_that_has_helped_and_stays_http_where_it_has_not() {
+fn the_referer_becomes_https_only_if_that_helps() {
     let server = StandIn::builder().https_referer().start();
     let client = client(&server);
     client.ask("/count 1").unwrap();
@@ -139,7 +139,7 @@ fn the_referer_becomes_https_once_that_has_helped_and_stays_http_where_it_has_no
     let http = format!("{}/", server.url());
     let https = http.replace("http://", "https://");
     assert_eq!(referers(&server), [&*http, &*https, &*https]);
-    let server = always(Step::PostSettings, || answer("403 Forbidden", "", "no"));
+    let server = always(Step::PostSettings, || response("403 Forbidden", "", "no"));
     let client = self::client(&server);
     client.ask("hello").unwrap_err();
     client.ask("hello").unwrap_err();
@@ -149,7 +149,7 @@ fn the_referer_becomes_https_once_that_has_helped_and_stays_http_where_it_has_no
 }
 
 #[test]
-fn threads_that_find_out_together_what_the_server_takes_itself_for_all_succeed() {
+fn threads_can_detect_the_referer_at_the_same_time() {
     const THREADS: usize = 8;
     for _ in 0..10 {
         let server = StandIn::builder().https_referer().start();
@@ -168,16 +168,16 @@ fn threads_that_find_out_together_what_the_server_takes_itself_for_all_succeed()
     }
 }
 
-/// Of an API that is switched off nothing shows which of the two ways a message is taken.
+/// A server without its API, so that the message format is unknown.
 fn in_doubt(kind: Kind) -> Builder {
     kind.builder().api_disabled()
 }
 
 #[test]
-fn where_it_does_not_show_how_a_message_is_taken_both_ways_are_tried_once() {
+fn an_unknown_message_format_is_tried_both_ways() {
     let refuse = |request: &Received| {
         let is_form = request.header("origin").is_some();
-        is_form.then(|| answer("403 Forbidden", "", "no"))
+        is_form.then(|| response("403 Forbidden", "", "no"))
     };
     for builder in [in_doubt(JSON), in_doubt(JSON).intercept(refuse)] {
         let server = builder.start();
@@ -192,13 +192,13 @@ fn where_it_does_not_show_how_a_message_is_taken_both_ways_are_tried_once() {
 }
 
 #[test]
-fn a_message_that_is_refused_both_ways_has_the_first_refusal() {
+fn a_message_refused_in_both_formats_has_the_first_error() {
     each(CURRENT, |kind| {
         let tries = AtomicUsize::new(0);
         let intercept = move |request: &Received| {
             (step_of(request) == Some(Step::SendMessage)).then(|| {
                 let number = tries.fetch_add(1, Ordering::Relaxed);
-                answer("500 Internal Server Error", "", &format!("reason{number}"))
+                response("500 Internal Server Error", "", &format!("reason{number}"))
             })
         };
         let server = kind.builder().intercept(intercept).start();
@@ -211,7 +211,7 @@ fn a_message_that_is_refused_both_ways_has_the_first_refusal() {
 }
 
 #[test]
-fn a_server_that_took_a_message_is_not_asked_another_way_when_it_refuses_one() {
+fn a_known_message_format_is_not_changed_by_a_refusal() {
     each(CURRENT, |kind| {
         let plan = |prompt: &str| match prompt {
             "refused" => Plan::Refusal { status: 500, message: "Internal Error" },
@@ -228,7 +228,7 @@ fn a_server_that_took_a_message_is_not_asked_another_way_when_it_refuses_one() {
 }
 
 #[test]
-fn the_welcome_modal_is_accepted_once_where_there_is_one() {
+fn the_welcome_modal_is_accepted_once() {
     for kind in [JSON, FORM] {
         let server = kind.builder().welcome_modal().start();
         let client = client(&server);
@@ -241,7 +241,7 @@ fn the_welcome_modal_is_accepted_once_where_there_is_one() {
         let accepted = json!({"ethicsModalAccepted": true, "activeModel": model});
         assert_eq!(bodies, [json!(null), accepted], "{kind:?}");
 
-        // Forgotten, it is accepted again, by whoever comes first.
+        // After the server forgets it, the first call accepts it again.
         let id = client.conversation().unwrap().keep();
         server.forget_sessions();
         let mut chat = other_client(&server, &client).resume(&id).unwrap();
@@ -253,7 +253,7 @@ fn the_welcome_modal_is_accepted_once_where_there_is_one() {
 }
 
 #[test]
-fn where_users_have_to_log_in_that_is_what_the_error_says() {
+fn a_required_login_is_its_own_error() {
     each(ALL, |kind| {
         let server = kind.builder().requires_login().start();
         let errors = [
@@ -273,7 +273,7 @@ fn where_users_have_to_log_in_that_is_what_the_error_says() {
 }
 
 #[test]
-fn who_does_not_want_to_share_says_so_once() {
+fn switching_sharing_off_is_posted_once() {
     each(CURRENT, |kind| {
         let server = kind.start();
         let client = builder(&server).share_with_model_authors(false).build().unwrap();
@@ -291,7 +291,7 @@ fn who_does_not_want_to_share_says_so_once() {
 }
 
 #[test]
-fn a_generation_that_is_named_wrongly_is_an_error() {
+fn a_wrong_given_protocol_is_an_error() {
     for (kind, wrong) in [
         (CLASSIC, Protocol::ChatUi),
         (JSON, Protocol::ChatUiClassic),

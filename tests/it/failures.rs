@@ -6,9 +6,11 @@ use std::io;
 use h2o_chat::{Client, Error, ErrorKind, Step};
 
 use crate::stand_in::{Act, Plan, StandIn, frame};
-use crate::support::{NEWEST, always, answer, assert_failed, assert_nothing_left, client, nobody};
+use crate::support::{
+    NEWEST, always, assert_failed, assert_nothing_left, client, nobody, response,
+};
 
-/// The error of asking this, on a server where nothing may stay behind.
+/// Returns the error for this prompt, and checks that nothing is left.
 fn error(server: &StandIn, prompt: &str) -> Error {
     let error = client(server).ask(prompt).unwrap_err();
     assert_nothing_left(server);
@@ -21,9 +23,9 @@ fn of_plan(plan: impl Fn() -> Plan + Send + Sync + 'static) -> Error {
 }
 
 #[test]
-fn every_truncation_of_a_reply_is_one() {
+fn every_truncation_is_detected() {
     let whole: Vec<u8> = [frame::token(1, "é"), frame::last(0, "</s>", "é", None)].concat();
-    // Up to the last event's JSON, which needs no blank line after it.
+    // The JSON of the last event needs no blank line after it.
     let json_end = whole.len() - "\n\n".len();
     for end in (0..json_end).step_by(7).chain([json_end - 1]) {
         let bytes = whole[..end].to_vec();
@@ -36,7 +38,7 @@ fn every_truncation_of_a_reply_is_one() {
 }
 
 #[test]
-fn after_an_error_the_iterator_is_at_its_end_and_the_tokens_have_been_handed_out() {
+fn an_error_is_the_last_item_after_all_tokens() {
     let server = StandIn::start();
     let mut tokens = client(&server).stream("/error-event").unwrap();
     let items: Vec<_> = tokens.by_ref().collect();
@@ -48,7 +50,7 @@ fn after_an_error_the_iterator_is_at_its_end_and_the_tokens_have_been_handed_out
 }
 
 #[test]
-fn events_that_are_no_events_of_a_reply_are_an_error() {
+fn invalid_events_are_an_error() {
     let after_a_token = |event: &str| {
         let bytes = format!("data: {event}\n\n").into_bytes();
         let error = of_plan(move || Plan::bytes(vec![frame::token(0, "a"), bytes.clone()]));
@@ -58,7 +60,7 @@ fn events_that_are_no_events_of_a_reply_are_an_error() {
     for event in ["nonsense", "{\"token\":{\"text\":\"\u{fffd}"] {
         assert_failed(&after_a_token(event), ErrorKind::Protocol, Step::ReadReply);
     }
-    // These may mean something to somebody else.
+    // Unknown JSON is skipped.
     for event in ["{}", "[]", "null", "\"text\"", "{\"usage\":{\"tokens\":1}}"] {
         assert_failed(&after_a_token(event), ErrorKind::Truncated, Step::ReadReply);
     }
@@ -68,7 +70,7 @@ fn events_that_are_no_events_of_a_reply_are_an_error() {
 }
 
 #[test]
-fn what_goes_wrong_on_this_side_stops_the_generation() {
+fn a_client_side_error_stops_the_generation() {
     let nonsense = of_plan(|| Plan::bytes(vec![b"data: nonsense\n\n".to_vec()]).then([Act::Hang]));
     assert_eq!(nonsense.kind(), ErrorKind::Protocol);
     let endless_data = || {
@@ -79,7 +81,7 @@ fn what_goes_wrong_on_this_side_stops_the_generation() {
 }
 
 #[test]
-fn what_is_no_line_of_a_reply_is_an_error_and_stops_the_generation() {
+fn an_invalid_line_is_an_error_and_stops_the_generation() {
     for line in ["nonsense", "{\"type\":"] {
         let plan = move |_: &str| {
             let lines = [Act::token(0, "a"), Act::Send(format!("{line}\n").into_bytes())];
@@ -103,13 +105,13 @@ fn what_is_no_line_of_a_reply_is_an_error_and_stops_the_generation() {
 }
 
 #[test]
-fn an_id_that_would_change_the_path_is_not_used() {
+fn an_id_that_would_change_the_path_is_refused() {
     let long = "x".repeat(65);
     let ids = "../../admin|..|.|a.b|/|a/b|a\\/b|a\\\\b|?|a?b|a#b|a%2fb|%2e%2e| |a b|\
                a\\nb|a\\u0000b|a;b|a:b|é|";
     for id in ids.split('|').chain([long.as_str()]) {
         let body = format!("{{\"conversationId\":\"{id}\"}}");
-        let server = always(Step::CreateConversation, move || answer("200 OK", "", &body));
+        let server = always(Step::CreateConversation, move || response("200 OK", "", &body));
         let error = error(&server, "hello");
         assert_failed(&error, ErrorKind::Protocol, Step::CreateConversation);
         assert_eq!(server.counts().requests, 2);
@@ -117,21 +119,21 @@ fn an_id_that_would_change_the_path_is_not_used() {
 }
 
 #[test]
-fn a_redirect_names_the_right_url_without_its_password_and_is_not_followed() {
+fn a_redirect_is_an_error_without_the_password() {
     let location = "location: https://me:secret@chat.example.org/ui/settings\r\n";
-    let moved = move || answer("308 Permanent Redirect", location, "");
+    let moved = move || response("308 Permanent Redirect", location, "");
     let server = always(Step::PostSettings, moved);
     let error = error(&server, "hello");
-    let told = error.to_string();
+    let message = error.to_string();
     assert!(
-        told.contains("a redirect to https://chat.example.org/ui, which is not followed"),
-        "{told}"
+        message.contains("a redirect to https://chat.example.org/ui, which is not followed"),
+        "{message}"
     );
     assert_eq!(server.counts().requests, 1);
 }
 
 #[test]
-fn the_source_of_a_failed_connection_is_the_systems_error() {
+fn the_source_of_a_connect_error_is_the_systems_error() {
     let (address, _kept) = nobody();
     let client = Client::builder(&format!("http://{address}")).retries(0);
     let error = client.build().unwrap().ask("hello").unwrap_err();
@@ -143,7 +145,7 @@ fn the_source_of_a_failed_connection_is_the_systems_error() {
 
 #[cfg(feature = "rustls")]
 #[test]
-fn a_server_without_tls_is_not_spoken_to_over_https() {
+fn https_to_a_server_without_tls_is_an_error() {
     let server = StandIn::start();
     let url = server.url().replace("http://", "https://");
     let error = Client::new(&url).unwrap().ask("hello").unwrap_err();

@@ -1,5 +1,4 @@
-//! Everything that can go wrong, wherever it can, on every server that is spoken to: one table, and
-//! one walk through all of it.
+//! Every fault at every stage, on every supported server: a table, and a test of all its cells.
 
 use std::fmt;
 use std::net::TcpStream;
@@ -15,23 +14,23 @@ mod matrix;
 
 use crate::stand_in::{Act, Plan, Reaction, StandIn};
 use crate::support::faults::Fault::{
-    self, Busy, Bytewise, Ended, Garbage, Idle, Mute, Refused, Silent, Trickling,
+    self, Busy, Bytewise, Ended, Garbage, Idle, Mute, NoResponse, Refused, Trickling,
 };
 use crate::support::{EVERY, Kind, acts, builder, step_of, step_of_line, take_one, timed};
 use matrix::Cell::{self, Fails, Left, Lost, Never, Runs};
 use matrix::Times::{self, Always, Once};
-use matrix::{MATRIX, SILENCE, STAGES, STALL, Stage, cell_on};
+use matrix::{IDLE, MATRIX, STAGES, Stage, TOKEN, cell_on};
 
-/// How a reply is asked for and ended.
+/// A way to ask for a reply and end it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Way {
     Ask,
     Iterate,
-    /// After the first token, with the error in hand.
+    /// With `delete`, after the first token.
     Delete,
-    /// After the first token.
+    /// By dropping it after the first token.
     Drop,
-    /// After the first token, and the conversation deleted later.
+    /// With `keep`, after the first token; the conversation is deleted later.
     Keep,
 }
 
@@ -46,42 +45,42 @@ impl Stage {
     }
 }
 
-/// How long silence and stall may last where a fault has to run into them.
+/// The idle or token timeout for a fault that has to reach it.
 const SHORT: Duration = Duration::from_millis(700);
 
 /// A token timeout that is clearly longer than an idle timeout.
-const STALLING: Duration = Duration::from_millis(2500);
+const LONG_TOKEN_TIMEOUT: Duration = Duration::from_millis(2500);
 
-/// The longest wait that a busy server asks for.
+/// The maximum `Retry-After` of a busy server.
 const WAIT: Duration = Duration::from_secs(1);
 
-/// The cleanup budget where a fault has to run into it.
-const BUDGET: Duration = Duration::from_secs(2);
+/// The cleanup timeout for a fault that has to reach it.
+const CLEANUP_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The timeout where no fault should reach one: a call that takes this long has waited for
 /// something it need not wait for.
 const LONG: Duration = Duration::from_secs(20);
 
-/// How long the end of a complete reply is waited for.
+/// The maximum wait for the end of a complete reply.
 const DRAIN: Duration = Duration::from_millis(250);
 
-/// The longest that is waited before the one retry.
+/// The maximum wait before the one retry.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// The additional time that a busy machine may take.
 const SLACK: Duration = Duration::from_secs(3);
 
-/// After how long an idle connection is closed, where that is the fault.
-const IDLE: Duration = Duration::from_millis(100);
+/// The time until the server closes an idle connection, if that is the fault.
+const IDLE_CONNECTION: Duration = Duration::from_millis(100);
 
 const TOKENS: [&str; 3] = ["Two", " and", " three."];
 const TEXT: &str = "Two and three.";
 
-/// How many tokens come before a fault in the middle of the reply, and what they are.
+/// The number of tokens before a fault in the middle of the reply, and their text.
 const BEFORE: usize = 2;
 const RECEIVED: &str = "Two and";
 
-/// One walk through one cell.
+/// One test of one cell.
 #[derive(Clone, Copy)]
 struct Case {
     server: Kind,
@@ -115,22 +114,22 @@ impl Case {
     }
 
     fn makes_sense(self) -> bool {
-        // Only a conversation that was kept is deleted some time after the request before.
+        // Only a kept conversation is deleted some time after the previous request.
         let is_idle = self.stage != Stage::Delete || self.way == Way::Keep;
         !matches!(self.cell, Never(_)) && (self.fault != Idle || is_idle)
     }
 
-    /// Returns whether the fault is in what the model says, and not in how the server answers.
+    /// Returns whether the fault is the model's, and not in the response of the server.
     fn is_planned(self) -> bool {
         match self.stage {
             Stage::MidStream | Stage::EndOfStream => true,
-            // A clean end and a silence behind which the server is well are the model's.
+            // The model ends early or pauses; the server is well.
             Stage::MessageHead => matches!(self.fault, Ended | Mute),
             _ => false,
         }
     }
 
-    /// Where the error says that it came up. A stop that fails is none.
+    /// The step in the error. A failed stop is no error.
     fn step(self) -> Step {
         // A current server begins its reply before its model does.
         let is_begun =
@@ -146,12 +145,12 @@ impl Case {
         }
     }
 
-    /// Returns whether the reply is ended by its reader, and never by the server.
+    /// Returns whether the reader ends the reply, and the server never does.
     fn is_cut(self) -> bool {
         matches!(self.way, Way::Delete | Way::Drop | Way::Keep)
     }
 
-    /// Returns whether the model goes on until it is stopped.
+    /// Returns whether the model generates until it is stopped.
     fn goes_on(self) -> bool {
         let is_asked = self.fault != Refused && !self.fault.is_refusal();
         match self.stage {
@@ -163,19 +162,19 @@ impl Case {
         }
     }
 
-    /// Returns whether it is asked again and again until the cleanup timeout is over.
+    /// Returns whether the request is retried until the cleanup timeout expires.
     fn is_repeated(self) -> bool {
         let is_cleanup = matches!(self.stage, Stage::Stop | Stage::Delete);
         is_cleanup && self.times == Always && matches!(self.fault, Busy(..))
     }
 
-    /// Returns whether a stop comes through and does something.
+    /// Returns whether a stop arrives and takes effect.
     fn is_stopped(self) -> bool {
         let is_lost = matches!(self.cell, Left(_)) && self.stage == Stage::Stop;
         self.server.stops && self.cell != Runs && !is_lost
     }
 
-    /// The server, and how often the fault will strike yet.
+    /// Returns the server, and how often the fault can still strike.
     fn server(self) -> (StandIn, Arc<AtomicUsize>) {
         let times = match self.times {
             Always => usize::MAX,
@@ -186,15 +185,15 @@ impl Case {
         let server = self
             .server
             .builder()
-            .idle(if self.fault == Idle { IDLE } else { LONG })
+            .idle(if self.fault == Idle { IDLE_CONNECTION } else { LONG })
             .plan(move |_| self.plan())
             .intercept(move |request| self.reaction(step_of(request)?, &left))
             .start();
         (server, times)
     }
 
-    /// Lets nobody listen any more where that is the fault of the first step. While the socket is
-    /// kept, nobody else can have the server's port.
+    /// Closes the listener if that is the fault of the first step. While the returned socket is
+    /// open, no other program gets the server's port.
     fn refuse(self, server: &StandIn) -> Option<TcpStream> {
         let kept = (self.fault == Refused).then(|| {
             let kept = TcpStream::connect(("127.0.0.1", server.port())).unwrap();
@@ -237,8 +236,8 @@ impl Case {
             return None;
         }
         let instead = self.fault.instead().filter(|_| take_one(left))?;
-        // The worst moment to lose an answer is when what was asked has been done; and who says
-        // that it has been done has done it.
+        // Losing a response is worst after the server has acted. A server that reports success
+        // has acted as well.
         let may_be_done = matches!(step, Step::CreateConversation | Step::SendMessage)
             && !self.fault.is_refusal();
         let is_done = may_be_done || self.fault.has_good_head();
@@ -249,7 +248,7 @@ impl Case {
         })
     }
 
-    /// The request after which nobody listens any more, if one comes through.
+    /// The last request before the listener closes, if there is one.
     fn last_heard(self) -> Option<Step> {
         match self.stage {
             Stage::Delete if self.is_cut() && self.server.stops => Some(Step::StopGeneration),
@@ -262,42 +261,44 @@ impl Case {
         }
     }
 
-    /// Where a fault has to run into a limit, that is short; where not, it is one that no call ever
-    /// comes near.
+    /// Returns a client whose timeouts are short if the fault has to reach them. The others are
+    /// longer than any call.
     fn client(self, server: &StandIn) -> Client {
         let is_cleanup = matches!(self.stage, Stage::Stop | Stage::Delete);
-        let (silence, stall) = match self.fault {
-            Silent if !is_cleanup => (SHORT, LONG),
+        let (idle, token) = match self.fault {
+            NoResponse if !is_cleanup => (SHORT, LONG),
             Trickling if !is_cleanup => (LONG, SHORT),
-            Mute => (SHORT, STALLING),
+            Mute => (SHORT, LONG_TOKEN_TIMEOUT),
             _ => (LONG, LONG),
         };
-        // An answer that would bring an id is waited for so much longer.
-        let has_budget = is_cleanup || self.stage == Stage::Conversation;
-        let budget = if has_budget && (self.fault.is_endless() || self.is_repeated()) {
-            BUDGET
+        // The wait for an id is longer by the cleanup timeout.
+        let is_short = is_cleanup || self.stage == Stage::Conversation;
+        let cleanup = if is_short && (self.fault.is_endless() || self.is_repeated()) {
+            CLEANUP_TIMEOUT
         } else {
             LONG
         };
         builder(server)
             .retries(1)
-            .idle_timeout(silence)
-            .token_timeout(stall)
-            .cleanup_timeout(budget)
+            .idle_timeout(idle)
+            .token_timeout(token)
+            .cleanup_timeout(cleanup)
             .build()
             .unwrap()
     }
 
-    /// How long the call may take by what the documentation promises.
+    /// The maximum duration of the call that the documentation promises.
     fn longest(self) -> Duration {
         let limit = match self.stage {
-            Stage::Stop | Stage::Delete if self.fault.is_endless() || self.is_repeated() => BUDGET,
+            Stage::Stop | Stage::Delete if self.fault.is_endless() || self.is_repeated() => {
+                CLEANUP_TIMEOUT
+            }
             Stage::Stop | Stage::Delete if matches!(self.fault, Busy(..)) => WAIT,
-            Stage::Conversation if self.fault.is_endless() => SHORT + BUDGET,
-            _ if self.fault == Mute => STALLING,
+            Stage::Conversation if self.fault.is_endless() => SHORT + CLEANUP_TIMEOUT,
+            _ if self.fault == Mute => LONG_TOKEN_TIMEOUT,
             _ if self.fault.is_endless() => SHORT,
             Stage::Stop | Stage::Delete => Duration::ZERO,
-            // Before the one retry.
+            // The wait before the one retry.
             _ => PAUSE,
         };
         limit + DRAIN
@@ -332,7 +333,7 @@ impl Case {
         let mut tokens = client.stream(request).unwrap();
         assert_eq!(tokens.next().unwrap().unwrap(), TOKENS[0], "{self:?}");
         if self.fault == Idle && self.stage == Stage::Stop {
-            // Over a second connection, while the reply has the first.
+            // The stop has a second connection, because the reply still has the first.
             client.list_models().unwrap();
             self.wait_for_idle(server, 1);
         }
@@ -341,7 +342,7 @@ impl Case {
             Way::Keep => {
                 let kept = tokens.keep();
                 if self.fault == Idle {
-                    // A reply that goes on has one.
+                    // A running reply has a connection.
                     self.wait_for_idle(server, usize::from(!self.is_stopped()));
                 }
                 timed(|| kept.delete().map(nothing))
@@ -359,7 +360,7 @@ impl Case {
         server.wait_for(&what, |counts| counts.open == open);
     }
 
-    /// Walks through the cell; returns how long a drop took.
+    /// Tests the cell. Returns the duration of a drop.
     fn walk(self) -> Option<Duration> {
         let (server, left) = self.server();
         let _kept = self.refuse(&server);
@@ -377,30 +378,30 @@ impl Case {
         (self.way == Way::Drop).then_some(took)
     }
 
-    /// Of a success, that it is whole; of a failure, its kind, its place and what had come.
+    /// Checks that a success is complete, and the kind, the step and the text of an error.
     fn check_words(self, said: &Result<String>, took: Duration, context: &str) {
         let kind = match self.cell {
             Fails(kind) | Lost(kind) | Left(kind) => Some(kind),
             _ => None,
         };
-        // Only these two say it when nothing but the deletion failed.
-        let is_told = match (self.stage, self.way) {
+        // Only these two return an error if only the deletion failed.
+        let is_reported = match (self.stage, self.way) {
             (_, Way::Drop) | (Stage::Delete, Way::Ask) => false,
             _ => kind.is_some(),
         };
         match said {
             Ok(text) => {
                 let whole = if self.is_cut() { "" } else { TEXT };
-                assert_eq!((is_told, text.as_str()), (false, whole), "{context}");
+                assert_eq!((is_reported, text.as_str()), (false, whole), "{context}");
             }
             Err(error) => {
-                let told = (is_told, kind, self.step());
-                let told_here = (true, Some(error.kind()), error.step());
-                assert_eq!(told_here, told, "{context}");
+                let expected = (is_reported, kind, self.step());
+                let actual = (true, Some(error.kind()), error.step());
+                assert_eq!(actual, expected, "{context}");
                 self.check_received(error.received(), context);
             }
         }
-        if matches!(kind, Some(SILENCE | STALL)) {
+        if matches!(kind, Some(IDLE | TOKEN)) {
             assert!(took >= SHORT, "{context}");
         }
         if let (Err(error), Busy(status, seconds)) = (said, self.fault) {
@@ -410,17 +411,17 @@ impl Case {
     }
 
     fn check_received(self, received: &str, context: &str) {
-        // An error of the iterator has no text: that was handed out.
+        // An error of the iterator has no text: it was handed out.
         let is_gathered = self.stage == Stage::MidStream && self.way == Way::Ask;
         match self.fault {
-            // ureq forgets what it has read together with a broken frame.
+            // ureq drops bytes that it has read together with a broken frame.
             Garbage if is_gathered => assert!(RECEIVED.starts_with(received), "{context}"),
             _ if is_gathered => assert_eq!(received, RECEIVED, "{context}"),
             _ => assert_eq!(received, "", "{context}"),
         }
     }
 
-    /// That what is left on the server is what the table says, and is named.
+    /// Checks that the table has what is left on the server, and that the error names it.
     fn check_names(self, said: &Result<String>, server: &StandIn, client: &Client, context: &str) {
         let is_running = self.goes_on() && !self.is_stopped();
         let is_left = matches!(self.cell, Lost(_) | Left(_));
@@ -443,7 +444,7 @@ impl Case {
         }
     }
 
-    /// That what is named can be deleted once nothing goes wrong any more.
+    /// Checks that the leftovers can be deleted once the fault is over.
     fn check_sweep(self, server: &StandIn, client: &Client, context: &str) {
         let left = usize::from(matches!(self.cell, Left(_)));
         assert_eq!(client.delete_leftovers().unwrap(), left, "{context}");
@@ -462,8 +463,8 @@ impl fmt::Debug for Case {
 }
 
 #[test]
-fn nothing_hangs_nothing_leaks_and_nothing_is_taken_for_whole_whatever_goes_wrong() {
-    /// Most cells wait more than they work.
+fn no_fault_causes_a_hang_a_leak_or_silent_truncation() {
+    /// Most cells mainly wait.
     const WALKERS: usize = 24;
     let cases = Case::all();
     let next = AtomicUsize::new(0);
@@ -489,7 +490,10 @@ fn nothing_hangs_nothing_leaks_and_nothing_is_taken_for_whole_whatever_goes_wron
         }
     });
     let (took, case) = slowest.into_inner().unwrap();
-    println!("{} cases; the slowest drop took {took:?} of {BUDGET:?}: {case:?}", cases.len());
+    println!(
+        "{} cases; the slowest drop took {took:?} of {CLEANUP_TIMEOUT:?}: {case:?}",
+        cases.len()
+    );
     let failed = failed.into_inner().unwrap();
     assert!(failed.is_empty(), "{} of {} failed: {failed:#?}", failed.len(), cases.len());
 }

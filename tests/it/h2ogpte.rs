@@ -1,4 +1,4 @@
-//! What only h2oGPTe has: a key, questions to be stopped by their id, deletion jobs.
+//! Features of h2oGPTe only: a key, stops by the id of a question, deletion jobs.
 
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Mutex, mpsc};
@@ -10,17 +10,17 @@ use serde_json::{Value, json};
 
 use crate::stand_in::{Act, Plan, StandIn};
 use crate::support::{
-    CLASSIC, ENDLESS, GREETING, H2OGPTE, JSON, answer, assert_failed, assert_nothing_left, builder,
-    client, count, each, messages, paths, requests_of, step_of, stranger, take_one,
+    CLASSIC, ENDLESS, GREETING, H2OGPTE, JSON, assert_failed, assert_nothing_left, builder, client,
+    count, each, messages, paths, requests_of, response, step_of, stranger, take_one,
 };
 
 const COLLECTION: &str = "0eb9e941-da78-49af-8725-361ea02798c5";
 
-/// A server that answers this to every request of a step.
+/// A server with this response to every request of a step.
 fn refusing(step: Step, status: &'static str, body: &'static str) -> StandIn {
     let headers = "content-type: application/json\r\n";
     let refuse = move |request: &crate::stand_in::Request| {
-        (step_of(request) == Some(step)).then(|| answer(status, headers, body))
+        (step_of(request) == Some(step)).then(|| response(status, headers, body))
     };
     H2OGPTE.builder().intercept(refuse).start()
 }
@@ -33,7 +33,7 @@ fn leave_early(client: &Client) -> Result<(), Error> {
 }
 
 #[test]
-fn requests_carry_the_key_and_what_the_caller_has_set_and_nothing_else() {
+fn requests_have_the_key_and_only_the_given_parameters() {
     let server = H2OGPTE.start();
     let client = client(&server);
     client.ask("hello").unwrap();
@@ -44,7 +44,7 @@ fn requests_carry_the_key_and_what_the_caller_has_set_and_nothing_else() {
     assert_eq!(message.json(), expected);
     assert_eq!(message.header("content-type"), Some("application/json"));
     assert_eq!(message.header("accept"), Some("*/*"));
-    // Of the cleanup timeout of three seconds.
+    // From the cleanup timeout of three seconds.
     assert!(["2", "3"].contains(&delete.path.split_once("?timeout=").unwrap().1));
     assert_eq!(create.header("accept"), Some("application/json"));
     for request in &requests {
@@ -79,7 +79,7 @@ fn requests_carry_the_key_and_what_the_caller_has_set_and_nothing_else() {
 }
 
 #[test]
-fn a_system_prompt_goes_with_each_message_and_that_of_a_request_comes_first() {
+fn each_message_has_the_system_prompt() {
     let server = H2OGPTE.start();
     let opening = client(&server).conversation_builder().system("Be brief.");
     let mut chat = opening.open().unwrap();
@@ -100,7 +100,7 @@ fn a_system_prompt_goes_with_each_message_and_that_of_a_request_comes_first() {
 }
 
 #[test]
-fn a_key_goes_with_no_session_and_no_other_protocol_or_authorization() {
+fn a_key_excludes_sessions_protocols_and_other_authorization() {
     let builder = || Client::builder("http://127.0.0.1:1").api_key("sk-secret");
     let invalid: [ClientBuilder; 10] = [
         builder().session("mine"),
@@ -125,7 +125,7 @@ fn a_key_goes_with_no_session_and_no_other_protocol_or_authorization() {
 }
 
 #[test]
-fn a_wrong_key_is_told_as_such() {
+fn a_wrong_key_has_a_hint() {
     let server = H2OGPTE.start();
     let wrong = Client::builder(&server.url()).api_key("secret").build().unwrap();
     for error in [
@@ -142,7 +142,7 @@ fn a_wrong_key_is_told_as_such() {
 }
 
 #[test]
-fn what_the_server_offers_is_listed_and_auto_is_asked() {
+fn models_and_chats_are_listed_and_auto_is_the_default() {
     let server = H2OGPTE.builder().models(&["first", "second"]).start();
     let user = client(&server);
     let info = user.server_info().unwrap();
@@ -161,7 +161,7 @@ fn what_the_server_offers_is_listed_and_auto_is_asked() {
 }
 
 #[test]
-fn a_history_of_several_pages_is_in_the_order_in_which_it_was_said() {
+fn a_history_of_several_pages_is_in_order() {
     const TURNS: usize = 75;
     let server = H2OGPTE.builder().plan(|prompt| Plan::tokens([format!("to {prompt}")])).start();
     let mut chat = client(&server).conversation().unwrap();
@@ -176,7 +176,7 @@ fn a_history_of_several_pages_is_in_the_order_in_which_it_was_said() {
 }
 
 #[test]
-fn an_unknown_model_lists_what_there_is_and_leaves_nothing() {
+fn an_unknown_model_error_lists_the_models() {
     let server = H2OGPTE.builder().models(&["first", "second"]).start();
     let named = builder(&server).model("third").build().unwrap();
     for error in [named.ask("hello").unwrap_err(), named.server_info().unwrap_err()] {
@@ -185,7 +185,7 @@ fn an_unknown_model_lists_what_there_is_and_leaves_nothing() {
         assert!(error.to_string().contains(words), "{error}");
     }
     assert_nothing_left(&server);
-    // The client's model is asked in a resumed conversation too.
+    // A resumed conversation uses the client's model too.
     let named = builder(&server).model("second").build().unwrap();
     let id = named.conversation().unwrap().keep();
     named.resume(&id).unwrap().ask("hello").unwrap();
@@ -193,7 +193,7 @@ fn an_unknown_model_lists_what_there_is_and_leaves_nothing() {
 }
 
 #[test]
-fn what_a_server_lacks_is_refused_before_anything_is_sent() {
+fn unsupported_features_are_refused_before_anything_is_sent() {
     let server = H2OGPTE.start();
     let user = client(&server);
     let mut resumed = user.resume(COLLECTION).unwrap();
@@ -220,7 +220,7 @@ fn what_a_server_lacks_is_refused_before_anything_is_sent() {
 }
 
 #[test]
-fn an_early_end_stops_the_question_while_the_stream_is_open_and_then_deletes() {
+fn an_early_end_stops_over_the_open_stream_then_deletes() {
     let server = H2OGPTE.start();
     leave_early(&client(&server)).unwrap();
     assert_nothing_left(&server);
@@ -240,14 +240,14 @@ fn an_early_end_stops_the_question_while_the_stream_is_open_and_then_deletes() {
 }
 
 #[test]
-fn the_stream_is_open_until_the_stop_is_answered() {
+fn the_stream_stays_open_until_the_stop_response() {
     const PACE: Duration = Duration::from_millis(1);
     let (count, tokens) = mpsc::channel();
     let count = Mutex::new(count);
     let plan = move |_: &str| {
         let count = count.lock().unwrap().clone();
         let token = move |id| {
-            // Nobody counts at the end.
+            // The count does not matter at the end.
             let _ = count.send(());
             Act::token(id, "a")
         };
@@ -268,7 +268,7 @@ fn the_stream_is_open_until_the_stop_is_answered() {
     thread::scope(|scope| {
         let leaving = scope.spawn(|| leave_early(&user));
         stopping.recv().unwrap();
-        // Of a closed stream the server learns when it sends the next tokens.
+        // The server notices a closed stream when it sends the next tokens.
         let already = tokens.try_iter().count();
         assert_eq!(tokens.iter().take(50).count(), 50, "after {already}");
         let is_read = server.is_read();
@@ -280,7 +280,7 @@ fn the_stream_is_open_until_the_stop_is_answered() {
 }
 
 #[test]
-fn a_turn_that_was_stopped_does_not_spoil_the_next() {
+fn a_stopped_turn_leaves_the_next_intact() {
     let server = H2OGPTE.start();
     let mut chat = client(&server).conversation().unwrap();
     chat.ask("hello").unwrap();
@@ -295,7 +295,7 @@ fn a_turn_that_was_stopped_does_not_spoil_the_next() {
 }
 
 #[test]
-fn a_server_that_cannot_stop_is_asked_once() {
+fn an_unsupported_stop_is_sent_once() {
     let server = H2OGPTE.builder().lacks_stop().start();
     let client = client(&server);
     for _ in 0..2 {
@@ -307,7 +307,7 @@ fn a_server_that_cannot_stop_is_asked_once() {
 }
 
 #[test]
-fn a_server_that_cannot_delete_at_once_deletes_by_a_job() {
+fn a_deletion_falls_back_to_a_job() {
     let job = [
         "DELETE /api/v1/chats/ID",
         "POST /api/v1/chats/delete_job",
@@ -329,7 +329,7 @@ fn a_server_that_cannot_delete_at_once_deletes_by_a_job() {
     let left = AtomicUsize::new(1);
     let refuse = move |request: &crate::stand_in::Request| {
         let strikes = request.method == "DELETE" && take_one(&left);
-        strikes.then(|| answer("405 Method Not Allowed", "", ""))
+        strikes.then(|| response("405 Method Not Allowed", "", ""))
     };
     let server = H2OGPTE.builder().intercept(refuse).start();
     client(&server).ask("hello").unwrap();
@@ -338,11 +338,11 @@ fn a_server_that_cannot_delete_at_once_deletes_by_a_job() {
 }
 
 #[test]
-fn a_job_that_fails_or_takes_too_long_leaves_a_leftover() {
+fn a_failed_or_slow_job_leaves_a_leftover() {
     let job = |status: &str| {
         let job = json!({ "id": "a", "overall_status": status, "errors": ["no disk"] });
         let headers = "content-type: application/json\r\n";
-        answer("201 Created", headers, &job.to_string())
+        response("201 Created", headers, &job.to_string())
     };
     for (status, kind) in [
         ("failed", ErrorKind::Status),
@@ -366,7 +366,7 @@ fn a_job_that_fails_or_takes_too_long_leaves_a_leftover() {
 }
 
 #[test]
-fn what_is_gone_already_is_not_deleted_by_a_job() {
+fn a_deleted_conversation_needs_no_job() {
     let server = H2OGPTE.start();
     let user = client(&server);
     let chat = user.conversation().unwrap();
@@ -377,14 +377,14 @@ fn what_is_gone_already_is_not_deleted_by_a_job() {
 }
 
 #[test]
-fn a_key_that_may_not_delete_leaves_a_leftover_whose_newest_question_is_stopped() {
+fn a_key_without_permission_to_delete_leaves_a_leftover() {
     for status in ["401 Unauthorized", "403 Forbidden"] {
         let left = AtomicUsize::new(2);
         let refuse = move |request: &crate::stand_in::Request| {
             let step = step_of(request)?;
             let is_cleanup = matches!(step, Step::StopGeneration | Step::DeleteConversation);
             let strikes = is_cleanup && take_one(&left);
-            strikes.then(|| answer(status, "", r#"{"code":403,"message":"this key may not"}"#))
+            strikes.then(|| response(status, "", r#"{"code":403,"message":"this key may not"}"#))
         };
         let server = H2OGPTE.builder().intercept(refuse).start();
         let user = client(&server);
@@ -399,7 +399,7 @@ fn a_key_that_may_not_delete_leaves_a_leftover_whose_newest_question_is_stopped(
 }
 
 #[test]
-fn errors_are_told_in_the_servers_words_and_a_busy_server_is_asked_again() {
+fn errors_have_the_servers_words_and_busy_servers_are_retried() {
     let body = r#"{"code":400,"message":"the message is too long","error_type":"validation"}"#;
     let server = refusing(Step::SendMessage, "400 Bad Request", body);
     let error = client(&server).ask("hello").unwrap_err();
@@ -414,14 +414,14 @@ fn errors_are_told_in_the_servers_words_and_a_busy_server_is_asked_again() {
     assert_eq!(count(&server, Step::SendMessage), 2);
 }
 
-/// A status, headers and a body, the kind of the error, and words in it.
-type Answered = (&'static str, &'static str, &'static str, ErrorKind, &'static str);
+/// Status, headers, body, the kind of the error, and words in it.
+type Row = (&'static str, &'static str, &'static str, ErrorKind, &'static str);
 
 #[test]
-fn a_page_or_a_redirect_in_place_of_the_api_is_an_error() {
+fn a_page_or_redirect_instead_of_the_api_is_an_error() {
     let page = "<html><title>H2O AI Cloud</title></html>";
     #[rustfmt::skip]
-    let answers: [Answered; 3] = [
+    let rows: [Row; 3] = [
         ("200 OK", "content-type: text/html\r\n", page, ErrorKind::Protocol, "H2O AI Cloud"),
         ("404 Not Found", "content-type: text/html\r\n", page, ErrorKind::Status, "H2O AI Cloud"),
         (
@@ -432,11 +432,11 @@ fn a_page_or_a_redirect_in_place_of_the_api_is_an_error() {
             "https://new.example.org",
         ),
     ];
-    for (status, headers, body, kind, words) in answers {
+    for (status, headers, body, kind, words) in rows {
         for step in [Step::CreateConversation, Step::SendMessage] {
             let react = move |request: &crate::stand_in::Request| {
                 let strikes = step_of(request) == Some(step);
-                strikes.then(|| answer(status, headers, body))
+                strikes.then(|| response(status, headers, body))
             };
             let server = H2OGPTE.builder().intercept(react).start();
             let error = client(&server).ask("hello").unwrap_err();
@@ -447,7 +447,7 @@ fn a_page_or_a_redirect_in_place_of_the_api_is_an_error() {
 }
 
 #[test]
-fn one_object_instead_of_a_stream_is_a_complete_reply() {
+fn a_single_object_is_a_complete_reply() {
     let whole = r#"{"message_id":"a","body":"Hello world"}"#;
     let plan = |_: &str| Plan::acts([Act::Send(whole.into())]);
     let server = H2OGPTE.builder().plan(plan).start();
@@ -456,7 +456,7 @@ fn one_object_instead_of_a_stream_is_a_complete_reply() {
 }
 
 #[test]
-fn the_last_line_is_compared_with_what_was_handed_out() {
+fn the_last_line_is_compared_with_the_tokens() {
     const DELTAS: &str = "{\"body\":\"Hello\",\"finished\":false}\n";
     for (last, text) in
         [("Hello world", "Hello world"), ("Hello", "Hello"), ("Another", "Hello"), ("", "Hello")]
@@ -471,12 +471,12 @@ fn the_last_line_is_compared_with_what_was_handed_out() {
 }
 
 #[test]
-fn no_cookie_of_a_server_is_kept() {
+fn server_cookies_are_ignored() {
     let react = |request: &crate::stand_in::Request| {
         let cookie = format!("content-type: application/json\r\nset-cookie: a={COLLECTION}\r\n");
         let created = json!({ "id": COLLECTION }).to_string();
         let is_creation = step_of(request) == Some(Step::CreateConversation);
-        is_creation.then(|| answer("201 Created", &cookie, &created))
+        is_creation.then(|| response("201 Created", &cookie, &created))
     };
     let server = H2OGPTE.builder().intercept(react).start();
     let client = client(&server);

@@ -1,14 +1,14 @@
-//! Errors of a server have a hint at what to do.
+//! Errors of a server have a hint.
 
 use h2o_chat::{Client, Error, ErrorKind};
 
 use crate::stand_in::StandIn;
-use crate::support::{answer, builder, client, nobody};
+use crate::support::{builder, client, nobody, response};
 
-/// The error of checking a server that answers everything like this.
+/// Returns the error of `server_info` on a server with this response to every request.
 fn check(status: &str, headers: &str, body: &str) -> Error {
     let (status, headers, body) = (status.to_owned(), headers.to_owned(), body.to_owned());
-    let react = move |_: &_| Some(answer(&status, &headers, &body));
+    let react = move |_: &_| Some(response(&status, &headers, &body));
     let server = StandIn::builder().intercept(react).start();
     client(&server).server_info().unwrap_err()
 }
@@ -36,7 +36,7 @@ const WRONG: &[(&str, &str, &str, ErrorKind, &str)] = &[
 ];
 
 #[test]
-fn what_is_wrong_with_a_server_is_told_with_a_remedy() {
+fn errors_of_a_server_have_hints() {
     for &(status, headers, body, kind, hint) in WRONG {
         let error = check(status, headers, body);
         assert_eq!(error.kind(), kind, "{error}");
@@ -47,14 +47,14 @@ fn what_is_wrong_with_a_server_is_told_with_a_remedy() {
 }
 
 #[test]
-fn a_server_that_is_elsewhere_or_not_there_or_has_a_door_is_told_as_such() {
+fn a_wrong_address_and_a_login_have_hints() {
     let (address, _kept) = nobody();
     let nobody = format!("http://{address}");
     let login = StandIn::builder().requires_login().start();
     let base_path = StandIn::builder().base_path("/chat").start();
     let no_path = base_path.url().replace("/chat", "");
     let too_much = format!("{}/ui", base_path.url());
-    // Too long for a name, so that nobody has to be asked.
+    // The name is too long for a lookup.
     let no_host = format!("http://{}.invalid", "x".repeat(64));
     let cases = [
         (nobody, ErrorKind::Connect, "Nobody answers there"),

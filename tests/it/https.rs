@@ -1,5 +1,5 @@
-//! https: a relay that speaks TLS is in front of the stand-in, and only clients that trust its
-//! authority talks to it.
+//! https through a TLS relay in front of the stand-in. Only clients that trust its authority
+//! connect.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -17,10 +17,10 @@ use crate::example;
 use crate::stand_in::StandIn;
 use crate::support::{GREETING, assert_failed, assert_nothing_left};
 
-/// Signed the relay's certificate; both are for tests only, and their keys are known to everybody.
+/// The authority of the relay's certificate. Both are for tests only, and their keys are public.
 const AUTHORITY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tls/ca.pem");
 
-/// Relays https to the server; returns its URL.
+/// Relays https to the server. Returns the relay's URL.
 fn relay_to(server: &StandIn) -> String {
     relay_with(include_bytes!("../tls/server.pem"), server)
 }
@@ -47,7 +47,7 @@ fn relay_with(certificate: &[u8], server: &StandIn) -> String {
     url
 }
 
-/// Two threads that share the state of the connection, but wait without holding it.
+/// Relays with two threads that share the state of the connection, but do not lock it in a wait.
 fn relay(mut client: TcpStream, tls: ServerConnection, mut server: &TcpStream) -> io::Result<()> {
     let tls = Arc::new(Mutex::new(tls));
     let mut down =
@@ -100,13 +100,13 @@ impl Down {
     }
 }
 
-/// A server that knows that it is spoken to over https.
+/// A server that expects https.
 fn server() -> StandIn {
     StandIn::builder().https_referer().start()
 }
 
 #[test]
-fn the_system_can_be_told_to_trust_an_authority_and_a_reply_takes_one_connection() {
+fn ssl_cert_file_adds_an_authority() {
     let server = server();
     let mut ask = example::command("ask");
     ask.args(["--url", &relay_to(&server), "hello"]).env("SSL_CERT_FILE", AUTHORITY);
@@ -118,7 +118,7 @@ fn the_system_can_be_told_to_trust_an_authority_and_a_reply_takes_one_connection
 }
 
 #[test]
-fn a_connection_that_breaks_off_is_no_complete_reply_over_https() {
+fn a_truncated_https_connection_is_a_truncated_reply() {
     let server = server();
     let error = client(&server).build().unwrap().ask("/dropped").unwrap_err();
     assert_failed(&error, ErrorKind::Truncated, Step::ReadReply);
@@ -133,11 +133,11 @@ fn client(server: &StandIn) -> ClientBuilder {
 }
 
 #[test]
-fn an_authority_of_ones_own_can_be_given() {
+fn the_client_can_be_given_an_authority() {
     let server = server();
     let trusting = client(&server).build().unwrap();
     assert_eq!(trusting.ask("hello").unwrap(), GREETING);
-    // Anything but a certificate is refused at once.
+    // An invalid certificate is refused at once.
     let key = include_bytes!("../tls/server.key.pem");
     for pem in [&key[..], b"", b"nonsense"] {
         let builder = Client::builder("https://127.0.0.1:1").root_certificates(pem);
@@ -153,7 +153,7 @@ fn an_authority_of_ones_own_can_be_given() {
 }
 
 #[test]
-fn it_is_said_what_is_wrong_with_a_certificate() {
+fn certificate_errors_name_the_reason() {
     let expired = include_bytes!("../tls/expired.pem");
     let authority = include_bytes!("../tls/self-signed-ca.pem");
     let server = server();
@@ -173,7 +173,7 @@ fn it_is_said_what_is_wrong_with_a_certificate() {
 }
 
 #[test]
-fn a_handshake_that_the_server_ends_is_tried_again() {
+fn an_aborted_tls_handshake_is_retried() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("https://{}", listener.local_addr().unwrap());
     let ended = thread::spawn(move || {
@@ -189,28 +189,28 @@ fn a_handshake_that_the_server_ends_is_tried_again() {
 }
 
 #[test]
-fn a_stop_a_silence_and_a_deadline_act_in_head_and_body_over_https() {
+fn cancels_and_timeouts_work_over_https() {
     const SHORT: Duration = Duration::from_secs(1);
     let walk = |prompt, step| {
         let server = server();
         let short = client(&server).idle_timeout(SHORT).build().unwrap();
         let patient = client(&server).build().unwrap();
         let request = Request::new(prompt).total_timeout(SHORT);
-        let (silent, late) = thread::scope(|scope| {
-            let silent = scope.spawn(|| short.ask(prompt).unwrap_err());
+        let (idle, late) = thread::scope(|scope| {
+            let idle = scope.spawn(|| short.ask(prompt).unwrap_err());
             let late = patient.ask(request).unwrap_err();
-            (silent.join().unwrap(), late)
+            (idle.join().unwrap(), late)
         });
-        assert_failed(&silent, ErrorKind::Timeout(Timeout::Idle), step);
+        assert_failed(&idle, ErrorKind::Timeout(Timeout::Idle), step);
         assert_failed(&late, ErrorKind::Timeout(Timeout::Total), step);
         assert_nothing_left(&server);
 
-        let stop = CancelHandle::default();
-        let request = Request::new(prompt).cancel_handle(&stop);
+        let handle = CancelHandle::default();
+        let request = Request::new(prompt).cancel_handle(&handle);
         let error = thread::scope(|scope| {
             let call = scope.spawn(|| patient.ask(request).unwrap_err());
             server.wait_for("the generation", |counts| counts.running == 1);
-            stop.cancel();
+            handle.cancel();
             call.join().unwrap()
         });
         assert_eq!(error.kind(), ErrorKind::Cancelled, "{error}");

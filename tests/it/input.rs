@@ -15,7 +15,7 @@ fn assert_refused(error: &Error) {
 }
 
 #[test]
-fn build_refuses_what_cannot_be_used() {
+fn build_refuses_invalid_values() {
     let builders: [fn(ClientBuilder) -> ClientBuilder; 31] = [
         |b| b.model(""),
         |b| b.model(" \t"),
@@ -67,7 +67,7 @@ fn https_without_its_feature_is_refused() {
 }
 
 #[test]
-fn a_request_that_cannot_be_meant_is_not_sent() {
+fn an_invalid_request_is_not_sent() {
     let server = StandIn::start();
     let client = client(&server);
     let requests = [
@@ -92,13 +92,13 @@ fn a_request_that_cannot_be_meant_is_not_sent() {
 }
 
 #[test]
-fn a_request_that_is_too_large_opens_no_conversation() {
+fn an_oversized_request_opens_no_conversation() {
     let large = || Request::new("x".repeat(512 * 1024));
     let server = StandIn::start();
     let named = Client::builder(&server.url()).protocol(Protocol::ChatUiClassic);
     assert_refused(&named.build().unwrap().ask(large()).unwrap_err());
     assert_eq!(server.counts().connections, 0);
-    // How much a server takes is not known before it is known what kind of server it is.
+    // The maximum is known once the protocol is.
     let client = client(&server);
     assert_refused(&client.ask(large()).unwrap_err());
     assert_refused(&client.ask(large()).unwrap_err());
@@ -107,7 +107,7 @@ fn a_request_that_is_too_large_opens_no_conversation() {
 }
 
 #[test]
-fn a_number_that_was_not_meant_can_be_overridden() {
+fn a_later_parameter_overrides_an_invalid_number() {
     let server = StandIn::start();
     let client = client(&server);
     let wrong = || Request::new("/count 1").temperature(f64::NAN);
@@ -117,7 +117,7 @@ fn a_number_that_was_not_meant_can_be_overridden() {
 }
 
 #[test]
-fn what_the_models_server_judges_is_left_to_it() {
+fn parameters_are_validated_by_the_server() {
     let server = StandIn::start();
     let client = client(&server);
     let error = client.ask(Request::new("a").temperature(0.0)).unwrap_err();
@@ -126,7 +126,7 @@ fn what_the_models_server_judges_is_left_to_it() {
 }
 
 #[test]
-fn a_password_in_a_url_that_cannot_be_read_is_not_shown() {
+fn an_unparsable_url_does_not_leak_its_password() {
     for url in [
         "http://user:sec/ret@host",
         "http://user:secret#x@host",

@@ -1,4 +1,4 @@
-//! Turns that are ended early, and what the next one has to wait for.
+//! Turns that end early, and the wait of the next one.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,11 +11,11 @@ use crate::support::{
     count, each, step_of,
 };
 
-/// For how long the newest servers apply a stop to the next message when nothing was running.
+/// The time for which the newest servers apply a stop to the next message if nothing was running.
 const AFTERMATH: Duration = Duration::from_secs(5);
 
-/// A cleanup budget that has to run out.
-const BUDGET: Duration = Duration::from_secs(1);
+/// A cleanup timeout that has to expire.
+const CLEANUP_TIMEOUT: Duration = Duration::from_secs(1);
 
 fn interrupt(chat: &mut Conversation, prompt: &str) {
     let mut tokens = chat.stream(prompt).unwrap();
@@ -24,7 +24,7 @@ fn interrupt(chat: &mut Conversation, prompt: &str) {
 }
 
 #[test]
-fn two_interruptions_within_five_seconds_leave_the_conversation_usable() {
+fn two_cancels_within_five_seconds_leave_the_conversation_usable() {
     each([CLASSIC, JSON, NEWER, NEWEST], |kind| {
         let server = kind.start();
         let mut chat = client(&server).conversation().unwrap();
@@ -42,31 +42,31 @@ fn two_interruptions_within_five_seconds_leave_the_conversation_usable() {
 }
 
 #[test]
-fn where_a_stop_does_nothing_the_generation_is_waited_for_within_the_budget_only() {
+fn an_ignored_stop_waits_for_at_most_the_cleanup_timeout() {
     let server = FORM.start();
-    let limited = builder(&server).cleanup_timeout(BUDGET);
+    let limited = builder(&server).cleanup_timeout(CLEANUP_TIMEOUT);
     let mut chat = limited.build().unwrap().conversation().unwrap();
     interrupt(&mut chat, ENDLESS);
     let start = Instant::now();
     assert_eq!(chat.ask("hello").unwrap(), GREETING);
-    assert!((BUDGET..AFTERMATH).contains(&start.elapsed()));
+    assert!((CLEANUP_TIMEOUT..AFTERMATH).contains(&start.elapsed()));
     assert_eq!(server.counts().stopped, 0);
 }
 
 #[test]
-fn a_server_that_ignores_a_second_stop_is_waited_for_within_the_budget_only() {
+fn an_ignored_second_stop_waits_for_at_most_the_cleanup_timeout() {
     let server = StandIn::builder().ignores_second_stop().start();
-    let limited = builder(&server).cleanup_timeout(BUDGET);
+    let limited = builder(&server).cleanup_timeout(CLEANUP_TIMEOUT);
     let mut chat = limited.build().unwrap().conversation().unwrap();
     interrupt(&mut chat, ENDLESS);
     drop(chat.stream(ENDLESS).unwrap());
     let start = Instant::now();
     assert_eq!(chat.ask("hello").unwrap(), GREETING);
-    assert!(start.elapsed() >= BUDGET);
+    assert!(start.elapsed() >= CLEANUP_TIMEOUT);
     assert_eq!(server.counts().stopped, 1);
 }
 
-/// Ends a turn when its generation has come to its end already.
+/// Ends a turn whose generation has already ended.
 fn stop_too_late(server: &StandIn, chat: &mut Conversation) -> Instant {
     let mut tokens = chat.stream("/count 3").unwrap();
     tokens.next().unwrap().unwrap();
@@ -76,7 +76,7 @@ fn stop_too_late(server: &StandIn, chat: &mut Conversation) -> Instant {
 }
 
 #[test]
-fn a_stop_that_came_too_late_is_waited_out_where_it_would_cut_the_next_reply() {
+fn a_late_stop_does_not_cut_the_next_reply() {
     let too_late = |kind: Kind| {
         let server = kind.start();
         let mut chat = client(&server).conversation().unwrap();
@@ -87,7 +87,7 @@ fn a_stop_that_came_too_late_is_waited_out_where_it_would_cut_the_next_reply() {
         let stops = count(&server, Step::StopGeneration);
         assert_eq!(stops, usize::from(kind.stops), "{kind:?}");
     };
-    // Nor is it known of a reply that broke off whether its generation had come to its end.
+    // After a truncated reply it is unknown whether its generation had ended.
     let broken_off = || {
         let server = NEWEST.start();
         let mut chat = client(&server).conversation().unwrap();
@@ -102,7 +102,7 @@ fn a_stop_that_came_too_late_is_waited_out_where_it_would_cut_the_next_reply() {
     });
 }
 
-/// The generation is stopped by somebody else.
+/// Another client stops the generation.
 fn stopped_from_elsewhere(kind: Kind) -> StandIn {
     let plan = |prompt: &str| match prompt {
         "interrupted" => Plan::acts([
@@ -115,7 +115,7 @@ fn stopped_from_elsewhere(kind: Kind) -> StandIn {
 }
 
 #[test]
-fn a_reply_that_somebody_else_has_stopped_is_truncated_and_is_not_stopped_again() {
+fn a_reply_stopped_by_another_client_is_truncated() {
     each(CURRENT, |kind| {
         let server = stopped_from_elsewhere(kind);
         let mut chat = client(&server).conversation().unwrap();
@@ -132,12 +132,12 @@ fn a_reply_that_somebody_else_has_stopped_is_truncated_and_is_not_stopped_again(
 }
 
 #[test]
-fn a_message_that_was_never_sent_is_not_stopped() {
+fn an_unsent_message_is_not_stopped() {
     each(CURRENT, |kind| {
-        let silent = |request: &Request| {
-            (step_of(request) == Some(Step::ReadHistory)).then_some(Reaction::Silence)
+        let react = |request: &Request| {
+            (step_of(request) == Some(Step::ReadHistory)).then_some(Reaction::NoResponse)
         };
-        let server = kind.builder().intercept(silent).start();
+        let server = kind.builder().intercept(react).start();
         let limited = builder(&server).idle_timeout(Duration::from_secs(1));
         let mut chat = limited.build().unwrap().conversation().unwrap();
         let error = match kind.turns.0 {

@@ -1,5 +1,5 @@
-//! A conversation that could not be deleted is not forgotten; one whose creation was not answered
-//! is spoken of.
+//! The client remembers conversations that it could not delete, and reports a creation without a
+//! response.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -10,14 +10,14 @@ use h2o_chat::{Client, ErrorKind, Step};
 
 use crate::stand_in::{self, Reaction, StandIn};
 use crate::support::{
-    always, answer, assert_failed, assert_nothing_left, builder, client, step_of,
+    always, assert_failed, assert_nothing_left, builder, client, response, step_of,
 };
 
 fn unavailable() -> Reaction {
-    answer("503 Busy", "retry-after: 60\r\n", "")
+    response("503 Busy", "retry-after: 60\r\n", "")
 }
 
-/// A server that reacts like this to deletions and stops, until it is told not to.
+/// A server that reacts like this to deletions and stops while the flag is set.
 fn troubled(reaction: fn() -> Reaction) -> (StandIn, Client, Arc<AtomicBool>) {
     let trouble = Arc::new(AtomicBool::new(true));
     let is_troubled = Arc::clone(&trouble);
@@ -33,12 +33,13 @@ fn troubled(reaction: fn() -> Reaction) -> (StandIn, Client, Arc<AtomicBool>) {
 }
 
 #[test]
-fn what_could_not_be_deleted_is_named_and_swept_later() {
-    let reactions: [fn() -> Reaction; 3] = [unavailable, || Reaction::Silence, || Reaction::Close];
+fn leftovers_are_named_and_deleted_later() {
+    let reactions: [fn() -> Reaction; 3] =
+        [unavailable, || Reaction::NoResponse, || Reaction::Close];
     let walk = |reaction| {
         let (server, client, trouble) = troubled(reaction);
         assert_eq!(client.leftovers(), [""; 0]);
-        // Dropped early, asked whole, and ended by an error.
+        // A dropped reply, a complete one, and one with an error.
         drop(client.stream("/slow").unwrap());
         client.ask("hello").unwrap();
         let error = client.ask("/error-event").unwrap_err();
@@ -56,7 +57,7 @@ fn what_could_not_be_deleted_is_named_and_swept_later() {
         trouble.store(false, Ordering::Relaxed);
         assert_eq!(client.delete_leftovers().unwrap(), 3);
         assert_eq!(client.leftovers(), [""; 0]);
-        // The generation could not be stopped at first either.
+        // The first stop had failed as well.
         assert_nothing_left(&server);
         assert_eq!(client.delete_leftovers().unwrap(), 0);
     };
@@ -68,7 +69,7 @@ fn what_could_not_be_deleted_is_named_and_swept_later() {
 }
 
 #[test]
-fn a_refused_deletion_does_not_keep_the_others_from_being_swept() {
+fn one_failed_deletion_leaves_the_other_leftovers_deleted() {
     let allowed = Arc::new(Mutex::new(Vec::new()));
     let allows = Arc::clone(&allowed);
     let intercept = move |request: &stand_in::Request| {
@@ -81,7 +82,7 @@ fn a_refused_deletion_does_not_keep_the_others_from_being_swept() {
         client.ask("hello").unwrap();
     }
     let left = client.leftovers();
-    // The second can be deleted now, and the third is gone without us.
+    // The second can be deleted now, and another client has deleted the third.
     let paths = left[1..].iter().map(|id| format!("/conversation/{id}"));
     allowed.lock().unwrap().extend(paths);
     server.forget(&left[2]);
@@ -92,14 +93,14 @@ fn a_refused_deletion_does_not_keep_the_others_from_being_swept() {
 }
 
 #[test]
-fn a_creation_whose_answer_is_lost_says_that_a_conversation_may_be_left() {
+fn a_lost_creation_response_sets_maybe_undeleted() {
     const CUT: &str = "HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n{\"co";
     let cases: [(fn() -> Reaction, bool); 5] = [
         (|| Reaction::Close, true),
-        (|| Reaction::Silence, true),
-        (|| Reaction::AnswerAndClose(CUT.into()), true),
-        (|| answer("504 Gateway Timeout", "", ""), true),
-        (|| answer("500 Oh", "", ""), false),
+        (|| Reaction::NoResponse, true),
+        (|| Reaction::ResponseAndClose(CUT.into()), true),
+        (|| response("504 Gateway Timeout", "", ""), true),
+        (|| response("500 Oh", "", ""), false),
     ];
     let walk = |(reaction, may_be_left): (fn() -> Reaction, bool)| {
         let server = always(Step::CreateConversation, reaction);

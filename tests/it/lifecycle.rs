@@ -5,12 +5,12 @@ use serde_json::json;
 
 use crate::stand_in::{Act, Last, Plan, StandIn, frame};
 use crate::support::{
-    ALL, CURRENT, ENDLESS, EVERY, GREETING, acts, always, answer, client, count, each, messages,
-    other_client, paths, requests_of,
+    ALL, CURRENT, ENDLESS, EVERY, GREETING, acts, always, client, count, each, messages,
+    other_client, paths, requests_of, response,
 };
 
 #[test]
-fn a_reply_takes_these_requests_and_the_next_one_fewer_all_on_one_connection() {
+fn replies_take_the_expected_requests_on_one_connection() {
     each(EVERY, |kind| {
         let server = kind.start();
         let client = client(&server);
@@ -26,18 +26,18 @@ fn a_reply_takes_these_requests_and_the_next_one_fewer_all_on_one_connection() {
 }
 
 #[test]
-fn each_token_is_handed_out_as_soon_as_it_arrives() {
+fn tokens_are_returned_as_they_arrive() {
     each(EVERY, |kind| {
         let plan = |_: &str| Plan::acts([Act::token(0, "now"), Act::token(1, "then"), Act::Hang]);
         let server = kind.builder().plan(plan).start();
         let mut tokens = client(&server).stream("hello").unwrap();
-        // Nothing follows, and no limit is near.
+        // Nothing follows, and no timeout is near.
         assert_eq!(tokens.next().unwrap().unwrap(), "now", "{kind:?}");
     });
 }
 
 #[test]
-fn the_conversation_is_gone_before_the_iterator_says_that_it_is_at_its_end() {
+fn the_conversation_is_deleted_before_the_iterator_ends() {
     each(EVERY, |kind| {
         let server = kind.start();
         let mut tokens = client(&server).stream("hello").unwrap();
@@ -50,7 +50,7 @@ fn the_conversation_is_gone_before_the_iterator_says_that_it_is_at_its_end() {
 }
 
 #[test]
-fn classic_requests_carry_exactly_what_the_protocol_says() {
+fn classic_requests_match_the_protocol_exactly() {
     let server = StandIn::start();
     let client = client(&server);
     client.ask("hello").unwrap();
@@ -94,7 +94,7 @@ fn classic_requests_carry_exactly_what_the_protocol_says() {
     assert_eq!(body, expected);
     assert!(delete.body.is_empty());
 
-    // Over plain http, although the server marks it as one for secure connections only.
+    // The cookie is sent over plain http although the server marks it as secure.
     let cookie = format!("hf-chat={}", client.session().as_str());
     let referer = format!("{}/", server.url());
     for request in &requests {
@@ -114,10 +114,10 @@ fn the_session_that_the_server_sets_is_adopted() {
     let server = always(Step::PostSettings, || {
         let cookie = "hf-chat=chosen-by-the-server; Path=/; HttpOnly; Secure";
         let headers = format!("set-cookie: lb=node-3; Path=/\r\nset-cookie: {cookie}\r\n");
-        answer("200 OK", &headers, "{\"type\":\"redirect\"}\n")
+        response("200 OK", &headers, "{\"type\":\"redirect\"}\n")
     });
     let client = client(&server);
-    // The server does not know this session and refuses, but the cookie counts.
+    // The server refuses an unknown session, but its cookie is adopted.
     client.ask("hello").unwrap_err();
     assert_eq!(client.session().as_str(), "chosen-by-the-server");
     assert_eq!(
@@ -139,7 +139,7 @@ fn the_settings_are_posted_once_for_each_model() {
 }
 
 #[test]
-fn every_request_carries_what_the_builder_was_given() {
+fn every_request_has_the_builders_headers() {
     let server = StandIn::builder().cookie_name("my-chat").base_path("/chat").start();
     let client = Client::builder(&format!("{}/", server.url()))
         .model("other/model")
@@ -174,7 +174,7 @@ fn the_content_of_a_single_message_is_the_prompt() {
 }
 
 #[test]
-fn the_last_parameter_of_a_name_holds() {
+fn the_last_parameter_of_a_name_wins() {
     let server = StandIn::start();
     let request = Request::new("/count 1")
         .temperature(0.9)
@@ -203,7 +203,7 @@ fn the_last_parameter_of_a_name_holds() {
 }
 
 #[test]
-fn the_end_has_the_whole_text_and_the_details_that_were_asked_for() {
+fn the_end_has_the_whole_text_and_requested_details() {
     let server = StandIn::start();
     let mut tokens =
         client(&server).stream(Request::new("/count 3").details(true).seed(7)).unwrap();
@@ -238,7 +238,7 @@ fn parameters_go_to_classic_servers_only() {
 }
 
 #[test]
-fn special_tokens_and_empty_texts_are_no_items() {
+fn special_tokens_and_empty_texts_are_skipped() {
     let server = StandIn::builder()
         .plan(|_| {
             let frames = [
@@ -253,13 +253,13 @@ fn special_tokens_and_empty_texts_are_no_items() {
         })
         .start();
     let tokens = client(&server).stream("hello").unwrap();
-    // The last event's own token is text when the reply was cut by its length.
+    // The last event's token is text if the reply ended at its maximum length.
     assert_eq!(tokens.map(Result::unwrap).collect::<Vec<_>>(), ["a", " ", "b"]);
 }
 
 #[test]
-fn a_reply_may_be_longer_than_the_longest_line_of_a_short_one() {
-    // The last event repeats the whole text, and each of these characters takes six bytes there.
+fn the_maximum_line_grows_with_the_reply() {
+    // The last event repeats the whole text, with six bytes for each of these characters.
     let tokens = || (0..4).map(|_| "\u{1}".repeat(100_000));
     each(EVERY, |kind| {
         let server = kind.builder().plan(move |_| Plan::tokens(tokens())).start();
@@ -270,7 +270,7 @@ fn a_reply_may_be_longer_than_the_longest_line_of_a_short_one() {
 }
 
 #[test]
-fn both_spellings_of_an_event_and_every_line_ending_are_understood() {
+fn every_line_ending_is_accepted() {
     for (colon, end) in [("data:", "\n"), ("data: ", "\n"), ("data: ", "\r\n"), ("data:", "\r")] {
         let server = StandIn::builder()
             .plan(move |_| {
@@ -323,7 +323,7 @@ fn the_title_is_an_event_of_the_first_turn() {
 }
 
 #[test]
-fn thoughts_are_text_or_events_as_the_server_has_them() {
+fn reasoning_is_text_or_events() {
     each(EVERY, |kind| {
         let server = kind.start();
         let text = client(&server).ask("/reasoning").unwrap();
@@ -354,7 +354,7 @@ fn thoughts_are_text_or_events_as_the_server_has_them() {
 }
 
 #[test]
-fn a_reply_that_is_kept_is_stopped_and_taken_up_by_another_client_of_the_session() {
+fn a_kept_reply_can_be_stopped_and_resumed_by_another_client() {
     each(EVERY, |kind| {
         let server = kind.start();
         let first = client(&server);

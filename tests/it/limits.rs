@@ -1,5 +1,5 @@
-//! Every limit ends what it is there for, says so, and ends nothing else. Cleanup keeps its budget
-//! whatever the server does.
+//! Every timeout ends only its own wait, and the error names it. Cleanup keeps its timeout on every
+//! server.
 
 use std::io::{self, Write};
 use std::iter;
@@ -18,21 +18,21 @@ use crate::support::{
     builder, client, count, each, keep_port, timed,
 };
 
-/// A limit that the steps before the one that runs into it do not reach on a busy machine either.
+/// A timeout that the earlier steps do not reach, on a busy machine either.
 const SHORT: Duration = Duration::from_secs(1);
 
-/// By this much a busy machine may exceed a limit; whatever else could end a call takes longer.
+/// A busy machine may exceed a timeout by this much. Everything else that ends a call takes longer.
 const SLACK: Duration = Duration::from_secs(4);
 
-/// How often somebody who dribbles sends a byte.
+/// The interval between the bytes of a dribbling server.
 const DRIBBLE: Duration = Duration::from_millis(50);
 
-/// A client that tries everything once.
+/// A client without retries.
 fn at(url: &str) -> ClientBuilder {
     Client::builder(url).retries(0)
 }
 
-/// Two tokens at once, or none; then half a line, or comments without end.
+/// Two tokens at once, or none; then half a line, or endless comments.
 fn plan(prompt: &str) -> Plan {
     let two = || [frame::token(0, "a"), frame::token(1, "b")].concat();
     let comments = || iter::repeat_with(|| Act::Send(frame::comment()));
@@ -48,7 +48,7 @@ fn plan(prompt: &str) -> Plan {
 }
 
 #[test]
-fn an_error_names_its_limit_how_long_that_is_and_how_much_had_come() {
+fn a_timeout_error_names_its_duration_and_the_received_text() {
     const SENDING: &str = "sending the prompt";
     const READING: &str = "reading the reply";
     const NOTHING: &str = "no byte from the server within 1s, the idle timeout";
@@ -82,7 +82,7 @@ fn an_error_names_its_limit_how_long_that_is_and_how_much_had_come() {
         assert_eq!(error.received(), received, "{prompt}");
         assert_eq!(error.undeleted(), None, "{prompt}");
         assert!((SHORT..SHORT + SLACK).contains(&took), "{prompt}: {took:?}");
-        // The connections that are kept still work.
+        // The pooled connections still work.
         client.list_models().unwrap();
     };
     thread::scope(|scope| {
@@ -94,34 +94,35 @@ fn an_error_names_its_limit_how_long_that_is_and_how_much_had_come() {
 }
 
 #[test]
-fn a_long_reply_in_good_health_is_cut_by_no_limit() {
-    // Like the defaults and real servers, a hundred times as fast: comments in between, tokens
-    // further apart than the longest silence, and a reply that takes longer than the longest stall.
-    const SILENCE: Duration = Duration::from_millis(600);
+fn a_long_healthy_reply_hits_no_timeout() {
+    // Like the defaults and real servers, a hundred times as fast. The tokens are further apart
+    // than the idle timeout, with comments in between. The reply takes longer than the token
+    // timeout.
+    const IDLE: Duration = Duration::from_millis(600);
     let pause = |_| iter::repeat_n(frame::comment(), 5);
     let events = (0..3).flat_map(move |id| pause(id).chain([frame::token(id, "x")]));
     let events: Vec<_> = events.chain([frame::last(3, "", "xxx", None)]).collect();
     let server =
-        StandIn::builder().plan(move |_| Plan::bytes(events.clone()).paced(SILENCE / 4)).start();
+        StandIn::builder().plan(move |_| Plan::bytes(events.clone()).paced(IDLE / 4)).start();
     let client = builder(&server)
         .connect_timeout(SHORT)
-        .idle_timeout(SILENCE)
-        .token_timeout(SILENCE * 3)
+        .idle_timeout(IDLE)
+        .token_timeout(IDLE * 3)
         .build()
         .unwrap();
     let (text, took) = timed(|| client.ask("hello").unwrap());
     assert_eq!(text, "xxx");
-    assert!(took > SILENCE * 3, "{took:?}");
+    assert!(took > IDLE * 3, "{took:?}");
 }
 
-/// The outcome of a reply that does not begin, or does not continue.
+/// Checks the timeout of a reply that does not begin, or does not continue.
 fn assert_cut(kind: Kind, prompt: &str, limit: Timeout, step: Step) {
     let server = kind.start();
     let limited = builder(&server).idle_timeout(SHORT).token_timeout(SHORT * 2);
     let error = limited.build().unwrap().ask(prompt).unwrap_err();
     assert_failed(&error, ErrorKind::Timeout(limit), step);
-    let is_silence = limit == Timeout::Idle;
-    assert_eq!(error.is_retryable(), is_silence, "{kind:?} {prompt}");
+    let is_idle = limit == Timeout::Idle;
+    assert_eq!(error.is_retryable(), is_idle, "{kind:?} {prompt}");
     let stops = count(&server, Step::StopGeneration);
     assert_eq!(stops, usize::from(kind.stops), "{kind:?} {prompt}");
     assert_eq!(server.counts().conversations, 0, "{kind:?} {prompt}");
@@ -132,12 +133,12 @@ fn assert_cut(kind: Kind, prompt: &str, limit: Timeout, step: Step) {
 }
 
 #[test]
-fn a_model_that_says_nothing_is_silent_or_stalls_as_its_server_has_it() {
+fn a_model_without_output_hits_the_idle_or_token_timeout() {
     each([CLASSIC, JSON, FORM, NEWEST], |kind| {
         let walk = |prompt, before| match kind.dialect {
             Dialect::Classic => assert_cut(kind, prompt, Timeout::Idle, before),
             Dialect::Json => assert_cut(kind, prompt, Timeout::Idle, Step::ReadReply),
-            // Lines that only say that the server is there.
+            // Keep-alive lines.
             _ => assert_cut(kind, prompt, Timeout::Token, Step::ReadReply),
         };
         thread::scope(|scope| {
@@ -148,7 +149,7 @@ fn a_model_that_says_nothing_is_silent_or_stalls_as_its_server_has_it() {
 }
 
 #[test]
-fn a_deadline_ends_a_reply_in_the_middle() {
+fn the_total_timeout_ends_a_reply_in_the_middle() {
     each(EVERY, |kind| {
         let server = kind.start();
         let request = Request::new("/slow").total_timeout(SHORT);
@@ -161,7 +162,7 @@ fn a_deadline_ends_a_reply_in_the_middle() {
 }
 
 #[test]
-fn tokens_without_text_are_a_stall() {
+fn tokens_without_text_hit_the_token_timeout() {
     let empty = || Plan::acts((0..).map(|id| Act::Send(frame::token(id, "")))).paced(DRIBBLE);
     let server = StandIn::builder().plan(move |_| empty()).start();
     let client = builder(&server).token_timeout(SHORT).build().unwrap();
@@ -170,18 +171,18 @@ fn tokens_without_text_are_a_stall() {
 }
 
 #[test]
-fn time_that_the_caller_takes_is_neither_silence_nor_stall() {
+fn the_callers_own_time_hits_no_idle_or_token_timeout() {
     let server = StandIn::start();
     let client = builder(&server).idle_timeout(SHORT).token_timeout(SHORT).build().unwrap();
     let mut tokens = client.stream("hello").unwrap();
     tokens.next().unwrap().unwrap();
-    // Not a wait for something to happen: the caller is busy for longer than the limits.
+    // The caller is busy for longer than the timeouts.
     thread::sleep(SHORT);
     assert!(tokens.all(|token| token.is_ok()));
 }
 
 #[test]
-fn a_deadline_that_has_passed_is_seen_before_a_token_that_is_here_already() {
+fn an_expired_total_timeout_comes_before_a_buffered_token() {
     let server = StandIn::start();
     let client = builder(&server).total_timeout(SHORT).build().unwrap();
     let mut tokens = client.stream("/count 1000").unwrap();
@@ -191,7 +192,7 @@ fn a_deadline_that_has_passed_is_seen_before_a_token_that_is_here_already() {
 }
 
 #[test]
-fn a_reply_that_is_complete_does_not_become_too_late_by_the_callers_own_time() {
+fn a_complete_reply_is_never_too_late() {
     let server = StandIn::start();
     let client = builder(&server).total_timeout(SHORT).build().unwrap();
     let mut tokens = client.stream("/count 3").unwrap();
@@ -199,23 +200,23 @@ fn a_reply_that_is_complete_does_not_become_too_late_by_the_callers_own_time() {
         assert_eq!(tokens.next().unwrap().unwrap(), format!("{n} "));
     }
     server.wait_for("the end of the generation", |counts| counts.running == 0);
-    // The caller is busy until the deadline has passed.
+    // The caller is busy until the total timeout has expired.
     thread::sleep(SHORT);
     assert!(tokens.next().is_none());
     assert!(tokens.end().is_some());
     assert_nothing_left(&server);
 
-    let stop = CancelHandle::default();
-    let mut tokens = client.stream(Request::new("/count 1").cancel_handle(&stop)).unwrap();
+    let handle = CancelHandle::default();
+    let mut tokens = client.stream(Request::new("/count 1").cancel_handle(&handle)).unwrap();
     tokens.next().unwrap().unwrap();
     server.wait_for("the end of the generation", |counts| counts.running == 0);
-    stop.cancel();
+    handle.cancel();
     let error = tokens.next().unwrap().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Cancelled);
 }
 
 #[test]
-fn limits_beyond_the_clock_are_no_limits() {
+fn timeouts_beyond_the_clock_never_expire() {
     let server = StandIn::start();
     let client = builder(&server)
         .connect_timeout(Duration::MAX)
@@ -229,7 +230,7 @@ fn limits_beyond_the_clock_are_no_limits() {
 }
 
 #[test]
-fn a_call_can_do_without_the_clients_deadline() {
+fn a_call_can_disable_the_total_timeout() {
     let plan = |_: &str| Plan::tokens(["."; 25]).paced(DRIBBLE);
     let server = StandIn::builder().plan(plan).start();
     let client = builder(&server).total_timeout(SHORT).build().unwrap();
@@ -243,23 +244,22 @@ fn a_call_can_do_without_the_clients_deadline() {
     assert_eq!(whole.unwrap(), ".".repeat(25));
 }
 
-/// Connections that wait to be accepted, as many as the listener lets wait: the next one waits in
-/// vain.
+/// Fills the listener's queue with connections, so that the next one is not accepted.
 fn fill(listener: &TcpListener) -> Vec<TcpStream> {
     let address = listener.local_addr().unwrap();
     let mut waiting = Vec::new();
-    let mut in_vain = 0;
-    // Twice, so that a busy machine is not taken for a full queue.
-    while in_vain < 2 {
+    let mut failures = 0;
+    // One failure may be due to a busy machine.
+    while failures < 2 {
         match TcpStream::connect_timeout(&address, DRIBBLE) {
             Ok(socket) => waiting.push(socket),
-            Err(_) => in_vain += 1,
+            Err(_) => failures += 1,
         }
     }
     waiting
 }
 
-/// Accepts everybody, sends this at once, and from then on a byte now and then.
+/// Accepts every connection, sends `begin` at once, and then single bytes.
 fn dribble(listener: TcpListener, begin: &'static [u8]) {
     accept(listener, move |mut socket| {
         socket.write_all(begin)?;
@@ -288,16 +288,16 @@ fn listener() -> (TcpListener, String) {
 }
 
 #[test]
-fn a_connection_is_made_within_the_connect_limit_or_a_nearer_one() {
-    /// Nothing comes before.
+fn the_shorter_of_connect_and_total_timeout_applies() {
+    /// Connecting is the first step, so this can be short.
     const CONNECTING: Duration = Duration::from_millis(300);
     let (full, full_address) = listener();
     let _waiting = fill(&full);
-    let (silent, silent_address) = listener();
+    let (mute, mute_address) = listener();
     let (proxy, proxy_address) = listener();
     dribble(proxy, b"HTTP/1.1 200 ");
     let (tls, tls_address) = listener();
-    // The head of a record, whose body never ends to come.
+    // The head of a record whose body is endless.
     dribble(tls, &[22, 3, 3, 64, 0]);
     let direct = |scheme: &str, address: &str| at(&format!("{scheme}://{address}"));
     let mut cases = vec![
@@ -306,7 +306,7 @@ fn a_connection_is_made_within_the_connect_limit_or_a_nearer_one() {
     ];
     if cfg!(feature = "rustls") {
         cases.extend([
-            ("silence instead of TLS", direct("https", &silent_address)),
+            ("no TLS handshake", direct("https", &mute_address)),
             ("TLS that dribbles", direct("https", &tls_address)),
         ]);
     }
@@ -326,7 +326,7 @@ fn a_connection_is_made_within_the_connect_limit_or_a_nearer_one() {
             assert_eq!(error.kind(), ErrorKind::Timeout(limit), "{case}: {error}");
             assert_eq!(error.to_string(), format!("posting the settings: {what}"));
             assert_eq!(error.is_retryable(), limit == Timeout::Connect, "{case}");
-            // The system gives a connection up a moment early.
+            // The system gives up a connection slightly early.
             let expected = CONNECTING.mul_f32(0.9)..CONNECTING + SLACK;
             assert!(expected.contains(&took), "{case}: {took:?}");
         }
@@ -336,11 +336,11 @@ fn a_connection_is_made_within_the_connect_limit_or_a_nearer_one() {
             scope.spawn(move || walk(case));
         }
     });
-    drop(silent);
+    drop(mute);
 }
 
 #[test]
-fn an_answer_that_dribbles_ends_as_a_stall() {
+fn a_dribbling_response_hits_the_token_timeout() {
     let beginnings: [&[u8]; 3] = [
         b"HTTP/1.1 200 ",
         b"HTTP/1.1 200 OK\r\nx: ",
@@ -365,7 +365,7 @@ fn an_answer_that_dribbles_ends_as_a_stall() {
 /// The behaviour of a server after its first connection.
 #[derive(Clone, Copy, Debug)]
 enum Turn {
-    Silent,
+    NoResponse,
     Refusing,
     Closing,
     HeadDribbles,
@@ -374,13 +374,13 @@ enum Turn {
     QueueIsFull,
 }
 
-/// Whoever waits for a server that accepts nobody, or what keeps the port of one that is gone.
+/// The listener and its waiting connections, or a socket that keeps the port of a closed listener.
 type Queue = (Option<TcpListener>, Vec<TcpStream>);
 
 impl Turn {
     fn take(self, listener: TcpListener) -> Option<Queue> {
         match self {
-            Turn::Silent => return Some((Some(listener), Vec::new())),
+            Turn::NoResponse => return Some((Some(listener), Vec::new())),
             Turn::Refusing => return Some((None, vec![keep_port(&listener)])),
             Turn::Closing => accept(listener, |_| Ok(())),
             Turn::HeadDribbles => dribble(listener, b"HTTP/1.1 200 OK\r\nx: "),
@@ -403,8 +403,8 @@ impl Turn {
     }
 }
 
-/// A server that is the good one for its first connection and then turns, after which its queue is
-/// received.
+/// A server that relays its first connection to the good one, and then turns. Sends its queue after
+/// that.
 fn turning(good: &StandIn, turn: Turn) -> (String, Receiver<Option<Queue>>) {
     let (listener, address) = listener();
     let good = good.url().replace("http://", "");
@@ -414,23 +414,24 @@ fn turning(good: &StandIn, turn: Turn) -> (String, Receiver<Option<Queue>>) {
         let server = TcpStream::connect(good)?;
         for (mut from, mut to) in [(client.try_clone()?, server.try_clone()?), (server, client)] {
             thread::spawn(move || {
-                // However it ends, it has ended.
+                // An error ends the relay as well.
                 let _ = io::copy(&mut from, &mut to);
                 to.shutdown(Shutdown::Both)
             });
         }
-        // Nobody receives it in a test that has failed.
+        // A failed test has dropped the receiver.
         let _ = turned.send(turn.take(listener));
         io::Result::Ok(())
     });
     (format!("http://{address}"), receiver)
 }
 
-/// How long a reply took to tidy up after itself, and what it said about it if it could.
-fn tidied_up(turn: Turn, by_dropping: bool) -> (Duration, Option<Result<(), Error>>, bool) {
+/// Returns the duration of a reply's cleanup, its result if there is one, and whether the
+/// conversation is left.
+fn cleaned_up(turn: Turn, by_dropping: bool) -> (Duration, Option<Result<(), Error>>, bool) {
     let good = StandIn::start();
     let (url, turned) = turning(&good, turn);
-    let client = at(&url).cleanup_timeout(BUDGET).build().unwrap();
+    let client = at(&url).cleanup_timeout(CLEANUP_TIMEOUT).build().unwrap();
     let tokens = client.stream("/slow").unwrap();
     let _queue = turned.recv().unwrap();
     let id = tokens.conversation_id().to_owned();
@@ -445,25 +446,25 @@ fn tidied_up(turn: Turn, by_dropping: bool) -> (Duration, Option<Result<(), Erro
     (took, said, is_left)
 }
 
-const BUDGET: Duration = Duration::from_millis(600);
+const CLEANUP_TIMEOUT: Duration = Duration::from_millis(600);
 
 #[test]
-fn tidying_up_keeps_its_budget_whatever_the_server_does() {
+fn cleanup_keeps_its_timeout() {
     const OUT_OF_TIME: Option<ErrorKind> = Some(ErrorKind::Timeout(Timeout::Cleanup));
     let cases = [
-        (Turn::Silent, OUT_OF_TIME),
+        (Turn::NoResponse, OUT_OF_TIME),
         (Turn::Refusing, Some(ErrorKind::Connect)),
         (Turn::Closing, Some(ErrorKind::Truncated)),
         (Turn::HeadDribbles, OUT_OF_TIME),
         (Turn::HeadIsEndless, Some(ErrorKind::TooLarge)),
-        // The server has said that the conversation is gone.
+        // The head of the response confirms the deletion.
         (Turn::BodyDribbles, None),
         (Turn::QueueIsFull, OUT_OF_TIME),
     ];
     let hold = |turn: Turn, expected: Option<ErrorKind>| {
         for by_dropping in [true, false] {
-            let (took, said, is_left) = tidied_up(turn, by_dropping);
-            assert!(took < BUDGET + SLACK, "{turn:?}: {took:?}");
+            let (took, said, is_left) = cleaned_up(turn, by_dropping);
+            assert!(took < CLEANUP_TIMEOUT + SLACK, "{turn:?}: {took:?}");
             assert_eq!(is_left, expected.is_some(), "{turn:?}");
             let Some(said) = said else { continue };
             let error = said.err();

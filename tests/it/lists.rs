@@ -1,4 +1,4 @@
-//! Lists of models and conversations, and the look at a server.
+//! Lists of models and conversations, and `server_info`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,8 +9,8 @@ use h2o_chat::{CancelHandle, DEFAULT_MODEL, Error, ErrorKind, Message, Request, 
 
 use crate::stand_in::{Reaction, StandIn};
 use crate::support::{
-    ALL, CURRENT, GREETING, NEWEST, answer, assert_failed, assert_nothing_left, builder, client,
-    count, each, opened_models, paths,
+    ALL, CURRENT, GREETING, NEWEST, assert_failed, assert_nothing_left, builder, client, count,
+    each, opened_models, paths, response,
 };
 
 #[test]
@@ -33,7 +33,7 @@ fn models_and_conversations_are_listed() {
             .iter()
             .map(|known| (&*known.id, &*known.title, known.model.as_deref()))
             .collect();
-        // A classic server numbers its titles, and has no order.
+        // A classic server numbers its titles and does not sort them.
         let (first_title, second_title) = match kind.title {
             Some(title) => ("New Chat", title),
             None => ("Untitled 1", "Untitled 2"),
@@ -53,7 +53,7 @@ fn models_and_conversations_are_listed() {
 }
 
 #[test]
-fn a_server_is_told_in_plain_sentences() {
+fn server_info_displays_plain_sentences() {
     each(ALL, |kind| {
         let server = kind.start();
         let info = client(&server).server_info().unwrap();
@@ -70,7 +70,7 @@ fn a_server_is_told_in_plain_sentences() {
 }
 
 #[test]
-fn without_a_named_model_the_servers_first_is_asked() {
+fn the_servers_first_model_is_the_default() {
     each(ALL, |kind| {
         let server = kind.builder().models(&["first/model", "second/model"]);
         let server = server.start();
@@ -81,7 +81,7 @@ fn without_a_named_model_the_servers_first_is_asked() {
         let models = opened_models(&server);
         assert_eq!(models, ["first/model", "first/model"], "{kind:?}");
         if kind.is_classic() {
-            // Tried with the default, listed, and tried again, once.
+            // One attempt with the default model, the list, and one more attempt.
             let begin =
                 ["POST /settings", "GET /__data.json", "POST /settings", "POST /conversation"];
             assert_eq!(paths(&server)[..4], begin);
@@ -92,7 +92,7 @@ fn without_a_named_model_the_servers_first_is_asked() {
 }
 
 #[test]
-fn a_named_model_is_never_replaced_and_the_error_has_the_list() {
+fn an_unknown_model_is_an_error_with_the_list() {
     each(ALL, |kind| {
         let server = kind.builder().models(&["first/model", "second/model"]);
         let server = server.start();
@@ -111,7 +111,7 @@ fn a_named_model_is_never_replaced_and_the_error_has_the_list() {
             assert_eq!(error.undeleted(), None);
             assert!(!error.maybe_undeleted(), "{kind:?} {error}");
         }
-        // The default is no default once it is named.
+        // A model that was set explicitly is not replaced.
         let named = builder(&server).model(DEFAULT_MODEL).build().unwrap();
         let error = named.ask("hello").unwrap_err();
         assert_eq!(error.kind(), ErrorKind::UnknownModel, "{kind:?} {error}");
@@ -122,7 +122,7 @@ fn a_named_model_is_never_replaced_and_the_error_has_the_list() {
 }
 
 #[test]
-fn where_the_api_is_switched_off_the_pages_tell_the_same() {
+fn lists_come_from_pages_if_the_api_is_switched_off() {
     each(CURRENT, |kind| {
         let server = kind.builder().api_disabled().start();
         let client = client(&server);
@@ -145,7 +145,7 @@ fn where_the_api_is_switched_off_the_pages_tell_the_same() {
     });
 }
 
-/// The body of a success that is not what was asked for.
+/// A success with this body.
 fn answering(path: &'static str, body: &'static str) -> StandIn {
     let builder = NEWEST.builder();
     let builder = builder.intercept(move |request| (request.path == path).then(|| success(body)));
@@ -153,10 +153,10 @@ fn answering(path: &'static str, body: &'static str) -> StandIn {
 }
 
 fn success(body: &str) -> Reaction {
-    answer("200 OK", "content-type: application/json\r\n", body)
+    response("200 OK", "content-type: application/json\r\n", body)
 }
 
-/// On every page others, so many of them, each with a title of this length.
+/// A page of `count` conversations that no other page has, with titles of this length.
 fn pages_of(conversations: usize, length: usize) -> (Error, usize) {
     let pages = Arc::new(AtomicUsize::new(0));
     let asked = Arc::clone(&pages);
@@ -174,7 +174,7 @@ fn pages_of(conversations: usize, length: usize) -> (Error, usize) {
 }
 
 #[test]
-fn pages_without_end_are_not_held() {
+fn endless_pages_are_bounded() {
     for (conversations, length, pages) in [(1, 3 << 20, 6), (20_000, 0, 4), (60_000, 0, 1)] {
         let (error, asked) = pages_of(conversations, length);
         assert_failed(&error, ErrorKind::TooLarge, Step::ListConversations);
@@ -183,7 +183,7 @@ fn pages_without_end_are_not_held() {
 }
 
 #[test]
-fn a_list_that_cannot_be_read_is_an_error() {
+fn an_unreadable_list_is_an_error() {
     for body in ["", "{}", "<html>", "{\"json\":[]}", "null"] {
         let server = answering("/api/models", body);
         let error = client(&server).list_models().unwrap_err();
@@ -207,7 +207,7 @@ fn a_list_that_cannot_be_read_is_an_error() {
 }
 
 #[test]
-fn conversations_are_listed_page_by_page_to_the_last() {
+fn all_pages_of_conversations_are_listed() {
     const MANY: usize = 65;
     each(ALL, |kind| {
         let server = kind.start();
@@ -222,7 +222,7 @@ fn conversations_are_listed_page_by_page_to_the_last() {
     });
 }
 
-/// A classic server that reacts like this when its models are listed.
+/// A classic server with this reaction to a request for its models.
 fn listing(models: &[&str], reaction: impl Fn() -> Reaction + Send + Sync + 'static) -> StandIn {
     let builder = StandIn::builder().models(models);
     let is_list = |path: &str| path == "/__data.json";
@@ -230,7 +230,7 @@ fn listing(models: &[&str], reaction: impl Fn() -> Reaction + Send + Sync + 'sta
 }
 
 #[test]
-fn a_list_that_is_one_long_text_a_thousand_times_is_not_held() {
+fn a_list_that_repeats_a_long_text_is_bounded() {
     let text = "x".repeat(500_000);
     let places = vec!["2"; 1000].join(",");
     let body =
@@ -241,7 +241,7 @@ fn a_list_that_is_one_long_text_a_thousand_times_is_not_held() {
 }
 
 #[test]
-fn a_list_may_be_long_and_what_it_says_is_no_part_of_an_error() {
+fn a_list_can_be_long_and_stays_out_of_errors() {
     let model = |text: &str| format!(r#"[{{"models":1}},[2],{{"id":3}},"m","{text}"]"#);
     let page = format!(r#"{{"nodes":[{{"data":{}}}]}}"#, model(&"x".repeat(2 << 20)));
     let server = listing(&["m"], move || success(&page));
@@ -256,7 +256,7 @@ fn a_list_may_be_long_and_what_it_says_is_no_part_of_an_error() {
 }
 
 #[test]
-fn an_id_that_no_server_gives_is_refused_before_anything_is_sent() {
+fn an_invalid_id_is_refused_before_anything_is_sent() {
     let server = StandIn::start();
     for id in ["", "a/b", "..", "a b", "a?b", &"x".repeat(65)] {
         let deleted = client(&server).delete_conversation(id).unwrap_err();
@@ -270,7 +270,7 @@ fn an_id_that_no_server_gives_is_refused_before_anything_is_sent() {
 }
 
 #[test]
-fn a_server_that_takes_itself_for_an_https_one_is_told_as_such_and_no_password_is() {
+fn server_info_reports_expected_https_without_the_password() {
     let server = StandIn::builder().models(&["only/model"]).https_referer().start();
     let url = server.url().replace("http://", "http://user:secret@");
     let info = h2o_chat::Client::new(&url).unwrap().server_info().unwrap();
@@ -286,7 +286,7 @@ fn a_server_that_takes_itself_for_an_https_one_is_told_as_such_and_no_password_i
 }
 
 #[test]
-fn a_check_relies_on_nothing_that_was_so_before() {
+fn server_info_asks_the_server_each_time() {
     let server = StandIn::start();
     let client = client(&server);
     client.ask("/count 1").unwrap();
@@ -297,22 +297,22 @@ fn a_check_relies_on_nothing_that_was_so_before() {
 }
 
 #[test]
-fn a_server_that_only_does_not_list_its_models_is_a_good_one() {
+fn server_info_succeeds_without_a_list_of_models() {
     for (status, body) in [("404 Not Found", ""), ("200 OK", "{}"), ("200 OK", "no JSON")] {
-        let server = listing(&[DEFAULT_MODEL], move || answer(status, "", body));
+        let server = listing(&[DEFAULT_MODEL], move || response(status, "", body));
         let info = client(&server).server_info().unwrap();
         assert!(info.to_string().contains("It does not list its models."), "{info}");
     }
 }
 
 #[test]
-fn a_list_that_fails_otherwise_is_what_is_wrong_with_the_server() {
+fn server_info_returns_the_error_of_the_list() {
     let cases: [(fn() -> Reaction, ErrorKind); 5] = [
-        (|| answer("500 Oh", "", ""), ErrorKind::Status),
-        (|| answer("401 Oh", "", ""), ErrorKind::LoginRequired),
+        (|| response("500 Oh", "", ""), ErrorKind::Status),
+        (|| response("401 Oh", "", ""), ErrorKind::LoginRequired),
         (|| success(r#"{"type":"redirect","location":"/login"}"#), ErrorKind::LoginRequired),
         (|| Reaction::Close, ErrorKind::Truncated),
-        (|| Reaction::Silence, ErrorKind::Timeout(Timeout::Idle)),
+        (|| Reaction::NoResponse, ErrorKind::Timeout(Timeout::Idle)),
     ];
     for (reaction, kind) in cases {
         let server = listing(&[DEFAULT_MODEL], reaction);
@@ -323,14 +323,14 @@ fn a_list_that_fails_otherwise_is_what_is_wrong_with_the_server() {
 }
 
 #[test]
-fn a_call_that_ends_while_the_models_are_listed_says_so() {
-    let server = listing(&["first/model"], || Reaction::Silence);
-    let stop = CancelHandle::default();
+fn cancels_and_timeouts_end_the_list_of_models() {
+    let server = listing(&["first/model"], || Reaction::NoResponse);
+    let handle = CancelHandle::default();
     let error = thread::scope(|scope| {
-        let request = Request::new("hello").cancel_handle(&stop);
+        let request = Request::new("hello").cancel_handle(&handle);
         let call = scope.spawn(|| client(&server).ask(request).unwrap_err());
         server.wait_for("the listing", |counts| counts.requests == 2);
-        stop.cancel();
+        handle.cancel();
         call.join().unwrap()
     });
     assert_failed(&error, ErrorKind::Cancelled, Step::ListModels);

@@ -1,7 +1,7 @@
 //! The client's promises, over real sockets: one module for each topic.
 
 mod account;
-mod answers;
+mod cancel;
 mod cleanup;
 mod conversation;
 mod detection;
@@ -23,12 +23,12 @@ mod packaging;
 mod prompts;
 mod proxy;
 mod regenerate;
+mod responses;
 mod retries;
 mod retry_waits;
 #[cfg(target_os = "linux")]
 mod soak;
 mod stand_in_is_strict;
-mod stops;
 mod support;
 mod system_prompt;
 mod types;

@@ -1,5 +1,5 @@
-//! Nothing is left on servers that refuse to clean up at first, or that stop only what is read; and
-//! what is left all the same can be found.
+//! Nothing is left on servers that refuse cleanup at first, or that stop only a reply that is being
+//! read. Leftovers can be found.
 
 use std::error::Error as _;
 use std::sync::Arc;
@@ -12,15 +12,14 @@ use h2o_chat::{CancelHandle, Client, ErrorKind, Request, Step, Timeout, Tokens};
 use crate::example;
 use crate::stand_in::{self, Builder, Reaction, StandIn};
 use crate::support::{
-    ALL, CLASSIC, ENDLESS, FORM, GREETING, NEWEST, PROMPT, V0_8_4, V0_9_5, always, answer,
-    assert_failed, assert_nothing_left, builder, busy, client, count, each, step_of, take_one,
-    timed,
+    ALL, CLASSIC, ENDLESS, FORM, GREETING, NEWEST, PROMPT, V0_8_4, V0_9_5, always, assert_failed,
+    assert_nothing_left, builder, busy, client, count, each, response, step_of, take_one, timed,
 };
 
-/// A cleanup timeout that nothing here comes near.
+/// A cleanup timeout that nothing here reaches.
 const LONG: Duration = Duration::from_secs(20);
 
-/// Refuses the first request of this step like this.
+/// A server with this reaction to the first request of a step.
 fn refusing(builder: Builder, step: Step, status: u16, headers: &'static str) -> StandIn {
     let left = AtomicUsize::new(1);
     let react = move |request: &stand_in::Request| {
@@ -34,7 +33,7 @@ const REFUSALS: [(u16, &str); 4] =
     [(429, ""), (503, ""), (429, "retry-after: 1\r\n"), (503, "retry-after: 0\r\n")];
 
 #[test]
-fn a_deletion_that_is_refused_once_is_repeated() {
+fn a_deletion_that_is_refused_once_is_retried() {
     each(ALL, |kind| {
         each(REFUSALS, |(status, headers)| {
             let server = refusing(kind.builder(), Step::DeleteConversation, status, headers);
@@ -50,7 +49,7 @@ fn a_deletion_that_is_refused_once_is_repeated() {
 }
 
 #[test]
-fn a_stop_that_is_refused_once_is_repeated() {
+fn a_stop_that_is_refused_once_is_retried() {
     each(ALL, |kind| {
         let refusals = if kind.stops { &REFUSALS[..] } else { &[] };
         for &(status, headers) in refusals {
@@ -67,7 +66,7 @@ fn a_stop_that_is_refused_once_is_repeated() {
 }
 
 #[test]
-fn ask_ends_well_after_a_deletion_that_was_refused_once() {
+fn ask_succeeds_after_a_retried_deletion() {
     each([CLASSIC, NEWEST], |kind| {
         for status in [429, 503] {
             let server = refusing(kind.builder(), Step::DeleteConversation, status, "");
@@ -82,7 +81,7 @@ fn ask_ends_well_after_a_deletion_that_was_refused_once() {
 }
 
 #[test]
-fn a_longer_wait_than_the_cleanup_may_take_ends_the_attempts_at_once() {
+fn a_retry_after_beyond_the_cleanup_timeout_ends_the_retries() {
     let react = |request: &stand_in::Request| {
         let is_cleanup =
             matches!(step_of(request), Some(Step::StopGeneration | Step::DeleteConversation));
@@ -101,7 +100,7 @@ fn a_longer_wait_than_the_cleanup_may_take_ends_the_attempts_at_once() {
 }
 
 #[test]
-fn a_server_that_refuses_always_is_not_hammered() {
+fn cleanup_retries_wait_between_attempts() {
     for headers in ["", "retry-after: 0\r\n"] {
         let server = always(Step::DeleteConversation, move || busy(503, headers));
         let limited = builder(&server).cleanup_timeout(Duration::from_millis(1200));
@@ -113,7 +112,7 @@ fn a_server_that_refuses_always_is_not_hammered() {
     }
 }
 
-/// The stop is sent while the reply has its connection, and the conversation deleted after it.
+/// Checks that the stop was sent while the reply had its connection, and the deletion after it.
 #[track_caller]
 fn assert_stopped_while_reading(server: &StandIn) {
     assert_nothing_left(server);
@@ -147,7 +146,7 @@ fn chat_ui_0_9_5_is_stopped_while_its_reply_is_read() {
 }
 
 #[test]
-fn chat_ui_0_9_5_is_stopped_after_errors_of_this_side() {
+fn chat_ui_0_9_5_is_stopped_after_client_side_errors() {
     let server = V0_9_5.start();
     let limited = builder(&server).token_timeout(Duration::from_secs(1));
     let client = limited.cleanup_timeout(LONG).build().unwrap();
@@ -170,7 +169,7 @@ fn chat_ui_0_9_5_is_stopped_after_errors_of_this_side() {
 }
 
 #[test]
-fn chat_ui_0_9_5_is_stopped_after_a_turn_that_is_left_early() {
+fn chat_ui_0_9_5_is_stopped_after_an_early_end_of_a_turn() {
     let server = V0_9_5.start();
     let client = builder(&server).cleanup_timeout(LONG).build().unwrap();
     let mut chat = client.conversation().unwrap();
@@ -179,7 +178,7 @@ fn chat_ui_0_9_5_is_stopped_after_a_turn_that_is_left_early() {
     drop(tokens);
     server.wait_for("the end", |counts| counts.running == 0);
     assert_eq!(server.counts().stopped, 1);
-    // The conversation goes on at once.
+    // The conversation is usable at once.
     let (text, took) = timed(|| chat.ask("hello").unwrap());
     assert_eq!(text, GREETING);
     assert!(took < LONG / 4, "{took:?}");
@@ -201,7 +200,7 @@ fn chat_ui_0_9_5_is_read_for_half_the_cleanup_timeout_at_most() {
 }
 
 #[test]
-fn a_server_that_ignores_stops_is_sent_none() {
+fn no_stop_is_sent_to_a_server_that_ignores_stops() {
     each([V0_8_4, FORM], |kind| {
         let server = kind.start();
         let client = client(&server);
@@ -219,7 +218,7 @@ fn a_server_that_ignores_stops_is_sent_none() {
     });
 }
 
-/// A server that reacts like this to deletions, until it is told not to.
+/// A server that reacts like this to deletions while the flag is set.
 fn troubled(reaction: impl Fn() -> Reaction + Send + Sync + 'static) -> (StandIn, Arc<AtomicBool>) {
     let (server, trouble) = troubled_builder(StandIn::builder(), reaction);
     (server.start(), trouble)
@@ -239,11 +238,11 @@ fn troubled_builder(
 }
 
 fn refuse() -> Reaction {
-    answer("500 Oh", "", "")
+    response("500 Oh", "", "")
 }
 
 #[test]
-fn a_leftover_that_is_deleted_by_its_id_is_none_any_more() {
+fn deleting_a_leftover_by_id_removes_it_from_the_list() {
     let (server, trouble) = troubled(refuse);
     let client = client(&server);
     for _ in 0..3 {
@@ -262,17 +261,19 @@ fn a_leftover_that_is_deleted_by_its_id_is_none_any_more() {
 
 #[test]
 fn deleting_leftovers_obeys_the_cancel_handle() {
-    let is_silent = Arc::new(AtomicBool::new(false));
-    let silent = Arc::clone(&is_silent);
+    let is_mute = Arc::new(AtomicBool::new(false));
+    let mute = Arc::clone(&is_mute);
     let (server, _) =
-        troubled(move || if silent.load(Ordering::Relaxed) { Reaction::Silence } else { refuse() });
+        troubled(
+            move || if mute.load(Ordering::Relaxed) { Reaction::NoResponse } else { refuse() },
+        );
     let handle = CancelHandle::default();
     let client = builder(&server).cancel_handle(&handle);
     let client = client.cleanup_timeout(LONG).build().unwrap();
     for _ in 0..2 {
         client.ask("/count 1").unwrap();
     }
-    is_silent.store(true, Ordering::Relaxed);
+    is_mute.store(true, Ordering::Relaxed);
     let before = server.counts().requests;
     let (error, took) = thread::scope(|scope| {
         let call = scope.spawn(|| client.delete_leftovers().unwrap_err());
@@ -287,8 +288,8 @@ fn deleting_leftovers_obeys_the_cancel_handle() {
 }
 
 #[test]
-fn deleting_leftovers_obeys_one_limit_for_all() {
-    // Each takes half a second, because it is tried twice.
+fn one_cleanup_timeout_applies_to_all_leftovers() {
+    // Each takes half a second, because of its retry.
     const CLEANUP: Duration = Duration::from_millis(600);
     const LEFT: usize = 24;
     let limits = [(None, CLEANUP * 10), (Some(CLEANUP * 4), CLEANUP * 4)];
@@ -321,7 +322,7 @@ fn deleting_leftovers_obeys_one_limit_for_all() {
 }
 
 #[test]
-fn the_error_has_the_session_of_what_is_left_and_does_not_show_it() {
+fn the_error_has_the_leftovers_session_but_hides_it() {
     each(ALL, |kind| {
         let (builder_, _) = troubled_builder(kind.builder(), refuse);
         let server = builder_.start();
@@ -343,7 +344,7 @@ fn the_error_has_the_session_of_what_is_left_and_does_not_show_it() {
     assert_eq!(error.ask("hello").unwrap_err().undeleted_session(), None);
 }
 
-/// The arguments of the `sweep` command in what a program has printed.
+/// Returns the arguments of the printed `sweep` command.
 fn printed_sweep(stderr: &str) -> Vec<String> {
     let (_, command) = stderr.split_once(": sweep ").unwrap_or_else(|| panic!("{stderr}"));
     let command = command.lines().next().unwrap_or_default();
@@ -351,7 +352,7 @@ fn printed_sweep(stderr: &str) -> Vec<String> {
 }
 
 #[test]
-fn the_sweep_command_that_is_printed_removes_what_is_left() {
+fn the_printed_sweep_command_deletes_the_leftovers() {
     // The program, the name of the session's cookie, and the user's session.
     let cases = [
         ("ask", "hf-chat", None),

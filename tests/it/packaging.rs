@@ -1,4 +1,4 @@
-//! The package has all that a stranger needs, for the promised compiler.
+//! The package is complete, and builds with the promised compiler.
 
 use std::fs;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-/// The output of a cargo command that changes nothing.
+/// Returns the output of a read-only cargo command.
 fn cargo(arguments: &[&str]) -> Vec<u8> {
     let output = Command::new(env!("CARGO"))
         .args(arguments)
@@ -19,11 +19,11 @@ fn cargo(arguments: &[&str]) -> Vec<u8> {
     output.stdout
 }
 
-/// This system, as the compiler calls it.
+/// Returns the compiler's name of this system.
 fn host() -> String {
     let output = Command::new("rustc").arg("-vV").output().unwrap();
-    let told = String::from_utf8(output.stdout).unwrap();
-    let host = told.lines().find_map(|line| line.strip_prefix("host: "));
+    let printed = String::from_utf8(output.stdout).unwrap();
+    let host = printed.lines().find_map(|line| line.strip_prefix("host: "));
     host.unwrap().to_owned()
 }
 
@@ -34,9 +34,9 @@ fn version(text: &str) -> [u32; 3] {
 }
 
 #[test]
-fn no_crate_that_is_built_needs_a_newer_compiler_than_is_promised() {
+fn no_dependency_needs_a_newer_compiler() {
     let promised = version(env!("CARGO_PKG_RUST_VERSION"));
-    // Of this system's crates only: those of others need not be here.
+    // Only this system's crates: the others may not be downloaded.
     let metadata = cargo(&["metadata", "--format-version", "1", "--filter-platform", &host()]);
     let metadata: Value = serde_json::from_slice(&metadata).unwrap();
     let tree = cargo(&["tree", "-e", "normal,build", "--prefix", "none", "-f", "{p}"]);
@@ -57,7 +57,7 @@ fn no_crate_that_is_built_needs_a_newer_compiler_than_is_promised() {
 }
 
 #[test]
-fn the_package_has_what_a_stranger_needs_and_no_large_data() {
+fn the_package_is_complete_and_small() {
     const LARGEST: u64 = 100_000;
     let listed = cargo(&["package", "--list", "--allow-dirty"]);
     let listed = String::from_utf8(listed).unwrap();
@@ -77,7 +77,7 @@ fn the_package_has_what_a_stranger_needs_and_no_large_data() {
         assert!(files.contains(&needed), "{needed}");
     }
     for file in files {
-        // Cargo makes some that are not here.
+        // Cargo generates some files.
         let Ok(metadata) = fs::metadata(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)) else {
             continue;
         };

@@ -1,4 +1,4 @@
-//! Everything that can become of a prompt, on every server: one table.
+//! The outcome of each kind of prompt on every server: one table.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use crate::support::{ALL, GREETING, Kind, assert_nothing_left, client, count, ea
 use ErrorKind::{Generation, Status, Truncated};
 use Outcome::{Fails, Whole};
 
-/// The outcome for a client.
+/// The outcome of a call.
 #[derive(Clone, Copy, Debug)]
 enum Outcome {
-    /// A reply with this in it; an empty one if this is empty.
+    /// A reply that contains this text; an empty one if the text is empty.
     Whole(&'static str),
     Fails {
         kind: ErrorKind,
@@ -21,12 +21,12 @@ enum Outcome {
         status: Option<u16>,
         words: &'static str,
         received: &'static str,
-        /// The generation may be running still, and is stopped.
+        /// The generation may still run, and is stopped.
         stopped: bool,
     },
 }
 
-/// A prompt, and what a client gets of each dialect.
+/// A prompt, and the outcome for each dialect.
 type Row = (&'static str, [Outcome; 4]);
 
 const COLUMNS: [Dialect; 4] = [Dialect::Classic, Dialect::Json, Dialect::Form, Dialect::Newest];
@@ -62,7 +62,7 @@ const fn truncated(stopped: bool) -> Outcome {
     }
 }
 
-/// Refused by a classic server, reported by a current one; only the newest say with which status.
+/// Refused by a classic server, reported by a current one. Only the newest report the status.
 const fn relayed(status: u16, words: &'static str) -> [Outcome; 4] {
     let unknown = reported(None, words, "");
     [refused(status, words), unknown, unknown, reported(Some(status), words, "")]
@@ -82,7 +82,7 @@ const ROWS: &[Row] = &[
     ("/error-event-first", [reported(None, OUT_OF_MEMORY, ""); 4]),
     ("/error-event", {
         let once = reported(None, OUT_OF_MEMORY, FIVE);
-        // The newest ask the model again, and say it again.
+        // The newest ask the model again, so the text is there twice.
         [once, once, once, reported(None, OUT_OF_MEMORY, TEN)]
     }),
     ("/no-final", [truncated(false); 4]),
@@ -103,7 +103,7 @@ const ROWS: &[Row] = &[
 ];
 
 #[test]
-fn whatever_becomes_of_a_prompt_is_told_for_what_it_is_and_leaves_nothing_behind() {
+fn every_prompt_has_its_outcome_and_leaves_nothing() {
     each(ALL, |kind| {
         for (prompt, outcomes) in ROWS {
             let context = format!("{prompt} {:?}", kind.dialect);
@@ -151,11 +151,11 @@ fn assert_outcome(kind: Kind, prompt: &str, expected: Outcome, context: &str) {
 }
 
 #[test]
-fn a_refusal_of_the_chat_server_itself_may_ask_for_a_wait() {
+fn a_refusal_can_have_a_retry_after() {
     each(ALL, |kind| {
         let server = kind.start();
         let error = client(&server).ask("/429").unwrap_err();
-        // Inside a reply there is no place for it.
+        // A reply has no place for it.
         let expected = kind.is_classic().then_some(Duration::from_secs(7));
         assert_eq!(error.retry_after(), expected, "{kind:?}");
     });

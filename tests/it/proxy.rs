@@ -1,4 +1,4 @@
-//! Connections through a proxy, and what happens when it does not let them.
+//! Connections through a proxy, and its refusals.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, TcpListener, TcpStream, ToSocketAddrs};
@@ -11,10 +11,10 @@ use h2o_chat::{CancelHandle, Client, ErrorKind, Proxy, Request, Step, Timeout};
 use crate::stand_in::StandIn;
 use crate::support::{GREETING, PROMPT, assert_failed, assert_nothing_left, builder, nobody};
 
-/// How a proxy agrees on the connection that it is to make.
+/// The handshake of a proxy, which returns the target of the connection.
 type Handshake = fn(&mut TcpStream) -> io::Result<String>;
 
-/// A proxy that tunnels to the address of the handshake.
+/// A proxy that tunnels to the target of the handshake.
 struct TestProxy {
     address: String,
     targets: Arc<Mutex<Vec<String>>>,
@@ -35,7 +35,7 @@ impl TestProxy {
         TestProxy { address, targets }
     }
 
-    /// Where each of its tunnels leads to, as it was asked for it.
+    /// The requested targets of its tunnels.
     fn targets(&self) -> Vec<String> {
         self.targets.lock().unwrap().clone()
     }
@@ -48,7 +48,7 @@ fn tunnel(
 ) -> io::Result<()> {
     let target = handshake(&mut client)?;
     asked.lock().unwrap().push(target.clone());
-    // Whatever it is called, it is on this machine.
+    // Every name is this machine's.
     let port = target.rsplit(':').next().and_then(|port| port.parse().ok());
     let server = TcpStream::connect((Ipv4Addr::LOCALHOST, port.unwrap()))?;
     let (mut up, mut down) = (client.try_clone()?, server.try_clone()?);
@@ -66,7 +66,7 @@ fn connect_head(client: &TcpStream) -> io::Result<Vec<String>> {
     Ok(head.collect())
 }
 
-/// Lets in who knows the password.
+/// Accepts clients with the password.
 fn connect(client: &mut TcpStream) -> io::Result<String> {
     let head = connect_head(client)?;
     let password = "Proxy-Authorization: Basic bWU6c2VjcmV0".to_owned();
@@ -75,7 +75,7 @@ fn connect(client: &mut TcpStream) -> io::Result<String> {
     Ok(head[0].split(' ').nth(1).unwrap().to_owned())
 }
 
-/// Lets in who knows the password, or says that there is none, to an address or a name.
+/// Accepts clients with the password, or without one, to an address or a name.
 fn socks5(client: &mut TcpStream) -> io::Result<String> {
     const PASSWORD: u8 = 2;
     let [_, methods] = read(client)?;
@@ -125,13 +125,13 @@ fn a_reply_through_an_http_proxy() {
         assert_eq!(client.ask("hello").unwrap(), GREETING);
         client.stream("/slow").unwrap().cancel().unwrap();
     }
-    // For each client one for the first reply and the next, and one to stop and delete.
+    // Each client has one for both replies, and one to stop and delete.
     assert_eq!(proxy.targets().len(), 4);
     assert_nothing_left(&server);
 }
 
 #[test]
-fn a_reply_through_a_socks_proxy_which_looks_names_up_if_that_is_wanted() {
+fn only_a_socks5h_proxy_resolves_names() {
     let server = StandIn::start();
     let by_name = format!("localhost:{}", server.port());
     let by_number = format!("127.0.0.1:{}", server.port());
@@ -163,7 +163,7 @@ fn a_reply_through_a_socks_proxy_which_looks_names_up_if_that_is_wanted() {
 }
 
 #[test]
-fn limits_and_stops_act_through_a_proxy() {
+fn timeouts_and_cancels_work_through_a_proxy() {
     let (server, proxy) = (StandIn::start(), TestProxy::start(connect));
     let url = format!("http://me:secret@{}", proxy.address);
     let client = builder(&server)
@@ -188,13 +188,13 @@ fn a_proxy_that_refuses_says_so() {
     let client = builder(&server).proxy(Proxy::url(&proxy.address)).build().unwrap();
     let error = client.ask("hello").unwrap_err();
     assert_failed(&error, ErrorKind::Proxy, Step::PostSettings);
-    let told = format!("to the proxy http://{}: it answered 407 (Proxy", proxy.address);
-    assert!(error.to_string().contains(&told), "{error}");
+    let expected = format!("to the proxy http://{}: it answered 407 (Proxy", proxy.address);
+    assert!(error.to_string().contains(&expected), "{error}");
     assert_eq!(server.counts().connections, 0);
 }
 
 #[test]
-fn a_proxy_that_is_not_there_is_named_without_its_password() {
+fn an_unreachable_proxy_is_named_without_its_password() {
     let (nobody, _kept) = nobody();
     for scheme in ["http", "socks5", "socks5h"] {
         let client = Client::builder("http://127.0.0.1:9")
@@ -204,19 +204,19 @@ fn a_proxy_that_is_not_there_is_named_without_its_password() {
             .unwrap();
         let error = client.ask("hello").unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Connect, "{error}");
-        let told = format!("no connection to the proxy {scheme}://{nobody}: ");
-        assert!(error.to_string().contains(&told), "{error}");
+        let expected = format!("no connection to the proxy {scheme}://{nobody}: ");
+        assert!(error.to_string().contains(&expected), "{error}");
         assert!(error.hint().unwrap().contains("at the proxy"), "{error}");
     }
 }
 
 #[test]
-fn a_socks_proxy_that_refuses_or_speaks_something_else_says_so() {
+fn a_refusing_or_wrong_socks_proxy_is_an_error() {
     let refuse: Handshake = |client| {
         client.read_exact(&mut [0; 3])?;
         client.write_all(&[5, 0])?;
         client.read_exact(&mut [0; 10])?;
-        // The rule set does not allow it.
+        // Not allowed by the rule set.
         client.write_all(&[5, 2, 0, 1, 0, 0, 0, 0, 0, 0])?;
         Err(io::ErrorKind::PermissionDenied.into())
     };
@@ -245,8 +245,8 @@ fn a_socks_proxy_that_refuses_or_speaks_something_else_says_so() {
 }
 
 #[test]
-fn a_proxy_that_says_nothing_is_waited_for_within_the_limits() {
-    // Never accepted, so never answered.
+fn an_unresponsive_proxy_hits_the_timeouts() {
+    // Never accepted.
     let proxy = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = proxy.local_addr().unwrap().to_string();
     let limit = Duration::from_millis(300);
@@ -257,20 +257,20 @@ fn a_proxy_that_says_nothing_is_waited_for_within_the_limits() {
     let client = builder().total_timeout(limit).build().unwrap();
     assert_eq!(client.ask("hello").unwrap_err().kind(), ErrorKind::Timeout(Timeout::Total));
 
-    // Each once: a limit that is reached is not waited for again.
+    // Each timeout is reached once: it is not retried.
     let _held = [proxy.accept().unwrap(), proxy.accept().unwrap()];
     proxy.set_nonblocking(true).unwrap();
     assert!(proxy.accept().is_err(), "tried again");
     proxy.set_nonblocking(false).unwrap();
 
-    let (client, stop) = (builder().build().unwrap(), CancelHandle::default());
+    let (client, handle) = (builder().build().unwrap(), CancelHandle::default());
     let stopped = thread::scope(|scope| {
         let call =
-            scope.spawn(|| client.ask(Request::new("hello").cancel_handle(&stop)).unwrap_err());
-        // Held, because dropping would close it.
+            scope.spawn(|| client.ask(Request::new("hello").cancel_handle(&handle)).unwrap_err());
+        // Dropping the socket would close it.
         let _held = proxy.accept().unwrap();
         let start = Instant::now();
-        stop.cancel();
+        handle.cancel();
         let error = call.join().unwrap();
         assert_eq!(error.kind(), ErrorKind::Cancelled);
         start.elapsed()

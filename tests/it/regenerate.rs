@@ -1,4 +1,4 @@
-//! A message that is answered once more.
+//! Regenerated replies.
 
 use std::sync::atomic::AtomicUsize;
 
@@ -10,7 +10,7 @@ use crate::support::{
 };
 
 #[test]
-fn a_regenerated_reply_takes_the_place_of_the_last_reply() {
+fn a_regenerated_reply_replaces_the_last_reply() {
     each(ALL, |kind| {
         let server = kind.start();
         let mut chat = client(&server).conversation().unwrap();
@@ -22,7 +22,7 @@ fn a_regenerated_reply_takes_the_place_of_the_last_reply() {
         assert_eq!(prompts[1], prompts[2], "{kind:?}");
         assert_eq!(prompts[1], prompts[3], "{kind:?}");
         assert_eq!(chat.messages().unwrap().len(), 4, "{kind:?}");
-        // The next message answers the last of them.
+        // The parent of the next message is the last reply.
         chat.ask("third").unwrap();
         let third = server.model_prompts().pop().unwrap();
         assert_eq!(third.matches(GREETING).count(), 2, "{kind:?} {third}");
@@ -31,7 +31,7 @@ fn a_regenerated_reply_takes_the_place_of_the_last_reply() {
 }
 
 #[test]
-fn the_last_reply_can_be_had_again_in_another_client_and_after_an_early_end() {
+fn another_client_can_regenerate_the_last_reply() {
     each(ALL, |kind| {
         let server = kind.start();
         let client = client(&server);
@@ -50,7 +50,7 @@ fn the_last_reply_can_be_had_again_in_another_client_and_after_an_early_end() {
 }
 
 #[test]
-fn another_prompt_in_the_place_of_the_last_is_for_classic_servers_only() {
+fn replacing_the_last_prompt_is_for_classic_servers_only() {
     each(ALL, |kind| {
         let server = kind.start();
         let mut chat = client(&server).conversation().unwrap();
@@ -65,7 +65,7 @@ fn another_prompt_in_the_place_of_the_last_is_for_classic_servers_only() {
         let error = other.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unsupported, "{kind:?} {error}");
         assert_eq!(messages(&server).len(), 1, "{kind:?}");
-        // Nothing has become of it: the last message is the one before.
+        // The server did not store it, so the last message is the one before.
         assert_eq!(chat.regenerate().unwrap().text().unwrap(), GREETING, "{kind:?}");
         let empty = chat.regenerate_with(|_| Request::new(" ")).map(drop);
         assert_eq!(empty.unwrap_err().kind(), ErrorKind::InvalidInput, "{kind:?}");
@@ -75,7 +75,7 @@ fn another_prompt_in_the_place_of_the_last_is_for_classic_servers_only() {
 }
 
 #[test]
-fn a_message_that_was_refused_is_sent_anew() {
+fn regenerating_resends_a_refused_message() {
     each(ALL, |kind| {
         let refusals = AtomicUsize::new(1);
         let plan = move |prompt: &str| match prompt {
@@ -96,7 +96,7 @@ fn a_message_that_was_refused_is_sent_anew() {
 }
 
 #[test]
-fn there_is_nothing_to_regenerate_before_the_first_message() {
+fn regenerating_needs_a_message() {
     each(ALL, |kind| {
         let server = kind.start();
         let mut chat = client(&server).conversation().unwrap();
@@ -106,7 +106,7 @@ fn there_is_nothing_to_regenerate_before_the_first_message() {
 }
 
 #[test]
-fn on_a_classic_server_only_the_response_has_a_new_id() {
+fn a_classic_regeneration_changes_only_the_response_id() {
     let server = StandIn::start();
     let mut chat = client(&server).conversation().unwrap();
     chat.ask("first").unwrap();
@@ -118,7 +118,7 @@ fn on_a_classic_server_only_the_response_has_a_new_id() {
     assert_ne!(retry["options"]["response_id"], second["options"]["response_id"]);
     assert_eq!(retry["parameters"], second["parameters"]);
 
-    // With another temperature, and then with another prompt, the same message once more.
+    // The message again with another temperature, and then with another prompt.
     let change = |request: Request| request.temperature(0.2);
     chat.regenerate_with(change).unwrap().text().unwrap();
     assert_eq!(messages(&server)[3]["parameters"]["temperature"], 0.2);
@@ -130,21 +130,22 @@ fn on_a_classic_server_only_the_response_has_a_new_id() {
 }
 
 #[test]
-fn a_stop_ends_one_try_only() {
+fn a_cancel_ends_one_regeneration_only() {
     let server = StandIn::start();
     let mut chat = client(&server).conversation().unwrap();
-    let stop = CancelHandle::default();
-    let mut tokens = chat.stream(Request::new(ENDLESS).cancel_handle(&stop)).unwrap();
+    let handle = CancelHandle::default();
+    let mut tokens = chat.stream(Request::new(ENDLESS).cancel_handle(&handle)).unwrap();
     tokens.next().unwrap().unwrap();
-    stop.cancel();
+    handle.cancel();
     tokens.next().unwrap().unwrap_err();
     drop(tokens);
     let mut again = chat.regenerate().unwrap();
     assert_eq!(again.next().unwrap().unwrap(), " s0");
     drop(again);
 
-    let error = chat.regenerate_with(|request| request.cancel_handle(&stop)).map(drop).unwrap_err();
+    let error =
+        chat.regenerate_with(|request| request.cancel_handle(&handle)).map(drop).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Cancelled);
-    // Not even a request that failed at once is forgotten.
+    // A request that fails at once can be regenerated as well.
     assert!(chat.regenerate().is_ok());
 }

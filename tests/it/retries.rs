@@ -1,4 +1,4 @@
-//! A call is tried again only where nothing can be lost or done twice.
+//! A request is retried only where nothing can be lost or doubled.
 
 use std::net::TcpListener;
 use std::sync::Mutex;
@@ -10,20 +10,20 @@ use h2o_chat::{Client, ClientBuilder, ErrorKind, Step};
 
 use crate::stand_in::{Reaction, StandIn};
 use crate::support::{
-    ENDLESS, always, answer, assert_failed, assert_nothing_left, at_first, busy, count,
-    requests_of, step_of,
+    ENDLESS, always, assert_failed, assert_nothing_left, at_first, busy, count, requests_of,
+    response, step_of,
 };
 
-/// With the usual number of retries.
+/// A client with the default number of retries.
 fn builder(server: &StandIn) -> ClientBuilder {
     Client::builder(&server.url())
 }
 
-/// The steps before the first token that can be tried again.
+/// The steps before the first token that can be retried.
 const STEPS: [Step; 3] = [Step::PostSettings, Step::CreateConversation, Step::SendMessage];
 
 #[test]
-fn a_busy_server_is_asked_again_at_every_step_before_the_reply() {
+fn a_busy_server_is_retried_at_every_step_before_the_reply() {
     for step in STEPS {
         for status in [429, 503] {
             let server = at_first(2, step, move || busy(status, "retry-after: 0\r\n"));
@@ -36,7 +36,7 @@ fn a_busy_server_is_asked_again_at_every_step_before_the_reply() {
 }
 
 #[test]
-fn the_number_of_retries_is_the_users() {
+fn the_number_of_retries_is_configurable() {
     for times in [0, 1, 3] {
         let refused = || busy(503, "retry-after: 0\r\n");
         let server = always(Step::CreateConversation, refused);
@@ -48,7 +48,7 @@ fn the_number_of_retries_is_the_users() {
 }
 
 #[test]
-fn what_does_no_harm_twice_is_repeated_once_when_its_connection_ends() {
+fn idempotent_requests_are_retried_once_after_a_closed_connection() {
     let all = [
         (Step::PostSettings, "/count 1"),
         (Step::DeleteConversation, "/count 1"),
@@ -70,9 +70,9 @@ fn what_does_no_harm_twice_is_repeated_once_when_its_connection_ends() {
 }
 
 #[test]
-fn a_request_that_could_make_a_second_conversation_or_generation_is_never_repeated() {
+fn creations_and_messages_are_never_repeated() {
     for step in [Step::CreateConversation, Step::SendMessage] {
-        // The connection is pooled: the settings went over it. The server reads the request and
+        // The settings were sent over this pooled connection. The server reads the request and
         // closes.
         let server = at_first(1, step, || Reaction::Close);
         let error = builder(&server).retries(5).build().unwrap().ask("hello").unwrap_err();
@@ -83,7 +83,7 @@ fn a_request_that_could_make_a_second_conversation_or_generation_is_never_repeat
 }
 
 #[test]
-fn nothing_is_tried_again_after_a_token() {
+fn nothing_is_retried_after_a_token() {
     let server = StandIn::start();
     for prompt in ["/dropped", "/error-event", "/no-final"] {
         builder(&server).retries(5).build().unwrap().ask(prompt).unwrap_err();
@@ -92,7 +92,7 @@ fn nothing_is_tried_again_after_a_token() {
 }
 
 #[test]
-fn a_lost_acceptance_of_the_terms_is_made_good_once() {
+fn lost_terms_are_accepted_again_once() {
     let server = StandIn::start();
     let client = builder(&server).build().unwrap();
     client.ask("/count 1").unwrap();
@@ -100,7 +100,7 @@ fn a_lost_acceptance_of_the_terms_is_made_good_once() {
     client.ask("/count 1").unwrap();
     assert_eq!(count(&server, Step::PostSettings), 2);
 
-    // While a conversation is open, too.
+    // In an open conversation too.
     let mut tokens = client.stream(ENDLESS).unwrap();
     tokens.next().unwrap().unwrap();
     server.forget_sessions();
@@ -110,7 +110,7 @@ fn a_lost_acceptance_of_the_terms_is_made_good_once() {
 }
 
 #[test]
-fn terms_that_cannot_be_accepted_again_leave_the_conversation_named() {
+fn terms_that_cannot_be_accepted_again_leave_a_leftover() {
     let posted = AtomicUsize::new(0);
     let server = StandIn::builder()
         .intercept(move |request| {
@@ -129,7 +129,7 @@ fn terms_that_cannot_be_accepted_again_leave_the_conversation_named() {
 }
 
 #[test]
-fn a_session_in_the_users_own_cookies_is_the_session() {
+fn a_session_in_the_cookie_header_is_used() {
     let server = StandIn::start();
     for (cookies, sent) in
         [("hf-chat=mine", "hf-chat=mine"), ("a=1; hf-chat=mine;b=2", "hf-chat=mine; a=1; b=2")]
@@ -143,20 +143,20 @@ fn a_session_in_the_users_own_cookies_is_the_session() {
 }
 
 #[test]
-fn a_connection_that_the_server_may_be_closing_is_not_used_again() {
+fn an_old_idle_connection_is_not_reused() {
     let server = StandIn::builder().idle(Duration::from_secs(60)).start();
     let client = builder(&server).build().unwrap();
     client.ask("/count 1").unwrap();
     client.ask("/count 1").unwrap();
     assert_eq!(server.counts().connections, 1);
-    // Real servers close what was idle for 5 s; a prompt on its way then would be lost.
+    // Real servers close a connection after 5 idle seconds. A prompt sent just then would be lost.
     thread::sleep(Duration::from_millis(4100));
     client.ask("/count 1").unwrap();
     assert_eq!(server.counts().connections, 2);
 }
 
 #[test]
-fn other_cookies_are_kept_and_sent_back_to_this_server_only() {
+fn other_cookies_are_sent_back_to_this_server_only() {
     let other = TcpListener::bind("127.0.0.1:0").unwrap();
     let location = format!("http://{}/conversation", other.local_addr().unwrap());
     let redirect = Mutex::new(Some(location));
@@ -164,11 +164,11 @@ fn other_cookies_are_kept_and_sent_back_to_this_server_only() {
         .intercept(move |request| match request.path.as_str() {
             "/settings" => {
                 let cookie = "set-cookie: lb=node-3; Path=/\r\n";
-                Some(answer("200 OK", cookie, "{\"type\":\"redirect\"}\n"))
+                Some(response("200 OK", cookie, "{\"type\":\"redirect\"}\n"))
             }
             _ => redirect.lock().unwrap().take().map(|location| {
                 let location = format!("location: {location}\r\n");
-                answer("307 Temporary Redirect", &location, "")
+                response("307 Temporary Redirect", &location, "")
             }),
         })
         .start();

@@ -1,4 +1,4 @@
-//! How long is waited before a call is tried again, and what ends the wait.
+//! The wait before a retry.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -10,16 +10,16 @@ use h2o_chat::{CancelHandle, Client, ClientBuilder, ErrorKind, Request, Step, Ti
 use crate::stand_in::StandIn;
 use crate::support::{PROMPT, always, at_first, busy};
 
-/// Well before any of the waits that must not happen, on a busy machine too.
+/// Much shorter than the waits that must not happen, on a busy machine too.
 const SOON: Duration = Duration::from_secs(3);
 
-/// With the usual number of retries.
+/// A client with the default number of retries.
 fn builder(server: &StandIn) -> ClientBuilder {
     Client::builder(&server.url())
 }
 
 #[test]
-fn it_is_waited_for_as_long_as_the_server_asks_but_no_longer_than_the_user_allows() {
+fn a_retry_waits_for_retry_after_up_to_the_maximum() {
     let server = at_first(1, Step::SendMessage, || busy(429, "retry-after: 1\r\n"));
     let start = Instant::now();
     builder(&server).build().unwrap().ask("/count 1").unwrap();
@@ -36,7 +36,7 @@ fn it_is_waited_for_as_long_as_the_server_asks_but_no_longer_than_the_user_allow
 }
 
 #[test]
-fn a_date_is_waited_for() {
+fn a_retry_after_date_is_honored() {
     let at = SystemTime::now() + Duration::from_secs(2);
     let header = format!("retry-after: {}\r\n", http_date(at));
     let server = at_first(1, Step::SendMessage, move || busy(503, &header));
@@ -46,7 +46,7 @@ fn a_date_is_waited_for() {
 }
 
 #[test]
-fn what_the_user_allows_shortens_the_own_waits_and_not_their_number() {
+fn the_maximum_wait_shortens_the_default_waits() {
     let server = always(Step::PostSettings, || busy(503, ""));
     let client =
         builder(&server).retries(5).max_retry_wait(Duration::from_millis(10)).build().unwrap();
@@ -56,7 +56,7 @@ fn what_the_user_allows_shortens_the_own_waits_and_not_their_number() {
     assert!(start.elapsed() < SOON);
 }
 
-/// In the format of the header.
+/// Formats a date for the header.
 fn http_date(at: SystemTime) -> String {
     let days_in = |year: u64| {
         if year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400)) {
@@ -86,7 +86,7 @@ fn http_date(at: SystemTime) -> String {
 }
 
 #[test]
-fn a_wait_that_the_deadline_has_no_time_for_is_not_begun() {
+fn a_retry_that_would_miss_the_deadline_is_not_waited_for() {
     let server = at_first(1, Step::SendMessage, || busy(429, "retry-after: 5\r\n"));
     let client = builder(&server).total_timeout(Duration::from_secs(4)).build().unwrap();
     let start = Instant::now();
@@ -95,18 +95,18 @@ fn a_wait_that_the_deadline_has_no_time_for_is_not_begun() {
 }
 
 #[test]
-fn a_stop_ends_the_wait_for_a_retry() {
+fn a_cancel_ends_the_wait_for_a_retry() {
     for (step, requests) in
         [Step::PostSettings, Step::CreateConversation, Step::SendMessage].into_iter().zip(1..)
     {
         let server = at_first(1, step, || busy(429, "retry-after: 9\r\n"));
-        let (client, stop) = (builder(&server).build().unwrap(), CancelHandle::default());
-        let request = Request::new("hello").cancel_handle(&stop);
+        let (client, handle) = (builder(&server).build().unwrap(), CancelHandle::default());
+        let request = Request::new("hello").cancel_handle(&handle);
         let (error, took) = thread::scope(|scope| {
             let call = scope.spawn(|| client.ask(request).unwrap_err());
             server.wait_for("the refusal", |counts| counts.requests == requests);
             let start = Instant::now();
-            stop.cancel();
+            handle.cancel();
             (call.join().unwrap(), start.elapsed())
         });
         assert_eq!(error.kind(), ErrorKind::Cancelled);
@@ -116,17 +116,17 @@ fn a_stop_ends_the_wait_for_a_retry() {
 }
 
 #[test]
-fn a_stop_before_the_next_try_of_opening_leaves_no_conversation_in_doubt() {
+fn a_cancel_before_a_retried_creation_leaves_no_doubt() {
     for (status, headers) in [(503, "retry-after: 0\r\n"), (503, "retry-after: 9\r\n"), (405, "")] {
-        let stop = CancelHandle::default();
-        let from_the_server = stop.clone();
+        let handle = CancelHandle::default();
+        let from_the_server = handle.clone();
         let server = always(Step::CreateConversation, move || {
             from_the_server.cancel();
             busy(status, headers)
         });
         let client = builder(&server).build().unwrap();
         let start = Instant::now();
-        let error = client.ask(Request::new("hello").cancel_handle(&stop)).unwrap_err();
+        let error = client.ask(Request::new("hello").cancel_handle(&handle)).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Cancelled, "{error}");
         assert!(!error.maybe_undeleted(), "{error}");
         assert!(start.elapsed() < SOON);
@@ -135,7 +135,7 @@ fn a_stop_before_the_next_try_of_opening_leaves_no_conversation_in_doubt() {
 }
 
 #[test]
-fn a_server_that_never_answers_the_retry_is_given_up_within_the_deadline() {
+fn the_total_timeout_includes_retries() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let client = Client::builder(&format!("http://{}", listener.local_addr().unwrap()))
         .total_timeout(Duration::from_millis(800))
@@ -154,16 +154,16 @@ fn a_server_that_never_answers_the_retry_is_given_up_within_the_deadline() {
 }
 
 #[test]
-fn numbers_beyond_all_measure_do_no_harm() {
+fn huge_retry_values_are_harmless() {
     let server =
         at_first(1, Step::PostSettings, || busy(503, "retry-after: 18446744073709551615\r\n"));
     let client = builder(&server).retries(u32::MAX).max_retry_wait(Duration::MAX).build().unwrap();
-    let (stop, request) = (CancelHandle::default(), Request::new("hello"));
-    let request = request.cancel_handle(&stop);
+    let (handle, request) = (CancelHandle::default(), Request::new("hello"));
+    let request = request.cancel_handle(&handle);
     let error = thread::scope(|scope| {
         let call = scope.spawn(|| client.ask(request).unwrap_err());
         server.wait_for("the refusal", |counts| counts.requests == 1);
-        stop.cancel();
+        handle.cancel();
         call.join().unwrap()
     });
     assert_eq!(error.kind(), ErrorKind::Cancelled);

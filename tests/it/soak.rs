@@ -1,8 +1,7 @@
-//! Many replies at once from each of the servers that are spoken to, on which anything goes wrong
-//! at any time.
+//! Many replies at once from each of the supported servers, with random faults at random times.
 //!
 //! `H2O_CHAT_SOAK=1` makes it 2,000 replies from 16 threads of each. `H2O_CHAT_SEED` repeats the
-//! choices of an earlier run, but not which of the threads meets which of the faults.
+//! random choices of an earlier run, but not their assignment to threads.
 
 use std::collections::{BTreeSet, HashMap};
 use std::env;
@@ -28,18 +27,18 @@ use crate::support::{
 use script::{FAULTS, Script, Way};
 
 const LIMIT: Duration = Duration::from_millis(500);
-const BUDGET: Duration = Duration::from_millis(500);
+const CLEANUP_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// The additional time that a busy machine may take.
 const SLACK: Duration = Duration::from_secs(5);
 
-/// Far longer than all limits of one call together, and far shorter than a hang.
+/// Far longer than all timeouts of one call together, and far shorter than a hang.
 const LONGEST_CALL: Duration = Duration::from_secs(30);
 
-/// How many connections a client keeps.
+/// The number of connections that a client keeps.
 const POOL: usize = 8;
 
-/// One in so many answers is faulty.
+/// One response in this many is faulty.
 const FAULTY: usize = 6;
 
 const FORGOTTEN: &str = "HTTP/1.1 405 Method Not Allowed\r\ncontent-length: 0\r\n\r\n";
@@ -51,9 +50,9 @@ struct Trouble {
     random: Mutex<Random>,
     is_on: AtomicBool,
     struck: AtomicUsize,
-    /// The conversations in which a stop was asked for in vain.
+    /// The conversations in which a stop failed.
     unstopped: Mutex<BTreeSet<String>>,
-    /// Conversation → the connection that asked to delete it.
+    /// For each conversation, the connection of its deletion.
     deletions: Mutex<HashMap<String, usize>>,
     stops: Vec<CancelHandle>,
 }
@@ -89,7 +88,7 @@ impl Trouble {
         self.note_order(step, request);
         let is_stop = match step {
             Step::StopGeneration => true,
-            // The question that is to be stopped is looked up.
+            // A stop first reads the id of the question.
             Step::ReadHistory => self.server.protocol == Protocol::H2ogpte,
             _ => false,
         };
@@ -113,20 +112,20 @@ impl Trouble {
         if fault == Fault::Bytewise {
             return Some(instead);
         }
-        // Who says that it was done has done it.
+        // A server that reports success has acted.
         let is_done = is_late || fault.has_good_head();
         if is_stop && (!is_done || is_forgotten || step == Step::ReadHistory) {
             self.unstopped.lock().unwrap().extend(id_of(request));
         }
         Some(match instead {
-            _ if is_forgotten => Reaction::Answer(FORGOTTEN.into()),
+            _ if is_forgotten => Reaction::Response(FORGOTTEN.into()),
             _ if is_done => Reaction::Lost(Box::new(instead)),
             _ => instead,
         })
     }
 
-    /// On a busy machine a stop can be given up before the server comes to read it, and be read
-    /// after the deletion that was sent later, over another connection.
+    /// Notes a stop that arrives after the deletion. On a busy machine the client can give up a
+    /// stop before the server reads it, and then delete over another connection.
     fn note_order(&self, step: Step, request: &stand_in::Request) {
         let Some(id) = id_of(request) else { return };
         let mut deletions = self.deletions.lock().unwrap();
@@ -146,7 +145,7 @@ impl Trouble {
 fn id_of(request: &stand_in::Request) -> Option<String> {
     let path = request.path.split('?').next().unwrap_or_default();
     if let Some(path) = path.strip_prefix("/api/v1/messages/") {
-        // The id of a message is that of its chat, but for the first of its groups.
+        // The id of a message differs from its chat's in the first group only.
         let (_, of_chat) = path.strip_suffix("/stop")?.split_once('-')?;
         return Some(format!("0eb9e941-{of_chat}"));
     }
@@ -165,7 +164,7 @@ struct Tally {
     whole: AtomicUsize,
     left_early: AtomicUsize,
     failed: AtomicUsize,
-    /// Errors that say that a conversation may be left.
+    /// Errors that are `maybe_undeleted`.
     lost: AtomicUsize,
 }
 
@@ -206,7 +205,7 @@ impl Program<'_> {
         }
     }
 
-    /// The text if the reply came to its good end; none if it was left before.
+    /// Returns the text of a complete reply, or `None` if the program left it early.
     fn call(&self, script: &Script, number: usize) -> Result<Option<String>, Error> {
         let prompt = number.to_string();
         match script.way {
@@ -240,7 +239,7 @@ impl Program<'_> {
         }
     }
 
-    /// Reads at most so many tokens.
+    /// Reads at most this many tokens.
     fn read(&self, script: &Script, prompt: String, most: usize) -> Result<Option<String>, Error> {
         let mut tokens = self.client.stream(prompt)?;
         let mut text = String::new();
@@ -262,12 +261,12 @@ impl Program<'_> {
         Ok(None)
     }
 
-    /// Tidies up, within the budget.
-    fn timed<T>(&self, tidy_up: impl FnOnce() -> T) -> T {
+    /// Runs a cleanup, and checks that it keeps its timeout.
+    fn timed<T>(&self, clean_up: impl FnOnce() -> T) -> T {
         let start = Instant::now();
-        let done = tidy_up();
+        let done = clean_up();
         let took = start.elapsed();
-        assert!(took < BUDGET + SLACK, "{took:?}");
+        assert!(took < CLEANUP_TIMEOUT + SLACK, "{took:?}");
         let mut slowest = self.slowest.lock().unwrap();
         *slowest = took.max(*slowest);
         done
@@ -288,7 +287,7 @@ impl Held {
     }
 }
 
-/// Looks until what is seen is good: what has ended may be seen for a moment more.
+/// Polls until the condition holds: the system may show ended threads for a moment.
 fn wait_until<T: fmt::Debug>(what: &str, look: impl Fn() -> T, is_good: impl Fn(&T) -> bool) -> T {
     const PATIENCE: Duration = Duration::from_secs(10);
     let start = Instant::now();
@@ -297,7 +296,7 @@ fn wait_until<T: fmt::Debug>(what: &str, look: impl Fn() -> T, is_good: impl Fn(
         if is_good(&seen) {
             return seen;
         }
-        assert!(start.elapsed() < PATIENCE, "waited in vain for {what}: {seen:?}");
+        assert!(start.elapsed() < PATIENCE, "timed out waiting for {what}: {seen:?}");
         thread::sleep(Duration::from_millis(1));
     }
 }
@@ -311,13 +310,13 @@ fn seed() -> u64 {
 }
 
 #[test]
-fn nothing_is_left_but_what_is_named_however_much_goes_wrong() {
-    let name = "soak::nothing_is_left_but_what_is_named_however_much_goes_wrong";
+fn random_faults_leave_only_named_leftovers() {
+    let name = "soak::random_faults_leave_only_named_leftovers";
     // Counts the threads and files of the process.
     alone(name, soak_all);
 }
 
-/// Without chat-ui 0.9.5: whether that obeys a stop depends on what is left of a connection.
+/// The servers, without chat-ui 0.9.5: it obeys a stop only while the connection is open.
 const SERVERS: [Kind; 7] = [CLASSIC, JSON, V0_8_4, FORM, NEWER, NEWEST, H2OGPTE];
 
 fn soak_all() {
@@ -325,7 +324,7 @@ fn soak_all() {
     let (replies, threads) = if is_long { (2000, 16) } else { (300 / SERVERS.len(), 8) };
     let seed = seed();
     println!("H2O_CHAT_SEED={seed}");
-    // Each has replies of its own.
+    // Each server has its own replies.
     let seeds = (seed..).step_by(replies);
     let tallies: Vec<Tally> = SERVERS
         .into_iter()
@@ -335,7 +334,7 @@ fn soak_all() {
     check_variety(&tallies, replies * tallies.len());
 }
 
-/// A soak in which everything fails, or nothing, shows nothing.
+/// Checks that some replies failed, and some did not.
 fn check_variety(tallies: &[Tally], replies: usize) {
     let kinds: [fn(&Tally) -> &AtomicUsize; 3] =
         [|tally| &tally.whole, |tally| &tally.left_early, |tally| &tally.failed];
@@ -352,7 +351,7 @@ fn soak(trouble: &Arc<Trouble>, replies: usize, threads: usize) -> Tally {
     let client = builder_of_user(&server, "sk-test")
         .idle_timeout(LIMIT)
         .token_timeout(LIMIT)
-        .cleanup_timeout(BUDGET)
+        .cleanup_timeout(CLEANUP_TIMEOUT)
         .build()
         .unwrap();
     let tally = run(&client, trouble, replies, threads);
@@ -387,8 +386,8 @@ fn run(client: &Client, trouble: &Trouble, replies: usize, threads: usize) -> Ta
     let (tally, struck) = (&program.tally, trouble.struck.load(Ordering::Relaxed));
     let slowest = program.slowest.lock().unwrap();
     println!(
-        "{}: {replies} replies from {threads} threads in {:?}, {struck} answers faulty: {tally:?}; \
-         the slowest to tidy up took {slowest:?} of {BUDGET:?}",
+        "{}: {replies} replies from {threads} threads in {:?}, {struck} faulty: {tally:?}; \
+         the slowest cleanup took {slowest:?} of {CLEANUP_TIMEOUT:?}",
         trouble.server.name(),
         start.elapsed(),
     );
@@ -398,7 +397,7 @@ fn run(client: &Client, trouble: &Trouble, replies: usize, threads: usize) -> Ta
 
 fn check_what_is_left(client: &Client, server: &StandIn, trouble: &Trouble, lost: usize) {
     let named = client.leftovers();
-    // An id has come to the client if it has asked for anything with it.
+    // The client has received every id that it has sent.
     let known: BTreeSet<_> = server.requests().iter().filter_map(id_of).collect();
     let check = |named: &[String]| {
         let mut left = server.conversations();

@@ -1,5 +1,4 @@
-//! The system prompt: stored by servers that can store one, and put before the first message
-//! elsewhere.
+//! The system prompt: some servers store it, the others get it before the first message.
 
 use h2o_chat::{Message, Request, Step};
 
@@ -12,19 +11,19 @@ fn preprompt(server: &StandIn) -> Option<String> {
     opening.json()["preprompt"].as_str().map(str::to_owned)
 }
 
-/// Checks what the server stores, and what the model was given last.
+/// Checks the stored system prompt, and the last prompt of the model.
 fn assert_told(kind: Kind, server: &StandIn, classic: &str, current: &str) {
-    let told = (!kind.is_classic()).then_some("Be brief.");
-    assert_eq!(preprompt(server).as_deref(), told, "{kind:?}");
+    let stored = (!kind.is_classic()).then_some("Be brief.");
+    assert_eq!(preprompt(server).as_deref(), stored, "{kind:?}");
     let prompt = server.model_prompts().pop().unwrap();
     let text = if kind.is_classic() { classic } else { current };
-    let system = told.map_or(String::new(), |told| format!("<|system|>{told}<|endoftext|>"));
+    let system = stored.map_or(String::new(), |stored| format!("<|system|>{stored}<|endoftext|>"));
     let expected = format!("{system}<|prompt|>{text}<|endoftext|><|answer|>");
     assert_eq!(prompt, expected, "{kind:?}");
 }
 
 #[test]
-fn a_request_that_begins_with_a_system_message_has_one() {
+fn a_leading_system_message_is_the_system_prompt() {
     let (system, hi) = (Message::system("Be brief."), Message::user("Hi"));
     each(ALL, |kind| {
         let server = kind.start();
@@ -43,7 +42,7 @@ fn a_request_that_begins_with_a_system_message_has_one() {
 }
 
 #[test]
-fn a_conversation_has_one_of_its_own() {
+fn a_conversation_can_have_a_system_prompt() {
     each(ALL, |kind| {
         let server = kind.start();
         let builder = client(&server).conversation_builder().model("other/model");
@@ -57,7 +56,7 @@ fn a_conversation_has_one_of_its_own() {
 }
 
 #[test]
-fn a_reply_that_is_kept_can_be_had_again_with_it() {
+fn a_kept_reply_keeps_its_system_prompt() {
     each(ALL, |kind| {
         let server = kind.start();
         let request = [Message::system("Be brief."), Message::user("Hi")];

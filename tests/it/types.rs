@@ -6,7 +6,7 @@ use h2o_chat::{
 };
 
 #[test]
-fn what_a_program_holds_can_go_to_other_threads() {
+fn public_types_are_send_and_sync() {
     fn can<T: Send + Sync + Unpin + 'static>() {}
     can::<Client>();
     can::<ClientBuilder>();

@@ -3,16 +3,16 @@
 use serde_json::{Value, json};
 
 use super::Dialect;
-use super::answer::Answer;
 use super::chat_ui::Exchange;
 use super::devalue::DATE;
+use super::response::Response;
 use super::state::Conversation;
 
-pub(super) fn disabled(exchange: &Exchange) -> Answer {
-    answer(exchange, 403, &json!({"error": "API is disabled"}))
+pub(super) fn disabled(exchange: &Exchange) -> Response {
+    response(exchange, 403, &json!({"error": "API is disabled"}))
 }
 
-pub(super) fn models(exchange: &Exchange) -> Answer {
+pub(super) fn models(exchange: &Exchange) -> Response {
     let models = exchange.config.models.iter().map(|name| {
         json!({
             "id": name,
@@ -24,11 +24,11 @@ pub(super) fn models(exchange: &Exchange) -> Answer {
             "unlisted": false,
         })
     });
-    answer(exchange, 200, &models.collect())
+    response(exchange, 200, &models.collect())
 }
 
 /// A page of the session's own.
-pub(super) fn conversations(exchange: &Exchange) -> Answer {
+pub(super) fn conversations(exchange: &Exchange) -> Response {
     const PAGE: usize = 30;
     let page = exchange.request.path.split_once("?p=");
     let page: usize = page.map_or(0, |(_, page)| page.parse().unwrap_or(0));
@@ -44,12 +44,12 @@ pub(super) fn conversations(exchange: &Exchange) -> Answer {
             "modelId": conversation.model,
         })
     });
-    answer(exchange, 200, &conversations.collect())
+    response(exchange, 200, &conversations.collect())
 }
 
-pub(super) fn conversation(exchange: &Exchange, id: &str) -> Answer {
+pub(super) fn conversation(exchange: &Exchange, id: &str) -> Response {
     let Ok(conversation) = exchange.conversation(id) else {
-        return answer(exchange, 404, &json!({"message": "Conversation not found"}));
+        return response(exchange, 404, &json!({"message": "Conversation not found"}));
     };
     let messages = conversation.messages.iter().map(|message| {
         json!({
@@ -71,10 +71,10 @@ pub(super) fn conversation(exchange: &Exchange, id: &str) -> Answer {
         body["assistantId"] = Value::Null;
         body["modelTools"] = false.into();
     }
-    answer(exchange, 200, &body)
+    response(exchange, 200, &body)
 }
 
-/// A conversation without a turn, as the newest servers embed it in the answer to its creation.
+/// A conversation without a turn, as the newest servers embed it in the response to its creation.
 pub(super) fn embedded(id: &str, conversation: &Conversation) -> String {
     let root = &conversation.messages[0];
     let message = json!({
@@ -109,15 +109,15 @@ pub(super) fn embedded(id: &str, conversation: &Conversation) -> String {
     embedded.to_string()
 }
 
-fn answer(exchange: &Exchange, status: u16, body: &Value) -> Answer {
-    let mut answer = Answer::new(status).header("content-type", "application/json");
+fn response(exchange: &Exchange, status: u16, body: &Value) -> Response {
+    let mut response = Response::new(status).header("content-type", "application/json");
     if exchange.config.dialect == Dialect::Newest {
         const METHODS: &str = "GET, POST, PUT, PATCH, DELETE, OPTIONS";
         let headers = "Content-Type, Authorization";
-        answer = answer
+        response = response
             .header("access-control-allow-headers", headers)
             .header("access-control-allow-methods", METHODS)
             .header("access-control-allow-origin", "*");
     }
-    answer.body(body.to_string())
+    response.body(body.to_string())
 }

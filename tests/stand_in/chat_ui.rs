@@ -1,4 +1,4 @@
-//! One request to chat-ui, and the rules that all its generations share.
+//! One request to chat-ui, and the rules of all its generations.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::answer::Answer;
 use super::classic;
 use super::current;
 use super::dialect::OnStop;
@@ -14,11 +13,12 @@ use super::encoder::Encoder;
 use super::history::Turn;
 use super::plan::Act;
 use super::request::Request;
+use super::response::Response;
 use super::state::{Conversation, Shared};
 use super::{Config, Dialect};
 
-/// The answer to a request. With a job it is only the head of a reply.
-pub(super) type Reply = (Answer, Option<Job>);
+/// The response to a request. With a job, it is only the head of a reply.
+pub(super) type Reply = (Response, Option<Job>);
 
 /// A reply to be generated.
 pub(super) struct Job {
@@ -26,7 +26,7 @@ pub(super) struct Job {
     pub turn: Turn,
     pub acts: Box<dyn Iterator<Item = Act> + Send>,
     pub encoder: Box<dyn Encoder>,
-    /// An early stop ends it at its very beginning.
+    /// True if an early stop ends it at its beginning.
     pub is_stopped: bool,
 }
 
@@ -36,7 +36,7 @@ pub(super) enum Route<'a> {
     HomeData,
     Login,
     Settings,
-    /// Where conversations are created.
+    /// The path that creates conversations.
     Create,
     Conversation(&'a str),
     ConversationData(&'a str),
@@ -65,7 +65,7 @@ impl<'a> Route<'a> {
     }
 }
 
-/// Returns whether the request is for a page to look at.
+/// Returns whether the request is for an HTML page.
 pub(super) fn is_page(config: &Config, request: &Request) -> bool {
     let is_data = match path_below(config, request).map(Route::parse) {
         Ok(Some(Route::HomeData | Route::ConversationData(_))) => true,
@@ -90,27 +90,27 @@ pub(super) fn reply(config: &Config, shared: &Arc<Shared>, request: &Request) ->
 }
 
 /// Returns the path below the base path, or the refusal of a request that reaches no route.
-fn path_below<'a>(config: &Config, request: &'a Request) -> Result<&'a str, Answer> {
+fn path_below<'a>(config: &Config, request: &'a Request) -> Result<&'a str, Response> {
     let (base, limit) = (&*config.base_path, config.dialect.body_limit());
     if request.content_length().is_ok_and(|length| length > limit) {
-        return Err(Answer::new(413).sized("Invalid request body"));
+        return Err(Response::new(413).sized("Invalid request body"));
     }
     let end = request.path.find('?').unwrap_or(request.path.len());
     let (path, query) = request.path.split_at(end);
     let Some(below) = path.strip_prefix(base) else {
-        let answer = Answer::new(404).header("content-type", "text/plain");
-        return Err(answer.sized("Not found"));
+        let response = Response::new(404).header("content-type", "text/plain");
+        return Err(response.sized("Not found"));
     };
     match below.strip_suffix('/') {
         Some(slashless) if path != "/" && Route::parse(slashless).is_some() => {
-            let answer = Answer::new(308).header("x-sveltekit-normalize", "1");
-            Err(answer.header("location", format!("{base}{slashless}{query}")))
+            let response = Response::new(308).header("x-sveltekit-normalize", "1");
+            Err(response.header("location", format!("{base}{slashless}{query}")))
         }
         _ => Ok(below),
     }
 }
 
-/// The session is whatever the client says it is, or a new one.
+/// The session that the client claims, or a new one.
 fn session(cookie_name: &str, request: &Request) -> String {
     let cookies = request.header("cookie").unwrap_or_default().split(';');
     cookies
@@ -136,7 +136,7 @@ impl Exchange<'_> {
         self.request.header(name).unwrap_or_default()
     }
 
-    pub fn json(&self) -> Result<Value, Answer> {
+    pub fn json(&self) -> Result<Value, Response> {
         // Without a content type the server drops the body.
         match self.request.json() {
             Value::Object(fields) if !self.header("content-type").is_empty() => Ok(fields.into()),
@@ -159,7 +159,7 @@ impl Exchange<'_> {
     }
 
     /// Refuses a form whose Referer is not of this origin.
-    pub fn check_referer(&self) -> Result<(), Answer> {
+    pub fn check_referer(&self) -> Result<(), Response> {
         if !self.is_form() {
             return Ok(());
         }
@@ -175,7 +175,7 @@ impl Exchange<'_> {
     }
 
     /// Refuses all but pages and the settings before the modal is accepted.
-    pub fn check_modal(&self, route: Option<Route>) -> Result<(), Answer> {
+    pub fn check_modal(&self, route: Option<Route>) -> Result<(), Response> {
         let is_free = self.request.method == "GET" || matches!(route, Some(Route::Settings));
         if is_free || self.shared.lock().has_accepted(&self.session) {
             return Ok(());
@@ -184,10 +184,10 @@ impl Exchange<'_> {
     }
 
     /// The login begins a session of its own.
-    pub fn to_login(&self) -> Answer {
+    pub fn to_login(&self) -> Response {
         let location = format!("{}{}/login", self.origin(), self.config.base_path);
-        let answer = Answer::new(302).header("location", location);
-        answer.header("set-cookie", self.cookie(&Uuid::new_v4().to_string())).sized("")
+        let response = Response::new(302).header("location", location);
+        response.header("set-cookie", self.cookie(&Uuid::new_v4().to_string())).sized("")
     }
 
     pub fn model<'b>(&self, body: &'b Value) -> Option<&'b str> {
@@ -200,7 +200,7 @@ impl Exchange<'_> {
     }
 
     /// Returns the session's conversation with this id.
-    pub fn conversation(&self, id: &str) -> Result<Conversation, Answer> {
+    pub fn conversation(&self, id: &str) -> Result<Conversation, Response> {
         if !is_id(id) {
             return Err(self.internal_error());
         }
@@ -210,14 +210,14 @@ impl Exchange<'_> {
     }
 
     /// Returns the conversation that a message is for.
-    pub fn message_conversation(&self, id: &str) -> Result<Conversation, Answer> {
+    pub fn message_conversation(&self, id: &str) -> Result<Conversation, Response> {
         if self.request.prefers_json() == Some(false) {
-            return Err(Answer::page(405, "POST method not allowed"));
+            return Err(Response::page(405, "POST method not allowed"));
         }
         self.conversation(id)
     }
 
-    pub fn stop(&self, id: &str) -> Result<Answer, Answer> {
+    pub fn stop(&self, id: &str) -> Result<Response, Response> {
         const REMEMBERED: Duration = Duration::from_secs(30);
         const UNTIL_SEEN: Duration = Duration::from_millis(350);
         self.conversation(id)?;
@@ -236,24 +236,24 @@ impl Exchange<'_> {
         if let Some(running) = running {
             let only_read = on_stop == OnStop::EndsWhatIsRead;
             let delay = if only_read {
-                // Long enough to see by keep-alive lines whether the client is still there.
+                // Long enough for keep-alive lines to show whether the client is still connected.
                 self.config.stop_delay.max(UNTIL_SEEN)
             } else {
                 self.config.stop_delay
             };
             self.shared.stop_after(delay, running, only_read);
         }
-        Ok(Answer::new(200))
+        Ok(Response::new(200))
     }
 
-    pub fn delete(&self, id: &str) -> Result<Answer, Answer> {
+    pub fn delete(&self, id: &str) -> Result<Response, Response> {
         self.conversation(id)?;
         self.shared.change(|state| state.conversations.remove(id));
-        Ok(Answer::new(200))
+        Ok(Response::new(200))
     }
 
-    pub fn with_cookie(&self, answer: Answer) -> Answer {
-        answer.header("set-cookie", self.cookie(&self.session))
+    pub fn with_cookie(&self, response: Response) -> Response {
+        response.header("set-cookie", self.cookie(&self.session))
     }
 
     fn cookie(&self, session: &str) -> String {
@@ -264,27 +264,27 @@ impl Exchange<'_> {
         )
     }
 
-    /// A refusal before the routes: the media type is guessed, and no cookie set.
-    pub fn early_refusal(&self, status: u16, message: &str) -> Answer {
-        let answer = Answer::new(status);
+    /// A refusal before the routes: the media type is guessed, and no cookie is set.
+    pub fn early_refusal(&self, status: u16, message: &str) -> Response {
+        let response = Response::new(status);
         let mut headers = ["accept", "content-type"].iter();
         if headers.any(|name| self.header(name).contains("application/json")) {
-            let answer = answer.header("content-type", "application/json");
-            answer.body(json!({"error": message}).to_string())
+            let response = response.header("content-type", "application/json");
+            response.body(json!({"error": message}).to_string())
         } else {
-            answer.header("content-type", "text/plain").body(message)
+            response.header("content-type", "text/plain").body(message)
         }
     }
 
-    pub fn internal_error(&self) -> Answer {
+    pub fn internal_error(&self) -> Response {
         self.error(500, "Internal Error")
     }
 
     /// A refusal of a route: a page, unless the client prefers JSON.
-    pub fn error(&self, status: u16, message: &str) -> Answer {
+    pub fn error(&self, status: u16, message: &str) -> Response {
         match self.request.prefers_json() {
-            Some(true) => Answer::message(status, message),
-            _ => Answer::page(status, message),
+            Some(true) => Response::message(status, message),
+            _ => Response::page(status, message),
         }
     }
 }

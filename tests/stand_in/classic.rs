@@ -1,12 +1,12 @@
-//! The routes of a classic chat-ui, and its refusals in the order in which it checks.
+//! The routes of a classic chat-ui, and its refusals in the order of its checks.
 
 use serde_json::{Value, json};
 
-use super::answer::{Answer, stream_head};
 use super::chat_ui::{Exchange, Job, Reply, Route};
 use super::history::{Turn, is_uuid};
 use super::pages;
 use super::plan::Plan;
+use super::response::{Response, stream_head};
 use super::settings;
 use super::state::Conversation;
 use super::tgi::{self, Events};
@@ -20,13 +20,13 @@ pub(super) fn reply(exchange: &Exchange, route: Option<Route>) -> Reply {
     }
     let reply = match route {
         Some(Route::Conversation(id)) if exchange.is_post() => message(exchange, id),
-        route => plain(exchange, route).map(|answer| (answer, None)),
+        route => plain(exchange, route).map(|response| (response, None)),
     };
-    let (answer, job) = reply.unwrap_or_else(|refusal| (refusal, None));
-    (exchange.with_cookie(answer), job)
+    let (response, job) = reply.unwrap_or_else(|refusal| (refusal, None));
+    (exchange.with_cookie(response), job)
 }
 
-fn check_login(exchange: &Exchange, route: Option<Route>) -> Result<(), Answer> {
+fn check_login(exchange: &Exchange, route: Option<Route>) -> Result<(), Response> {
     let is_login_page = exchange.request.method == "GET" && matches!(route, Some(Route::Login));
     if exchange.config.requires_login && !is_login_page {
         return Err(exchange.to_login());
@@ -34,44 +34,44 @@ fn check_login(exchange: &Exchange, route: Option<Route>) -> Result<(), Answer> 
     Ok(())
 }
 
-fn plain(exchange: &Exchange, route: Option<Route>) -> Result<Answer, Answer> {
+fn plain(exchange: &Exchange, route: Option<Route>) -> Result<Response, Response> {
     match (exchange.request.method.as_str(), route) {
-        ("GET", Some(Route::Home)) => Ok(Answer::page(200, "Chat")),
-        ("GET", Some(Route::Login)) => Ok(Answer::page(200, "Login")),
+        ("GET", Some(Route::Home)) => Ok(Response::page(200, "Chat")),
+        ("GET", Some(Route::Login)) => Ok(Response::page(200, "Login")),
         ("GET", Some(Route::HomeData)) => Ok(pages::home(exchange)),
         ("GET", Some(Route::ConversationData(id))) => Ok(pages::conversation(exchange, id)),
         ("POST", Some(Route::Settings)) => post_settings(exchange),
         ("POST", Some(Route::Create)) => create(exchange),
         ("POST", Some(Route::Stop(id))) => exchange.stop(id),
         ("DELETE", Some(Route::Conversation(id))) => exchange.delete(id),
-        _ => Err(Answer::page(404, "Not Found")),
+        _ => Err(Response::page(404, "Not Found")),
     }
 }
 
-/// The answer is the way to the page that a browser shows next.
-fn post_settings(exchange: &Exchange) -> Result<Answer, Answer> {
+/// The response redirects to the page that a browser shows next.
+fn post_settings(exchange: &Exchange) -> Result<Response, Response> {
     let is_for_json = exchange.request.prefers_json() != Some(false);
     let Some(settings) = settings::posted_form(exchange) else {
         return Err(if is_for_json {
             let body = r#"{"type":"error","error":{"message":"Internal Error"}}"#;
-            Answer::json(500, body)
+            Response::json(500, body)
         } else {
-            Answer::page(500, "Internal Error")
+            Response::page(500, "Internal Error")
         });
     };
     (exchange.shared).change(|state| state.save_settings(&exchange.session, settings));
     let location = exchange.header("referer");
     Ok(if is_for_json {
-        // Written out for the order of the fields.
+        // Written by hand for the order of the fields.
         let location = Value::from(location);
         let body = format!(r#"{{"type":"redirect","status":303,"location":{location}}}"#);
-        Answer::json(200, &body)
+        Response::json(200, &body)
     } else {
-        Answer::new(303).header("location", location)
+        Response::new(303).header("location", location)
     })
 }
 
-fn create(exchange: &Exchange) -> Result<Answer, Answer> {
+fn create(exchange: &Exchange) -> Result<Response, Response> {
     let body = exchange.json()?;
     let model = exchange.model(&body);
     let model = model.ok_or_else(|| exchange.internal_error())?;
@@ -82,11 +82,11 @@ fn create(exchange: &Exchange) -> Result<Answer, Answer> {
         state.create(conversation)
     });
     let body = json!({"conversationId": id}).to_string();
-    let answer = Answer::new(200).header("content-type", "application/json");
-    Ok(answer.body(body))
+    let response = Response::new(200).header("content-type", "application/json");
+    Ok(response.body(body))
 }
 
-fn message(exchange: &Exchange, id: &str) -> Result<Reply, Answer> {
+fn message(exchange: &Exchange, id: &str) -> Result<Reply, Response> {
     let conversation = exchange.message_conversation(id)?;
     let body = exchange.json()?;
     let inputs = body["inputs"].as_str().unwrap_or_default();
@@ -103,8 +103,8 @@ fn message(exchange: &Exchange, id: &str) -> Result<Reply, Answer> {
     (exchange.shared).change(|state| state.prompts.push(turn.prompt()));
     let parameters = &body["parameters"];
     match tgi::refusal(parameters).unwrap_or(plan) {
-        Plan::Answer { status, reason, headers, body } => {
-            Err(Answer::with_reason(status, &reason).relayed(headers, body))
+        Plan::Response { status, reason, headers, body } => {
+            Err(Response::with_reason(status, &reason).relayed(headers, body))
         }
         Plan::Acts(acts) => {
             let job = Job {

@@ -1,4 +1,4 @@
-//! One client's connection: reads its requests in turn, and answers or reacts to each.
+//! One client's connection: reads its requests in turn, and responds or reacts to each.
 
 use std::cell::{Cell, RefCell};
 use std::io::{self, Write};
@@ -6,11 +6,11 @@ use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
 use std::thread;
 
-use super::answer::BAD_REQUEST;
 use super::chat_ui::{self, Reply};
 use super::h2ogpte;
 use super::peek::PeekReader;
 use super::request::{self, Request};
+use super::response::BAD_REQUEST;
 use super::state::Shared;
 use super::stream::{Running, Stream};
 use super::{Config, Dialect, Reaction};
@@ -25,7 +25,7 @@ pub(super) struct Connection<'a> {
     /// Its number in the state.
     pub id: usize,
     reader: RefCell<PeekReader<'a>>,
-    /// Each byte is written on its own.
+    /// True if each byte is written on its own.
     pub bytewise: Cell<bool>,
     ends_with_reset: Cell<bool>,
 }
@@ -88,7 +88,7 @@ impl<'a> Connection<'a> {
                 self.reply(request, true).map(|_| false)
             }
             Some(Reaction::Lost(instead)) => {
-                if let (_, Some(job)) = self.answer(request) {
+                if let (_, Some(job)) = self.response(request) {
                     Running::start(self.shared, &job, self.id).leave();
                 }
                 self.perform(*instead)
@@ -97,12 +97,12 @@ impl<'a> Connection<'a> {
         }
     }
 
-    /// Does what does not depend on the request.
+    /// Performs a reaction that does not depend on the request.
     pub fn perform(&self, reaction: Reaction) -> IsKept {
         match reaction {
-            Reaction::Answer(bytes) => self.write(&bytes).map(|()| true),
-            Reaction::AnswerAndClose(bytes) => self.write(&bytes).map(|()| false),
-            Reaction::Silence => {
+            Reaction::Response(bytes) => self.write(&bytes).map(|()| true),
+            Reaction::ResponseAndClose(bytes) => self.write(&bytes).map(|()| false),
+            Reaction::NoResponse => {
                 io::copy(&mut *self.reader.borrow_mut(), &mut io::sink()).map(|_| false)
             }
             Reaction::Close => Ok(false),
@@ -121,18 +121,20 @@ impl<'a> Connection<'a> {
                 self.bytewise.set(true);
                 Ok(true)
             }
-            Reaction::Farewell | Reaction::Lost(_) => unreachable!("there is no answer to replace"),
+            Reaction::Farewell | Reaction::Lost(_) => {
+                unreachable!("there is no response to replace")
+            }
         }
     }
 
     fn reply(&self, request: &Request, close: bool) -> IsKept {
-        match self.answer(request) {
-            (answer, None) => self.write(&answer.render(close)).map(|()| true),
-            (answer, Some(job)) => Ok(Stream::new(self, &job, answer.head(close)).run(job)),
+        match self.response(request) {
+            (response, None) => self.write(&response.render(close)).map(|()| true),
+            (response, Some(job)) => Ok(Stream::new(self, &job, response.head(close)).run(job)),
         }
     }
 
-    fn answer(&self, request: &Request) -> Reply {
+    fn response(&self, request: &Request) -> Reply {
         match self.config.dialect {
             Dialect::H2ogpte => h2ogpte::reply(self.config, self.shared, request),
             _ => chat_ui::reply(self.config, self.shared, request),
@@ -151,8 +153,8 @@ impl<'a> Connection<'a> {
 
 impl Drop for Connection<'_> {
     fn drop(&mut self) {
-        // Closed before it is counted as such, although the state has a clone. A shutdown would be
-        // no reset.
+        // Close it before it is counted as closed, although the state has a clone. A shutdown would
+        // not be a reset.
         if !self.ends_with_reset.get() {
             let _ = self.reader.borrow_mut().take_seen();
             let _ = self.socket.shutdown(Shutdown::Both);

@@ -1,17 +1,17 @@
-//! The routes of a current chat-ui, from v0.7 on, and its refusals in the order in which it checks.
+//! The routes of a current chat-ui, from v0.7 on, and its refusals in the order of its checks.
 
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::Dialect;
-use super::answer::Answer;
 use super::api;
 use super::chat_ui::{Exchange, Job, Reply, Route};
 use super::history::{Message, Turn, is_uuid};
 use super::jsonl::JsonLines;
 use super::pages;
 use super::plan::{Act, Failure, Plan};
+use super::response::Response;
 use super::settings;
 use super::state::Conversation;
 
@@ -22,27 +22,31 @@ pub(super) fn reply(exchange: &Exchange, route: Option<Route>) -> Reply {
     let checked = check_origin(exchange)
         .and_then(|()| check_login(exchange, route))
         .and_then(|()| check_modal(exchange, route));
-    let (mut answer, job) = match (checked, route) {
+    let (mut response, job) = match (checked, route) {
         (Err(refusal), _) => (refusal, None),
         (Ok(()), Some(Route::Conversation(id))) if exchange.is_post() => {
             let reply = message(exchange, id);
-            let (answer, job) = reply.unwrap_or_else(|refusal| (refusal, None));
-            (exchange.with_cookie(answer), job)
+            let (response, job) = reply.unwrap_or_else(|refusal| (refusal, None));
+            (exchange.with_cookie(response), job)
         }
         (Ok(()), route) => {
-            let answer = plain(exchange, route).unwrap_or_else(|refusal| refusal);
+            let response = plain(exchange, route).unwrap_or_else(|refusal| refusal);
             // Only a POST makes a session last longer.
-            if exchange.is_post() { (exchange.with_cookie(answer), None) } else { (answer, None) }
+            if exchange.is_post() {
+                (exchange.with_cookie(response), None)
+            } else {
+                (response, None)
+            }
         }
     };
     if exchange.config.dialect == Dialect::Newest {
-        answer = answer.header("Vary", "Accept-Encoding");
+        response = response.header("Vary", "Accept-Encoding");
     }
-    (answer, job)
+    (response, job)
 }
 
 /// Refuses a form whose Origin is not of this host. The scheme is not checked.
-fn check_origin(exchange: &Exchange) -> Result<(), Answer> {
+fn check_origin(exchange: &Exchange) -> Result<(), Response> {
     if !exchange.config.dialect.checks_origin() {
         return exchange.check_referer();
     }
@@ -60,7 +64,7 @@ fn check_origin(exchange: &Exchange) -> Result<(), Answer> {
     Err(exchange.early_refusal(403, "Invalid referer for POST request"))
 }
 
-fn check_login(exchange: &Exchange, route: Option<Route>) -> Result<(), Answer> {
+fn check_login(exchange: &Exchange, route: Option<Route>) -> Result<(), Response> {
     let is_page = exchange.request.method == "GET" && !matches!(route, Some(Route::Api(_)));
     if !exchange.config.requires_login || is_page {
         return Ok(());
@@ -72,18 +76,18 @@ fn check_login(exchange: &Exchange, route: Option<Route>) -> Result<(), Answer> 
 }
 
 /// Only some servers have a modal, and the newest none.
-fn check_modal(exchange: &Exchange, route: Option<Route>) -> Result<(), Answer> {
+fn check_modal(exchange: &Exchange, route: Option<Route>) -> Result<(), Response> {
     if exchange.config.welcome_modal && exchange.config.dialect != Dialect::Newest {
         return exchange.check_modal(route);
     }
     Ok(())
 }
 
-fn plain(exchange: &Exchange, route: Option<Route>) -> Result<Answer, Answer> {
+fn plain(exchange: &Exchange, route: Option<Route>) -> Result<Response, Response> {
     let has_api = exchange.config.dialect != Dialect::V07;
     match (exchange.request.method.as_str(), route) {
-        ("GET", Some(Route::Home)) => Ok(Answer::page(200, "Chat")),
-        ("GET", Some(Route::Login)) => Ok(Answer::page(200, "Login")),
+        ("GET", Some(Route::Home)) => Ok(Response::page(200, "Chat")),
+        ("GET", Some(Route::Login)) => Ok(Response::page(200, "Login")),
         ("GET", Some(Route::HomeData)) => Ok(pages::home(exchange)),
         ("GET", Some(Route::ConversationData(id))) => Ok(pages::conversation(exchange, id)),
         ("GET", Some(Route::Api(path))) if has_api => api(exchange, path),
@@ -95,15 +99,15 @@ fn plain(exchange: &Exchange, route: Option<Route>) -> Result<Answer, Answer> {
     }
 }
 
-/// An unknown path, which some servers answer with a page.
-fn unknown(exchange: &Exchange) -> Result<Answer, Answer> {
+/// The response to an unknown path. Some servers send a page.
+fn unknown(exchange: &Exchange) -> Result<Response, Response> {
     if exchange.config.dialect.has_early_forms() && exchange.request.method == "GET" {
-        return Ok(Answer::page(200, "Chat"));
+        return Ok(Response::page(200, "Chat"));
     }
     Err(exchange.error(404, "Not Found"))
 }
 
-fn api(exchange: &Exchange, path: &str) -> Result<Answer, Answer> {
+fn api(exchange: &Exchange, path: &str) -> Result<Response, Response> {
     if exchange.config.api_disabled {
         return Ok(api::disabled(exchange));
     }
@@ -118,15 +122,15 @@ fn api(exchange: &Exchange, path: &str) -> Result<Answer, Answer> {
     }
 }
 
-fn post_settings(exchange: &Exchange) -> Result<Answer, Answer> {
+fn post_settings(exchange: &Exchange) -> Result<Response, Response> {
     let body = exchange.json()?;
     let posted = settings::posted_json(exchange, &body);
     let settings = posted.ok_or_else(|| exchange.internal_error())?;
     (exchange.shared).change(|state| state.save_settings(&exchange.session, settings));
-    Ok(Answer::new(200))
+    Ok(Response::new(200))
 }
 
-fn create(exchange: &Exchange) -> Result<Answer, Answer> {
+fn create(exchange: &Exchange) -> Result<Response, Response> {
     let body = exchange.json()?;
     let dialect = exchange.config.dialect;
     let model = exchange.model(&body).ok_or_else(|| match dialect {
@@ -140,11 +144,11 @@ fn create(exchange: &Exchange) -> Result<Answer, Answer> {
     if dialect == Dialect::Newest && !exchange.config.hides_root {
         body["conversation"] = api::embedded(&id, &conversation).into();
     }
-    let answer = Answer::new(200).header("content-type", "application/json");
-    Ok(answer.body(body.to_string()))
+    let response = Response::new(200).header("content-type", "application/json");
+    Ok(response.body(body.to_string()))
 }
 
-fn message(exchange: &Exchange, id: &str) -> Result<Reply, Answer> {
+fn message(exchange: &Exchange, id: &str) -> Result<Reply, Response> {
     let conversation = exchange.message_conversation(id)?;
     let dialect = exchange.config.dialect;
     let title = (conversation.title == NEW).then(|| dialect.title());
@@ -176,12 +180,12 @@ fn message(exchange: &Exchange, id: &str) -> Result<Reply, Answer> {
         Dialect::V095 | Dialect::Newest => "application/jsonl",
         _ => "text/event-stream",
     };
-    let head = Answer::new(200).header("content-type", content_type);
+    let head = Response::new(200).header("content-type", content_type);
     Ok((head, Some(job)))
 }
 
-/// Returns the message in the one form that this server takes.
-fn body(exchange: &Exchange) -> Result<Value, Answer> {
+/// Returns the message in the format of this server.
+fn body(exchange: &Exchange) -> Result<Value, Response> {
     if !exchange.config.dialect.takes_forms() {
         return exchange.json();
     }
@@ -195,7 +199,7 @@ fn body(exchange: &Exchange) -> Result<Value, Answer> {
     }
 }
 
-fn turn(exchange: &Exchange, history: Vec<Message>, body: &Value) -> Result<Turn, Answer> {
+fn turn(exchange: &Exchange, history: Vec<Message>, body: &Value) -> Result<Turn, Response> {
     let is_valid = body.get("id").is_none_or(is_uuid)
         && body.get("is_retry").is_none_or(Value::is_boolean)
         && body.get("inputs").is_none_or(Value::is_string);
@@ -218,11 +222,11 @@ fn turn(exchange: &Exchange, history: Vec<Message>, body: &Value) -> Result<Turn
     turn.ok_or_else(|| exchange.internal_error())
 }
 
-/// Returns what the model's server does, as far as a reply can say it.
+/// Returns the plan of the model's server, as far as a reply can report it.
 pub(super) fn acts(plan: Plan) -> Box<dyn Iterator<Item = Act> + Send> {
     let (status, message) = match plan {
         Plan::Acts(acts) => return acts,
-        Plan::Answer { status, reason, body, .. } => {
+        Plan::Response { status, reason, body, .. } => {
             let body: Value = serde_json::from_slice(&body).unwrap_or_default();
             let message = body["error"].as_str().unwrap_or(&reason);
             (Some(status), format!("{status} {message}"))

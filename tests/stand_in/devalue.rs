@@ -1,11 +1,11 @@
-//! Packs the data of a page ("devalue"): into an array whose values refer to each other by place.
+//! Packs the data of a page with devalue: into an array whose values refer to each other by index.
 
 use serde_json::{Map, Value, json};
 
-/// The date of everything, so that answers can be compared.
+/// The only date, so that responses can be compared.
 pub(super) const DATE: &str = "2026-11-23T18:21:38.319Z";
 
-/// Stands for what JSON has no value for.
+/// Stands for values that JSON does not have.
 pub(super) const UNDEFINED: &str = "undefined";
 
 pub(super) fn pack(value: &Value) -> Value {
@@ -14,7 +14,7 @@ pub(super) fn pack(value: &Value) -> Value {
     packer.0.into()
 }
 
-/// The values in the order of their places. None while the parts of one are being placed.
+/// The values by index. `None` while the parts of a value are being added.
 struct Packer(Vec<Option<Value>>);
 
 impl Packer {

@@ -1,34 +1,35 @@
-//! The generations of chat-ui, and the facts in which they differ. h2oGPTe is none of them.
+//! The generations of chat-ui, and their differences. h2oGPTe is none of them.
 
 /// A generation of the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {
-    /// To v0.6: a reply is the events of text-generation-inference.
+    /// Up to v0.6: a reply consists of the events of text-generation-inference.
     Classic,
-    /// v0.7: what tells it from the others, and no replies, because the client refuses it.
+    /// v0.7, only as far as the client detects and refuses it: without replies.
     V07,
     /// v0.8.0 to v0.8.3: a reply is JSON lines; messages are JSON and name their parent.
     Json,
-    /// v0.8.4 to v0.9.1: the same, but forms need an Origin, and a stop does nothing.
+    /// v0.8.4 to v0.9.1: like v0.8.3, but forms need an Origin, and a stop does nothing.
     V084,
     /// v0.9.2 to v0.9.4: messages are forms.
     Form,
-    /// v0.9.5: the same, and a stop ends a reply that somebody reads.
+    /// v0.9.5: like v0.9.4, but a stop ends a reply that has a reader.
     V095,
     /// v0.9.6 and later.
     Newest,
-    /// Another server altogether, with an API of its own.
+    /// Another server, with its own API.
     H2ogpte,
 }
 
 /// The effect of a stop.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum OnStop {
-    /// It ends what is being generated.
+    /// It ends the running generation.
     Ends,
-    /// It ends a reply whose client is still there a while later.
+    /// It ends a reply whose client stays connected for a while.
     EndsWhatIsRead,
-    /// The same; with nothing to end it cuts the conversation's next reply, within 5 s.
+    /// It ends the running generation. If there is none, it cuts the conversation's next reply
+    /// within 5 s.
     EndsOrCutsNext,
     Nothing,
 }
@@ -58,7 +59,7 @@ impl Dialect {
         }
     }
 
-    /// Finds the dialect of this name.
+    /// Returns the dialect of this name.
     pub fn from_name(name: &str) -> Result<Self, String> {
         let known = Self::ALL.into_iter().find(|known| known.name() == name);
         known.ok_or_else(|| {
@@ -85,7 +86,7 @@ impl Dialect {
         self.has_early_forms() || self == Self::Newest
     }
 
-    /// Returns whether it is one from v0.9.2 to v0.9.5.
+    /// Returns whether it is between v0.9.2 and v0.9.5.
     pub(super) fn has_early_forms(self) -> bool {
         matches!(self, Self::Form | Self::V095)
     }

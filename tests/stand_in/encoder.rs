@@ -1,5 +1,4 @@
-//! The encoding of a reply in a protocol: how the acts of a plan are written, and which text the
-//! server stores.
+//! The encoding of a reply in a protocol: the bytes of a plan's acts, and the stored text.
 
 use super::plan::Act;
 
@@ -8,13 +7,13 @@ pub(super) trait Encoder {
     /// Returns the chunks before the model's first.
     fn start(&mut self) -> Vec<Vec<u8>>;
 
-    /// Returns the chunks of an act that is no composition of others.
+    /// Returns the chunks of a single act.
     fn encode_one(&mut self, act: &Act) -> Vec<Vec<u8>>;
 
-    /// Returns what is sent every 100 ms whatever the model does.
+    /// Returns the keep-alive that is sent every 100 ms.
     fn keep_alive(&self) -> Option<Vec<u8>>;
 
-    /// Ends the reply: the model is done, or was stopped.
+    /// Ends the reply after the model's end or a stop.
     fn end(&mut self, is_stopped: bool) -> Ending;
 
     fn encode(&mut self, act: &Act) -> Vec<Vec<u8>> {
@@ -37,8 +36,8 @@ pub(super) trait Encoder {
 /// The end of a reply.
 pub(super) struct Ending {
     pub chunks: Vec<Vec<u8>>,
-    /// The connection is closed instead of the last chunk sent.
+    /// True if the connection is closed instead of sending the last chunk.
     pub closes: bool,
-    /// The text that the server stores as its answer, if it stores one.
+    /// The text that the server stores, if it stores one.
     pub text: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! The events of text-generation-inference, byte for byte as it sends them.
+//! The events of text-generation-inference, byte for byte.
 
 use serde_json::Value;
 

@@ -1,5 +1,4 @@
-//! The API of h2oGPTe, as its published document has it. Of what the document does not say, the
-//! guesses are marked.
+//! The API of h2oGPTe, from its published document. Guesses beyond the document are marked.
 
 use std::sync::Arc;
 
@@ -7,25 +6,25 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::Config;
-use super::answer::Answer;
 use super::chat_ui::{Job, Reply};
 use super::current::acts;
 use super::encoder::{Encoder, Ending};
 use super::history::{Message, Turn};
 use super::plan::{Act, Plan};
 use super::request::Request;
+use super::response::Response;
 use super::state::{Conversation, Shared};
 
-/// The date of everything. Messages are a second apart.
+/// The only date. Messages are a second apart.
 const DAY: &str = "2026-11-25T";
 const DATE: &str = "2026-11-25T19:07:12.343575Z";
 
-/// A request, the key that it brings, and the server.
+/// A request, its key, and the server.
 struct Exchange<'a> {
     config: &'a Config,
     shared: &'a Arc<Shared>,
     request: &'a Request,
-    /// Each is a user of its own.
+    /// Each key is a user.
     key: &'a str,
     query: &'a str,
 }
@@ -45,9 +44,9 @@ pub(super) fn reply(config: &Config, shared: &Arc<Shared>, request: &Request) ->
 }
 
 impl Exchange<'_> {
-    fn reply(&self, path: &str) -> Result<Reply, Answer> {
+    fn reply(&self, path: &str) -> Result<Reply, Response> {
         let parts: Vec<&str> = path.split('/').skip(1).collect();
-        let answer = match (&*self.request.method, &parts[..]) {
+        let response = match (&*self.request.method, &parts[..]) {
             ("POST", ["api", "v1", "chats", id, "completions"]) => return self.completion(id),
             ("GET", ["rpc", "meta"]) => json_answer(200, &Self::meta()),
             ("GET", ["api", "v1", "models"]) => json_answer(200, &self.models()),
@@ -65,17 +64,17 @@ impl Exchange<'_> {
             }
             _ => unknown_path(),
         };
-        Ok((answer, None))
+        Ok((response, None))
     }
 
     /// Returns the user's conversation with this id.
-    fn own(&self, id: &str) -> Result<Conversation, Answer> {
+    fn own(&self, id: &str) -> Result<Conversation, Response> {
         let known = self.shared.lock().conversations.get(id).cloned();
         let own = known.filter(|known| known.session == self.key);
         own.ok_or_else(|| error(404, "Chat session not found"))
     }
 
-    fn json(&self) -> Result<Value, Answer> {
+    fn json(&self) -> Result<Value, Response> {
         let content_type = self.request.header("content-type").unwrap_or_default();
         match self.request.json() {
             Value::Object(fields) if content_type == "application/json" => Ok(fields.into()),
@@ -83,7 +82,7 @@ impl Exchange<'_> {
         }
     }
 
-    fn parameter<T: std::str::FromStr>(&self, name: &str, default: T) -> Result<T, Answer> {
+    fn parameter<T: std::str::FromStr>(&self, name: &str, default: T) -> Result<T, Response> {
         let mut fields = self.query.split('&').filter_map(|field| field.split_once('='));
         match fields.find(|(field, _)| *field == name) {
             Some((_, value)) => value.parse().map_err(|_| error(400, "Invalid parameter")),
@@ -92,13 +91,13 @@ impl Exchange<'_> {
     }
 
     /// A page of a list.
-    fn page(&self, items: impl Iterator<Item = Value>) -> Result<Answer, Answer> {
+    fn page(&self, items: impl Iterator<Item = Value>) -> Result<Response, Response> {
         let offset = self.parameter("offset", 0)?;
         let limit = self.parameter("limit", 100)?;
         Ok(json_answer(200, &items.skip(offset).take(limit).collect()))
     }
 
-    fn create(&self) -> Result<Answer, Answer> {
+    fn create(&self) -> Result<Response, Response> {
         if !self.request.body.is_empty() {
             self.json()?;
         }
@@ -114,18 +113,18 @@ impl Exchange<'_> {
         Ok(json_answer(201, &body))
     }
 
-    fn list(&self) -> Result<Answer, Answer> {
+    fn list(&self) -> Result<Response, Response> {
         let state = self.shared.lock();
         let own = state.conversations_of(self.key).into_iter();
         self.page(own.map(|(id, conversation)| session(id, conversation)))
     }
 
-    fn count(&self) -> Answer {
+    fn count(&self) -> Response {
         let count = self.shared.lock().conversations_of(self.key).len();
         json_answer(200, &json!({ "count": count }))
     }
 
-    fn rename(&self, id: &str) -> Result<Answer, Answer> {
+    fn rename(&self, id: &str) -> Result<Response, Response> {
         let mut conversation = self.own(id)?;
         let body = self.json()?;
         let name = body["name"].as_str();
@@ -138,18 +137,18 @@ impl Exchange<'_> {
         Ok(json_answer(200, &body))
     }
 
-    /// A guess: the second deletion is 404, and a generation goes on.
-    fn delete(&self, id: &str) -> Result<Answer, Answer> {
+    /// A guess: the second deletion is 404, and a generation continues.
+    fn delete(&self, id: &str) -> Result<Response, Response> {
         if self.config.lacks_delete {
             return Err(unknown_path());
         }
         self.parameter("timeout", 300.0)?;
         self.own(id)?;
         self.shared.change(|state| state.conversations.remove(id));
-        Ok(Answer::new(204))
+        Ok(Response::new(204))
     }
 
-    fn delete_by_job(&self) -> Result<Answer, Answer> {
+    fn delete_by_job(&self) -> Result<Response, Response> {
         let body = self.json()?;
         let ids = body["session_ids"].as_array();
         for id in ids.ok_or_else(|| error(400, "No session_ids"))? {
@@ -166,8 +165,8 @@ impl Exchange<'_> {
         Ok(json_answer(201, &job(&id, false)))
     }
 
-    /// A job is in progress when it is first asked for.
-    fn job(&self, id: &str) -> Result<Answer, Answer> {
+    /// A job is in progress at its first status request.
+    fn job(&self, id: &str) -> Result<Response, Response> {
         let number = Uuid::parse_str(id).map_or(u128::MAX, |id| id.as_u128());
         let polls = self.shared.change(|state| {
             let polls = state.polled_jobs.get_mut(usize::try_from(number).ok()?)?;
@@ -178,8 +177,8 @@ impl Exchange<'_> {
         Ok(json_answer(200, &job(id, polls > 1)))
     }
 
-    /// Newest first, which is a guess.
-    fn messages(&self, id: &str) -> Result<Answer, Answer> {
+    /// A guess: newest first.
+    fn messages(&self, id: &str) -> Result<Response, Response> {
         let messages = self.own(id)?.messages;
         let message = |(number, message): (usize, &Message)| {
             let (hours, minutes, seconds) = (number / 3600, number / 60 % 60, number % 60);
@@ -201,7 +200,7 @@ impl Exchange<'_> {
     }
 
     /// Stops the generation that answers this question.
-    fn stop(&self, question: &str) -> Result<Answer, Answer> {
+    fn stop(&self, question: &str) -> Result<Response, Response> {
         let running = self.shared.change(|state| {
             let own = state.conversations_of(self.key).into_iter();
             let is_of = |messages: &[Message]| messages.iter().any(|it| it.id == question);
@@ -212,10 +211,10 @@ impl Exchange<'_> {
         });
         let running = running.ok_or_else(|| error(404, "Message not found"))?;
         self.shared.stop_after(self.config.stop_delay, running, false);
-        Ok(Answer::new(204))
+        Ok(Response::new(204))
     }
 
-    fn completion(&self, id: &str) -> Result<Reply, Answer> {
+    fn completion(&self, id: &str) -> Result<Reply, Response> {
         let conversation = self.own(id)?;
         let body = self.json()?;
         let question = self.check(&body)?;
@@ -232,7 +231,7 @@ impl Exchange<'_> {
                 conversation.messages = turn.asked().to_vec();
             }
         });
-        // A guess: whoever accepts only JSON gets no stream.
+        // A guess: a client that accepts only JSON gets no stream.
         let accept = self.request.header("accept").unwrap_or_default();
         let is_stream = body["stream"] == true && accept != "application/json";
         let encoder = Completions::new(turn.answer_id(), is_stream);
@@ -244,12 +243,12 @@ impl Exchange<'_> {
             encoder: Box::new(encoder),
             is_stopped: false,
         };
-        let head = Answer::new(200).header("content-type", content_type);
+        let head = Response::new(200).header("content-type", content_type);
         Ok((head, Some(job)))
     }
 
     /// Returns the question of a valid request.
-    fn check<'b>(&self, body: &'b Value) -> Result<&'b str, Answer> {
+    fn check<'b>(&self, body: &'b Value) -> Result<&'b str, Response> {
         let absent_or =
             |name: &str, is_valid: fn(&Value) -> bool| body.get(name).is_none_or(is_valid);
         let is_valid = absent_or("stream", Value::is_boolean)
@@ -280,7 +279,7 @@ impl Exchange<'_> {
         models.collect()
     }
 
-    /// What H2O's Python client asks for first.
+    /// The response to the first request of H2O's Python client.
     fn meta() -> Value {
         json!({
             "version": "1.7.5",
@@ -340,18 +339,18 @@ fn job(id: &str, is_completed: bool) -> Value {
     })
 }
 
-fn error(status: u16, message: &str) -> Answer {
+fn error(status: u16, message: &str) -> Response {
     let body = json!({ "code": status, "message": message, "error_type": "error" });
     json_answer(status, &body)
 }
 
-/// A guess: what stands before the API answers.
-fn unknown_path() -> Answer {
-    Answer::page(404, "Not Found")
+/// A guess: the response of a gateway in front of the API.
+fn unknown_path() -> Response {
+    Response::page(404, "Not Found")
 }
 
-fn json_answer(status: u16, body: &Value) -> Answer {
-    Answer::json(status, &body.to_string())
+fn json_answer(status: u16, body: &Value) -> Response {
+    Response::json(status, &body.to_string())
 }
 
 /// Writes a reply as JSON lines, each in a chunk of its own, or as one object.
@@ -417,7 +416,7 @@ impl Encoder for Completions {
         None
     }
 
-    /// A guess: a reply that was stopped ends without its last line.
+    /// A guess: a stopped reply ends without its last line.
     fn end(&mut self, is_stopped: bool) -> Ending {
         Ending {
             chunks: Vec::new(),

@@ -1,4 +1,4 @@
-//! The messages of a conversation, and the prompt that the model is given of them.
+//! The messages of a conversation, and the model's prompt made from them.
 
 use serde_json::Value;
 use uuid::Uuid;
@@ -9,7 +9,7 @@ pub(super) struct Message {
     /// `system`, `user` or `assistant`.
     pub from: &'static str,
     pub content: String,
-    /// The id of the message before it, where messages are a tree.
+    /// The id of the message before it, if messages are a tree.
     pub parent: Option<String>,
 }
 
@@ -24,7 +24,7 @@ impl Message {
     }
 }
 
-/// A question whose answer is being generated. What else is stored meanwhile is lost.
+/// A question whose answer is being generated. The turn overwrites messages stored meanwhile.
 pub(super) struct Turn {
     /// All messages but the answer.
     history: Vec<Message>,
@@ -50,7 +50,7 @@ impl Turn {
         }
     }
 
-    /// A question at the end of a chat, with a system prompt of its own. The ids tell the chat.
+    /// A question at the end of a chat, with its own system prompt. The ids name the chat.
     pub fn in_chat(
         chat: &str,
         mut history: Vec<Message>,
@@ -67,7 +67,7 @@ impl Turn {
         Self { history, answer, path }
     }
 
-    /// A question after this message of a tree. None if there is no such message.
+    /// A question after this message of a tree. `None` if there is no such message.
     pub fn after(mut history: Vec<Message>, parent: &str, inputs: &str) -> Option<Self> {
         let parent = find(&history, parent)?.id.clone();
         let question = Message::new(new_id(), "user", inputs, Some(parent));
@@ -76,7 +76,7 @@ impl Turn {
         Some(Self::answer_to(history, id))
     }
 
-    /// Another answer, or another question, beside the one with this id. None if it is neither.
+    /// Another answer, or another question, beside the one with this id. `None` if it is neither.
     pub fn beside(history: Vec<Message>, id: &str, inputs: Option<&str>) -> Option<Self> {
         let message = find(&history, id)?;
         let parent = message.parent.clone()?;
@@ -112,7 +112,7 @@ impl Turn {
         question.map_or("", |question| &question.content)
     }
 
-    /// The text that the model is to continue.
+    /// The text that the model has to continue.
     pub fn prompt(&self) -> String {
         let messages = self.path.iter();
         let messages =

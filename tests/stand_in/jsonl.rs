@@ -10,10 +10,10 @@ use super::plan::{Act, Failure};
 
 pub(super) struct JsonLines {
     dialect: Dialect,
-    /// None if the conversation has one already.
+    /// `None` if the conversation already has one.
     title: Option<&'static str>,
     tokens: Vec<String>,
-    /// The text that is stored.
+    /// The stored text.
     text: String,
     has_final_answer: bool,
     has_failed: bool,
@@ -32,7 +32,7 @@ impl JsonLines {
     }
 
     fn token(&mut self, text: &str) -> Vec<Vec<u8>> {
-        /// In UTF-16 units.
+        /// The length in UTF-16 units.
         const PADDED_LENGTH: usize = 16;
         if text.is_empty() {
             return Vec::new();
@@ -59,7 +59,7 @@ impl JsonLines {
         vec![line(&answer), vec![b' '; FILLER]]
     }
 
-    /// The newest servers ask the model once more, and send its tokens again, before they give up.
+    /// The newest servers ask the model again, and send its tokens twice, before they give up.
     fn failure(&mut self, failure: &Failure) -> Vec<Vec<u8>> {
         let mut chunks = Vec::new();
         let mut code = None;
@@ -127,7 +127,7 @@ impl Encoder for JsonLines {
                 chunks.push(error(message, None));
             }
         } else if self.has_failed && !self.has_final_answer {
-            // Wrong, but so they do.
+            // Wrong, but this is what they do.
             chunks = self.final_answer(false);
         }
         if self.dialect == Dialect::Newest && !self.has_failed {

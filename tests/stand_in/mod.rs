@@ -1,21 +1,22 @@
-//! A chat server for tests and examples. It speaks HTTP over TCP, refuses what a real server
-//! refuses, frames its answers as a real one does, and generates what the test has told it to.
+//! A chat server for tests and examples. It speaks HTTP over TCP, refuses and frames like a real
+//! server, and generates replies by a test's plan.
 //!
 //! ```text
 //! mod.rs           StandIn and its Builder: what a test starts, asks and waits for
-//! plan.rs          Plan: what becomes of a prompt; named.rs: the plans that a prompt can choose
+//! plan.rs          Plan: the reply to a prompt; named.rs: the plans that a prompt can choose
 //!
-//! connection.rs    one connection: request in, answer or Reaction out
-//!     request.rs   reads a request;  answer.rs  writes an answer;  peek.rs  makes a reset possible
+//! connection.rs    one connection: request in, response or Reaction out
+//!     request.rs   reads a request;  response.rs  writes a response
+//!     peek.rs      makes a reset possible
 //!     stream.rs    sends a reply, act by act
-//!     encoder.rs   what a protocol defines of a reply: tgi.rs (with frame.rs), jsonl.rs
+//!     encoder.rs   the encoding of a reply: tgi.rs (with frame.rs), jsonl.rs
 //! chat_ui.rs       one request to chat-ui, and the rules of all its generations
-//!     dialect.rs   in what the generations differ
+//!     dialect.rs   the differences of the generations
 //!     classic.rs   the routes up to v0.6;  current.rs  the routes from v0.7 on
 //!     settings.rs  the settings of a session
 //!     pages.rs     the data of pages, packed by devalue.rs;  api.rs  the JSON API
 //! h2ogpte.rs       one request to h2oGPTe
-//! state.rs         what the server remembers, and how to wait for it
+//! state.rs         the server's state, and waits for it
 //!     history.rs   the messages of a conversation
 //! ```
 #![allow(dead_code, unused_imports, reason = "each test uses its own part of the server")]
@@ -28,7 +29,6 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-mod answer;
 mod api;
 mod chat_ui;
 mod classic;
@@ -46,16 +46,17 @@ mod pages;
 mod peek;
 mod plan;
 mod request;
+mod response;
 mod settings;
 mod state;
 mod stream;
 mod tgi;
 
-pub use answer::Answer;
 pub use dialect::Dialect;
 pub use named::NAMED;
 pub use plan::{Act, Failure, Last, Plan};
 pub use request::Request;
+pub use response::Response;
 pub use state::Counts;
 
 use connection::Connection;
@@ -73,27 +74,27 @@ pub struct StandIn {
 /// The server's reaction to a request, instead of a response.
 pub enum Reaction {
     /// Sends these bytes, and serves the next request.
-    Answer(Vec<u8>),
+    Response(Vec<u8>),
     /// Sends these bytes, and closes the connection.
-    AnswerAndClose(Vec<u8>),
+    ResponseAndClose(Vec<u8>),
     /// Sends nothing until the client closes the connection.
-    Silence,
+    NoResponse,
     /// Closes the connection.
     Close,
     /// Resets the connection.
     Reset,
-    /// Sends the start, and then more and more until the client closes the connection.
+    /// Sends the start, and then `more` until the client closes the connection.
     Endless {
         start: Vec<u8>,
         more: Vec<u8>,
-        /// The time between one more and the next.
+        /// The time between two pieces.
         pace: Duration,
     },
-    /// Answers one byte at a time; in the middle of a reply, from here on.
+    /// Responds one byte at a time; in the middle of a reply, from here on.
     Bytewise,
-    /// Answers, closes the connection, and accepts no other from now on.
+    /// Responds, closes the connection, and accepts no other from now on.
     Farewell,
-    /// Does what was asked, but this takes the place of the answer.
+    /// Handles the request, but sends this instead of the response.
     Lost(Box<Reaction>),
 }
 
@@ -146,32 +147,32 @@ setters! {
     dialect(dialect: Dialect) = dialect;
     /// Sets the plan of each prompt. Defaults to [`Plan::for_prompt`].
     plan(plan: impl Fn(&str) -> Plan + Send + Sync + 'static) = Box::new(plan);
-    /// Sees every request first. Defaults to no reaction.
+    /// Reacts to requests before the server handles them. Defaults to no reaction.
     intercept(see: impl Fn(&Request) -> Option<Reaction> + Send + Sync + 'static) = Box::new(see);
     /// A path such as `/chat`. Defaults to none.
     base_path(path: &str) = path.to_string();
     /// The name of the session's cookie. Defaults to `hf-chat`.
     cookie_name(name: &str) = name.to_string();
-    /// The server has no `ORIGIN`, and so believes that it is reached over https.
+    /// Runs without `ORIGIN`, so that the server expects https.
     https_referer() = true;
-    /// Whoever is not logged in is sent to the login. Nobody can log in.
+    /// Redirects every user to the login. Nobody can log in.
     requires_login() = true;
-    /// A current server has the modal that a classic one always has; the newest have none.
+    /// Gives a current server the modal that a classic one always has. The newest have none.
     welcome_modal() = true;
-    /// The API of a current server is switched off; pages still have its data.
+    /// Switches off the API of a current server. Pages still have its data.
     api_disabled() = true;
-    /// A conversation's root is not in the answer to its creation, as in v0.9.6.
+    /// Leaves a conversation's root out of the response to its creation, as in v0.9.6.
     hides_root() = true;
-    /// How long a connection is kept without a request. Defaults to 5 s.
+    /// The time until an idle connection is closed. Defaults to 5 s.
     idle(time: Duration) = time;
-    /// How long a generation goes on after a stop; on a real server up to 0.8 s. Defaults to zero:
-    /// it has ended when the stop is answered.
+    /// The time that a generation runs on after a stop; on a real server up to 0.8 s. Defaults to
+    /// zero: it ends before the response to the stop.
     stop_delay(time: Duration) = time;
-    /// A stop does nothing within 30 s of another one in the same conversation.
+    /// Ignores a stop within 30 s of another one in the same conversation.
     ignores_second_stop() = true;
-    /// An h2oGPTe that is too old to stop a generation.
+    /// Makes h2oGPTe too old to stop a generation.
     lacks_stop() = true;
-    /// An h2oGPTe that deletes only by a job.
+    /// Makes h2oGPTe delete only by a job.
     lacks_delete() = true;
     /// The names of the models. Defaults to the public service's own and `other/model`.
     models(names: &[&str]) = names.iter().map(ToString::to_string).collect();
@@ -206,7 +207,7 @@ impl Builder {
 fn accept(listener: &TcpListener, config: &Arc<Config>, shared: &Arc<Shared>) {
     for socket in listener.incoming() {
         let Ok(socket) = socket else { continue };
-        // The state keeps a clone to close it with.
+        // The state keeps a clone to close it.
         let own = socket.try_clone().ok();
         let id = own.and_then(|own| shared.change(|state| state.connect(own)));
         let Some(id) = id else { return };
@@ -291,7 +292,7 @@ impl StandIn {
         self.shared.lock().tools.clone()
     }
 
-    /// Gives a session these settings, as its user would in a browser.
+    /// Sets a session's settings, as its user would in a browser.
     pub fn set_settings(&self, session: &str, settings: Value) {
         let settings = settings::object(settings);
         (self.shared).change(|state| state.settings.insert(session.to_string(), settings));
@@ -303,7 +304,7 @@ impl StandIn {
         Value::from(settings).to_string()
     }
 
-    /// Returns whether all that is being generated now can still be sent to its reader.
+    /// Returns whether all running replies can still be sent to their readers.
     pub fn is_read(&self) -> bool {
         self.shared.lock().generations.values().all(|it| !it.is_unread)
     }
@@ -333,14 +334,14 @@ impl StandIn {
         const LIMIT: Duration = Duration::from_secs(10);
         let waits = |state: &State| !condition(&state.counts());
         let counts = self.shared.wait_while(Some(LIMIT), waits).counts();
-        assert!(condition(&counts), "waited in vain for {what}: {counts:?}");
+        assert!(condition(&counts), "timed out waiting for {what}: {counts:?}");
     }
 }
 
 impl Drop for StandIn {
     fn drop(&mut self) {
         self.shared.close();
-        // The accepting thread looks up only when somebody comes.
+        // The accepting thread checks the flag after each connection only.
         let _ = TcpStream::connect(self.address);
         if let Some(accepting) = self.accepting.take() {
             let _ = accepting.join();

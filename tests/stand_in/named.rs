@@ -32,7 +32,7 @@ pub const NAMED: &[Named] = &[
     named("/no-final", "five tokens and a clean end without the last event", |_| greeting().paced(PACE)),
     named("/dropped", "five tokens, then the connection ends", |_| greeting().paced(PACE).then([Act::Wait(PACE), Act::Drop])),
     named("/hang", "five tokens, then nothing", |_| greeting().paced(PACE).then([Act::Hang])),
-    named("/stall", "five tokens, then only comments", |_| greeting().then(iter::repeat_with(|| Act::Comment)).paced(PACE)),
+    named("/comments", "five tokens, then only comments", |_| greeting().then(iter::repeat_with(|| Act::Comment)).paced(PACE)),
     named("/silent", "nothing of the model; of a server whose head waits for it not even that", |_| Plan::acts([Act::Hang])),
     named("/422", "the model's server: the prompt is too long", |_| json(422, "Unprocessable Entity", TOO_LONG)),
     named("/429", "the model's server: overloaded, with Retry-After", |_| overloaded()),
@@ -57,7 +57,7 @@ const LOADING: &str =
 const RATE_LIMIT: &str = "You are sending too many messages. Try again later.";
 
 impl Plan {
-    /// The plan which the prompt's first word names, or a friendly reply.
+    /// The plan that the prompt's first word names, or a friendly reply.
     pub fn for_prompt(prompt: &str) -> Self {
         let prompt = prompt.trim_start();
         let (word, rest) = prompt.split_once(char::is_whitespace).unwrap_or((prompt, ""));
@@ -74,7 +74,7 @@ fn greeting() -> Plan {
     Plan::acts(tokens.map(|(id, text)| Act::token(id, text)))
 }
 
-/// Many events to a chunk: one write each would measure system calls only.
+/// Many events per chunk: one write for each would measure only system calls.
 fn count(number: &str) -> Plan {
     const BATCH: usize = 64;
     let total = number.parse().unwrap_or(10);
@@ -122,7 +122,7 @@ fn emoji() -> Plan {
 fn comments() -> Plan {
     let texts = GREETING.into_iter().enumerate();
     let acts = texts.map(|(id, text)| match Act::token(id, text) {
-        // One read of the relay took both.
+        // The relay has read both at once.
         token if id == 3 => Act::Together(vec![token, Act::Comment]),
         token => token,
     });
@@ -137,15 +137,15 @@ fn out_of_memory() -> Act {
 
 fn json(status: u16, reason: &str, body: &str) -> Plan {
     let headers = [("content-type", "application/json")];
-    Plan::answer(status, reason, &headers, body)
+    Plan::response(status, reason, &headers, body)
 }
 
 fn overloaded() -> Plan {
     let headers = [("content-type", "application/json"), ("retry-after", "7")];
-    Plan::answer(429, "Too Many Requests", &headers, OVERLOADED)
+    Plan::response(429, "Too Many Requests", &headers, OVERLOADED)
 }
 
 fn bad_gateway() -> Plan {
     let body = "<html><body>bad gateway</body></html>";
-    Plan::answer(502, "Bad Gateway", &[("content-type", "text/html")], body)
+    Plan::response(502, "Bad Gateway", &[("content-type", "text/html")], body)
 }

@@ -1,18 +1,18 @@
-//! The data of chat-ui's pages: what a session sees of the server, of itself and of a conversation.
+//! The data of chat-ui's pages for a session.
 
 use serde_json::{Value, json};
 
-use super::answer::Answer;
 use super::chat_ui::{Exchange, is_id};
 use super::devalue::{DATE, UNDEFINED, pack};
+use super::response::Response;
 use super::settings;
 
-pub(super) fn home(exchange: &Exchange) -> Answer {
+pub(super) fn home(exchange: &Exchange) -> Response {
     page(exchange, &Value::Null)
 }
 
 /// A conversation's page is a success even when the conversation cannot be shown.
-pub(super) fn conversation(exchange: &Exchange, id: &str) -> Answer {
+pub(super) fn conversation(exchange: &Exchange, id: &str) -> Response {
     let node = conversation_node(exchange, id).unwrap_or_else(|(status, message)| {
         json!({"type": "error", "error": {"message": message}, "status": status})
     });
@@ -57,8 +57,8 @@ fn conversation_node(exchange: &Exchange, id: &str) -> Result<Value, (u16, &'sta
     Ok(json!({"type": "data", "data": pack(&data), "uses": uses}))
 }
 
-/// A page's data: what every page has, and its own.
-fn page(exchange: &Exchange, node: &Value) -> Answer {
+/// A page's data: the common part and its own.
+fn page(exchange: &Exchange, node: &Value) -> Response {
     let data = json!({
         "conversations": conversations(exchange),
         "settings": settings::shown(exchange),
@@ -71,7 +71,7 @@ fn page(exchange: &Exchange, node: &Value) -> Answer {
     let uses = json!({"dependencies": ["conversation:list"], "url": 1});
     let layout = json!({"type": "data", "data": pack(&data), "uses": uses});
     let body = json!({"type": "data", "nodes": [layout, node]}).to_string() + "\n";
-    Answer::json(200, &body).header("cache-control", "private, no-store")
+    Response::json(200, &body).header("cache-control", "private, no-store")
 }
 
 fn conversations(exchange: &Exchange) -> Value {

@@ -1,12 +1,12 @@
-//! Reads a socket and leaves the bytes in it until more are wanted: closing a socket that has
-//! unread bytes is a reset on most systems, and std has no other way to send one.
+//! Reads a socket, but leaves the bytes in it until the next read. Closing a socket that has unread
+//! bytes is a reset on most systems, and std has no other way to send one.
 
 use std::io::{self, BufRead, Read};
 use std::net::TcpStream;
 
 pub(super) struct PeekReader<'a> {
     socket: &'a TcpStream,
-    /// The bytes that were seen last. They are still in the socket.
+    /// The last bytes that were returned. They are still in the socket.
     seen: Vec<u8>,
     consumed: usize,
 }
@@ -16,7 +16,7 @@ impl<'a> PeekReader<'a> {
         Self { socket, seen: Vec::new(), consumed: 0 }
     }
 
-    /// Takes the seen bytes out of the socket, so that closing it is no reset.
+    /// Takes these bytes out of the socket, so that closing it is no reset.
     pub fn take_seen(&mut self) -> io::Result<()> {
         self.socket.read_exact(&mut self.seen)?;
         self.seen.clear();

@@ -7,8 +7,8 @@ use super::Reaction;
 
 /// The server's reply to a prompt.
 pub enum Plan {
-    /// The model's server answers with something other than a reply.
-    Answer { status: u16, reason: String, headers: Vec<(String, String)>, body: Vec<u8> },
+    /// The model's server sends a response that is no reply.
+    Response { status: u16, reason: String, headers: Vec<(String, String)>, body: Vec<u8> },
     /// The chat server itself refuses, with its `{"message": …}`.
     Refusal { status: u16, message: &'static str },
     /// The model's server cannot be reached.
@@ -31,20 +31,20 @@ pub enum Act {
     Failure(Failure),
     /// The last token, with the whole text.
     Last(Last),
-    /// All in one chunk.
+    /// Several steps in one chunk.
     Together(Vec<Act>),
-    /// In chunks that are cut after three bytes and then after every seventh, inside a character
-    /// too.
+    /// Several steps in chunks that are cut after three bytes and then after every seventh, even
+    /// inside a character.
     Cut(Box<Act>),
-    /// Exactly these bytes, of which the server stores nothing.
+    /// Exactly these bytes. The server does not store them.
     Send(Vec<u8>),
     Wait(Duration),
-    /// Nothing more, until the generation is stopped or the server closed.
+    /// Nothing more until the generation is stopped or the server is closed.
     Hang,
-    /// The connection and the generation end, without the last chunk.
+    /// The connection and the generation end without the last chunk.
     Drop,
     /// This reaction, without a chunk around its bytes. If it ends the connection, the generation
-    /// goes on.
+    /// continues.
     React(Reaction),
 }
 
@@ -72,7 +72,7 @@ pub struct Last {
     pub id: usize,
     pub text: String,
     pub generated_text: String,
-    /// How many tokens there were, this one included.
+    /// The number of tokens, this one included.
     pub generated_tokens: usize,
     /// `eos_token`, or else `stop_sequence` or `length`, whose token is text.
     pub finish_reason: &'static str,
@@ -97,9 +97,9 @@ impl Last {
 }
 
 impl Plan {
-    pub fn answer(status: u16, reason: &str, headers: &[(&str, &str)], body: &str) -> Self {
+    pub fn response(status: u16, reason: &str, headers: &[(&str, &str)], body: &str) -> Self {
         let owned = |&(name, value): &(&str, &str)| (name.to_ascii_lowercase(), value.to_string());
-        Self::Answer {
+        Self::Response {
             status,
             reason: reason.to_string(),
             headers: headers.iter().map(owned).collect(),
@@ -150,7 +150,7 @@ impl Plan {
         }))
     }
 
-    /// Goes on with `acts` after what is there.
+    /// Appends `acts`.
     #[must_use]
     pub fn then<A>(self, acts: A) -> Self
     where

@@ -4,10 +4,10 @@ use std::io::{self, BufRead, Read};
 
 use serde_json::Value;
 
-/// A request as it came.
+/// A request as received.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// Which of the server's connections brought it, counted from 0.
+    /// The number of its connection, counted from 0.
     pub connection: usize,
     pub method: String,
     pub path: String,
@@ -105,7 +105,7 @@ fn form_decoded(text: &[u8]) -> String {
 }
 
 /// Reads one request, and skips a body that is longer than the limit. An error of kind
-/// `InvalidData` wants an answer; after any other the connection is gone.
+/// `InvalidData` needs a response. After any other error the connection is gone.
 pub(super) fn read_request(
     reader: &mut impl BufRead,
     connection: usize,
@@ -125,7 +125,7 @@ pub(super) fn read_request(
         headers: read_headers(reader)?,
         body: Vec::new(),
     };
-    // A client of this protocol knows the length of what it sends.
+    // Clients of these protocols send the length.
     if request.header("host").is_none() || request.header("transfer-encoding").is_some() {
         return Err(malformed());
     }

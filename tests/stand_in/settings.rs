@@ -1,13 +1,12 @@
-//! The settings of a session. What is posted replaces all of them: what is left out gets its
-//! default.
+//! The settings of a session. A post replaces all of them: missing ones get their default.
 
 use serde_json::{Map, Value, json};
 
-use super::answer::Answer;
 use super::chat_ui::Exchange;
 use super::devalue::DATE;
+use super::response::Response;
 
-/// In the form that the server stores. Without a date of acceptance, the modal is in the way.
+/// Settings in the stored form. Without a date of acceptance, the modal blocks the session.
 pub(super) type Settings = Map<String, Value>;
 
 /// The name of that date.
@@ -15,7 +14,7 @@ pub(super) const ACCEPTED_AT: &str = "ethicsModalAcceptedAt";
 
 const SHARES: &str = "shareConversationsWithModelAuthors";
 
-/// Settings that a current server takes, besides those that every session has.
+/// Optional settings of a current server.
 const OTHERS: [&str; 4] = ["hideEmojiOnSidebar", "directPaste", "tools", "disableStream"];
 
 pub(super) fn defaults(model: Option<&String>) -> Settings {
@@ -48,7 +47,7 @@ pub(super) fn posted_form(exchange: &Exchange) -> Option<Settings> {
     let prompts: Map<String, Value> = serde_json::from_str(prompts).ok()?;
     let mut settings = defaults(Some(&model.to_string()));
     settings.insert("customPrompts".to_string(), prompts.into());
-    // Any text is a yes, but for none at all.
+    // Every text but the empty one is true.
     let shares = value(SHARES);
     settings.insert(SHARES.to_string(), shares.is_some().into());
     if value("hideEmojiOnSidebar").is_some() {
@@ -70,7 +69,7 @@ pub(super) fn posted_json(exchange: &Exchange, body: &Value) -> Option<Settings>
             "ethicsModalAccepted" if *value == true => {
                 settings.insert(ACCEPTED_AT.to_string(), DATE.into());
             }
-            // The date is not the client's to choose.
+            // The client cannot choose the date.
             name if is_known && name != ACCEPTED_AT => {
                 settings.insert(name.to_string(), value.clone());
             }
@@ -80,7 +79,7 @@ pub(super) fn posted_json(exchange: &Exchange, body: &Value) -> Option<Settings>
     Some(settings)
 }
 
-/// The settings as a page has them. The server cannot search, whatever the session wants.
+/// The settings as a page has them. The server cannot search, even if the session asks for it.
 pub(super) fn shown(exchange: &Exchange) -> Value {
     let saved = exchange.shared.lock().settings.get(&exchange.session).cloned();
     let settings = saved.unwrap_or_else(|| defaults(exchange.config.models.first()));
@@ -89,14 +88,14 @@ pub(super) fn shown(exchange: &Exchange) -> Value {
     shown
 }
 
-/// The settings as the newest servers show them, with null for what is not set.
-pub(super) fn api(exchange: &Exchange) -> Answer {
+/// The settings as the newest servers show them, with null for those that are not set.
+pub(super) fn api(exchange: &Exchange) -> Response {
     let mut shown = shown(exchange);
     shown["ethicsModalAccepted"] = (!shown[ACCEPTED_AT].is_null()).into();
     shown["billingOrganization"] = Value::Null;
     let types = json!({"values": {ACCEPTED_AT: ["Date"]}});
-    let answer = Answer::new(200).header("content-type", "application/json");
-    answer.body(json!({"json": shown, "meta": types}).to_string())
+    let response = Response::new(200).header("content-type", "application/json");
+    response.body(json!({"json": shown, "meta": types}).to_string())
 }
 
 pub(super) fn object(value: Value) -> Settings {

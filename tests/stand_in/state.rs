@@ -27,7 +27,7 @@ pub struct Counts {
     pub conversations: usize,
     /// Conversations ever created.
     pub created: usize,
-    /// Generations running now, whether or not somebody reads them.
+    /// Generations running now, with or without a reader.
     pub running: usize,
     /// Generations ended by a stop.
     pub stopped: usize,
@@ -37,7 +37,7 @@ pub struct Counts {
 
 #[derive(Default)]
 pub(super) struct State {
-    /// Without those that are the length of something below.
+    /// The counts, without those that are lengths of the collections below.
     pub counts: Counts,
     pub requests: Vec<Request>,
     /// By session.
@@ -46,16 +46,16 @@ pub(super) struct State {
     pub conversations: BTreeMap<String, Conversation>,
     /// The prompts that the model was given.
     pub prompts: Vec<String>,
-    /// How often each deletion job was asked for.
+    /// The number of status requests for each deletion job.
     pub polled_jobs: Vec<usize>,
     /// The MCP servers whose tools it was offered with each message.
     pub tools: Vec<Value>,
     pub generations: HashMap<usize, Generation>,
     generations_ever: usize,
     pub sockets: HashMap<usize, TcpStream>,
-    /// No connection is to be accepted any more.
+    /// True if no more connections are to be accepted.
     is_refusing: bool,
-    /// Nobody listens any more.
+    /// True if the listener is closed.
     pub is_deaf: bool,
     pub is_closed: bool,
 }
@@ -68,7 +68,7 @@ pub(super) struct Conversation {
     pub model: String,
     pub messages: Vec<Message>,
     pub last_stop: Option<Instant>,
-    /// When a stop came that is for the next reply.
+    /// The time of a stop that applies to the next reply.
     pub early_stop: Option<Instant>,
 }
 
@@ -89,11 +89,11 @@ impl Conversation {
 pub(super) struct Generation {
     pub conversation: String,
     connection: usize,
-    /// It is to end now.
+    /// True if it has to end now.
     is_stopped: bool,
-    /// No thread sends its reply.
+    /// True if no thread sends its reply.
     is_unsent: bool,
-    /// The client does not read its reply any more.
+    /// True if the client no longer reads its reply.
     pub is_unread: bool,
 }
 
@@ -138,7 +138,7 @@ impl State {
         self.insert(id, conversation)
     }
 
-    /// The same with a UUID.
+    /// Returns the new conversation's id, a UUID.
     pub fn create_with_uuid(&mut self, conversation: Conversation) -> String {
         const FIRST: u128 = 0x0eb9_e941_da78_49af_8725_361e_a027_98c0;
         let id = Uuid::from_u128(FIRST + self.counts.created as u128);
@@ -183,7 +183,7 @@ impl State {
         running.map(|(&id, _)| id).collect()
     }
 
-    /// Leaves a generation to itself: it runs until it is stopped.
+    /// Detaches a generation: it runs until it is stopped.
     pub fn leave_generation(&mut self, generation: usize) {
         if let Some(generation) = self.generations.get_mut(&generation) {
             generation.is_unsent = true;
@@ -191,14 +191,14 @@ impl State {
         }
     }
 
-    /// Of these generations those whose replies somebody reads.
+    /// Returns those of these generations whose replies have a reader.
     pub fn read(&self, generations: Vec<usize>) -> Vec<usize> {
         let mut read = generations;
         read.retain(|id| self.generations.get(id).is_some_and(|it| !it.is_unread));
         read
     }
 
-    /// Ends a generation. `messages` are what its conversation consists of from now on.
+    /// Ends a generation. `messages` replace those of its conversation.
     pub fn finish_generation(&mut self, generation: usize, messages: Option<Vec<Message>>) {
         let Some(generation) = self.generations.remove(&generation) else {
             return;
@@ -210,7 +210,7 @@ impl State {
         }
     }
 
-    /// Tells these generations to end. Those that no thread sends end here.
+    /// Makes these generations end. Those that no thread sends end here.
     pub fn stop(&mut self, generations: &[usize]) {
         for id in generations {
             let Some(generation) = self.generations.get_mut(id) else {
@@ -232,7 +232,7 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    /// A test that failed while it held the lock must still be able to drop the server.
+    /// Ignores poisoning: a test that failed with the lock must still be able to drop the server.
     pub fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -243,7 +243,7 @@ impl Shared {
         result
     }
 
-    /// Waits while the condition holds, or until the time is over. None is no limit.
+    /// Waits while the condition holds, or until the time is over. `None` means no limit.
     pub fn wait_while(
         &self,
         limit: Option<Duration>,
@@ -255,16 +255,16 @@ impl Shared {
         waited.unwrap_or_else(PoisonError::into_inner).0
     }
 
-    /// Returns when nobody listens at the address any more.
+    /// Waits until the listener is closed.
     pub fn refuse(&self, address: SocketAddr) {
         self.change(|state| state.is_refusing = true);
-        // The accepting thread looks up only when somebody comes.
+        // The accepting thread checks the flag after each connection only.
         let _ = TcpStream::connect(address);
         drop(self.wait_while(None, |state| !state.is_deaf));
     }
 
-    /// Ends these generations after the delay, and does not wait for it. If `only_read`, those
-    /// that nobody reads then go on.
+    /// Ends these generations after the delay, without waiting for it. If `only_read`, those
+    /// without a reader continue.
     pub fn stop_after(self: &Arc<Self>, delay: Duration, generations: Vec<usize>, only_read: bool) {
         if delay.is_zero() {
             return self.stop(&generations);
@@ -278,7 +278,7 @@ impl Shared {
         });
     }
 
-    /// Returns when they have ended, unless their replies are stuck.
+    /// Waits until they have ended, unless their replies are stuck.
     fn stop(&self, generations: &[usize]) {
         const PATIENCE: Duration = Duration::from_millis(300);
         self.change(|state| state.stop(generations));

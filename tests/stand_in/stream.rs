@@ -1,12 +1,12 @@
-//! Sends one reply. The model goes on whether or not the client is still there.
+//! Sends one reply. The model continues even if the client is gone.
 
 use std::mem;
 use std::time::{Duration, Instant};
 
-use super::answer::{LAST_CHUNK, chunk};
 use super::chat_ui::Job;
 use super::connection::Connection;
 use super::plan::Act;
+use super::response::{LAST_CHUNK, chunk};
 use super::state::Shared;
 
 const KEEP_ALIVE_PACE: Duration = Duration::from_millis(100);
@@ -33,12 +33,12 @@ impl<'a> Running<'a> {
         self.shared.lock().is_running(self.id)
     }
 
-    /// Waits for so long, or without end, but not longer than the generation runs.
+    /// Waits for this time, or without a limit, but not longer than the generation runs.
     fn pause(&self, time: Option<Duration>) {
         drop((self.shared).wait_while(time, |state| state.is_running(self.id)));
     }
 
-    /// Leaves it to itself: it runs until it is stopped, and nobody sends its reply.
+    /// Detaches it: it runs until it is stopped, and no thread sends its reply.
     pub fn leave(self) {
         self.shared.change(|state| state.leave_generation(self.id));
         if self.is_running() {
@@ -56,7 +56,7 @@ impl Drop for Running<'_> {
 pub(super) struct Stream<'a, 'c> {
     connection: &'a Connection<'c>,
     running: Running<'a>,
-    /// When the next keep-alive is due.
+    /// The time of the next keep-alive.
     next_keep_alive: Option<Instant>,
     /// The head is sent with the first chunk, and is empty then.
     head: Vec<u8>,
@@ -99,8 +99,8 @@ impl<'a, 'c> Stream<'a, 'c> {
         }
         let ending = job.encoder.end(!self.running.is_running());
         self.send_chunks(ending.chunks);
-        // Before the last chunk: who has seen the end finds nothing running, and the reply in the
-        // history.
+        // Before the last chunk: a client that has the end finds no running generation, and the
+        // reply in the history.
         self.finish(&job, ending.text);
         if ending.closes {
             return false;
@@ -115,7 +115,7 @@ impl<'a, 'c> Stream<'a, 'c> {
         (self.running.shared).change(|state| state.finish_generation(id, messages));
     }
 
-    /// The connection is gone. A model that has not finished is not told.
+    /// Handles a lost connection. An unfinished model does not notice it.
     fn cut_off(self, is_whole: bool, mut job: Job) {
         if is_whole {
             let text = job.encoder.end(false).text;
@@ -129,7 +129,7 @@ impl<'a, 'c> Stream<'a, 'c> {
         const PACE: Duration = Duration::from_millis(1);
         for bytes in job.encoder.encode(act) {
             self.send(&chunk(&bytes));
-            // The client is to read the pieces one by one.
+            // The client has to read the pieces one by one.
             if matches!(act, Act::Cut(_)) {
                 self.running.pause(Some(PACE));
             }
@@ -166,12 +166,12 @@ impl<'a, 'c> Stream<'a, 'c> {
         let written = if self.head.is_empty() {
             self.connection.write(bytes)
         } else {
-            // Every socket takes that much at once, so the state is not locked for long.
+            // Every socket accepts that much at once, so the lock is short.
             const START: usize = 4096;
             let start = if self.connection.bytewise.get() { 1 } else { START };
             let bytes = [&mem::take(&mut self.head), bytes].concat();
             let (start, rest) = bytes.split_at(bytes.len().min(start));
-            // Who sees the reply counted can rely on its first bytes.
+            // Once the reply is counted, its first bytes have been sent.
             let begun = self.connection.shared.change(|state| {
                 state.counts.streaming += 1;
                 self.connection.write(start)

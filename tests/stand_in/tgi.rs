@@ -44,7 +44,7 @@ fn is_up_to_four_texts(value: &Value) -> bool {
     texts.is_some_and(|texts| texts.len() <= 4 && texts.iter().all(Value::is_string))
 }
 
-/// Returns the refusal of the first invalid parameter. Null is as good as absent.
+/// Returns the refusal of the first invalid parameter. Null counts as absent.
 pub(super) fn refusal(parameters: &Value) -> Option<Plan> {
     let (name, _, complaint) = RULES.iter().find(|(name, is_valid, _)| {
         let value = &parameters[name];
@@ -53,7 +53,7 @@ pub(super) fn refusal(parameters: &Value) -> Option<Plan> {
     let message = format!("Input validation error: `{name}` {complaint}");
     let body = json!({"error": message, "error_type": "validation"}).to_string();
     let headers = [("content-type", "application/json")];
-    Some(Plan::answer(422, "Unprocessable Entity", &headers, &body))
+    Some(Plan::response(422, "Unprocessable Entity", &headers, &body))
 }
 
 /// Writes a reply as events.

@@ -31,7 +31,7 @@ fn assert_fails(ended: &Ended, code: i32, words: &str) {
 }
 
 #[test]
-fn without_a_url_a_stand_in_answers() {
+fn without_a_url_ask_starts_a_stand_in() {
     let ended = example::run(example::command("ask").arg("Why is the sky blue?"), "");
     assert!(ended.status.success());
     assert_eq!(ended.stdout, GREETING);
@@ -40,7 +40,7 @@ fn without_a_url_a_stand_in_answers() {
 }
 
 #[test]
-fn the_text_and_one_newline_is_all_that_is_printed() {
+fn only_the_text_and_a_newline_are_printed() {
     let server = StandIn::start();
     for arguments in [["hello", "you"], ["--no-stream", "hello"]] {
         let ended = ask(&server, &arguments);
@@ -68,7 +68,7 @@ fn a_long_reply_is_printed_whole_and_counted() {
 }
 
 #[test]
-fn without_streaming_the_tokens_are_counted_as_well() {
+fn tokens_are_counted_without_streaming() {
     let server = StandIn::start();
     for (prompt, code, tokens) in [("/count 3", 0, 3), ("/error-event", 1, 5)] {
         let ended = ask(&server, &["--no-stream", "--stats", prompt]);
@@ -93,7 +93,7 @@ fn a_closed_pipe_ends_quietly_and_leaves_nothing() {
 }
 
 #[test]
-fn an_error_is_one_line_after_the_text_that_came() {
+fn an_error_is_one_line_after_the_received_text() {
     let server = StandIn::start();
     let text = " Hi there, how can\n";
     for (arguments, words, stdout) in [
@@ -115,7 +115,7 @@ fn an_error_is_one_line_after_the_text_that_came() {
 }
 
 #[test]
-fn check_describes_the_server_or_what_is_wrong_with_it() {
+fn check_describes_the_server_or_the_error() {
     let server = StandIn::start();
     let ended = ask(&server, &["--check"]);
     assert!(ended.status.success());
@@ -131,7 +131,7 @@ fn check_describes_the_server_or_what_is_wrong_with_it() {
 }
 
 #[test]
-fn a_command_line_that_cannot_be_used_is_exit_code_2_and_shows_no_secret() {
+fn an_invalid_command_line_exits_with_2_and_shows_no_secret() {
     let server = StandIn::start();
     for (arguments, words) in [
         (&["--nonsense"][..], "--nonsense"),
@@ -160,7 +160,7 @@ fn a_command_line_that_cannot_be_used_is_exit_code_2_and_shows_no_secret() {
 
 #[cfg(unix)]
 #[test]
-fn what_is_not_utf_8_is_refused_and_not_shown() {
+fn invalid_utf_8_is_refused_and_not_shown() {
     use std::ffi::OsStr;
     use std::os::unix::ffi::OsStrExt;
 
@@ -218,7 +218,7 @@ fn the_system_prompt_and_the_environment_reach_the_server() {
 }
 
 #[test]
-fn a_server_on_this_machine_is_never_asked_through_the_environments_proxy() {
+fn the_environments_proxy_is_not_used_for_localhost() {
     let server = StandIn::start();
     let mut command = command(&server, &["hello"]);
     let ended = example::run(command.env("ALL_PROXY", "http://127.0.0.1:1"), "");
@@ -226,8 +226,8 @@ fn a_server_on_this_machine_is_never_asked_through_the_environments_proxy() {
 }
 
 #[test]
-fn the_environments_proxy_is_used_for_other_servers_unless_they_are_excepted() {
-    // Too long for a name, so that no name server is asked.
+fn no_proxy_excludes_servers_from_the_environments_proxy() {
+    // The name is too long for a lookup.
     let host = format!("{}.invalid", "x".repeat(64));
     let run = |no_proxy: &str| {
         let mut command = example::command("ask");
@@ -242,7 +242,7 @@ fn the_environments_proxy_is_used_for_other_servers_unless_they_are_excepted() {
 }
 
 #[test]
-fn an_unusable_proxy_of_the_environment_is_an_error() {
+fn an_invalid_proxy_in_the_environment_is_an_error() {
     for proxy in [
         "http://pro xy:3128",
         "http//proxy:3128",
@@ -268,7 +268,7 @@ fn a_retry_is_reported() {
     let server = StandIn::builder()
         .intercept(move |request| {
             let is_first = request.path == "/settings" && !seen.swap(true, Ordering::Relaxed);
-            is_first.then(|| crate::stand_in::Reaction::Answer(busy.into()))
+            is_first.then(|| crate::stand_in::Reaction::Response(busy.into()))
         })
         .start();
     let ended = ask(&server, &["hello"]);
@@ -277,16 +277,16 @@ fn a_retry_is_reported() {
 }
 
 #[test]
-fn a_server_that_is_not_there_yet_is_tried_again() {
-    // Below the ports that the system hands out.
+fn a_connect_error_is_retried() {
+    // A port below the range that the system assigns.
     let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
     let port = (20_000..30_000).find(is_free).unwrap();
     let url = format!("http://127.0.0.1:{port}");
     let mut command = example::command("ask");
     let command = command.args(["--url", &url, "--retries", "5", "/count 1"]);
     let mut ask = example::start_with(command, "");
-    let told = ask.error_line();
-    assert!(told.contains("retrying after "), "{told}");
+    let line = ask.error_line();
+    assert!(line.contains("retrying after "), "{line}");
     let server = StandIn::builder().port(port).start();
     let ended = ask.end();
     assert_eq!(ended.stdout, "0 \n", "{}", ended.stderr);
@@ -294,7 +294,7 @@ fn a_server_that_is_not_there_yet_is_tried_again() {
 }
 
 #[test]
-fn an_api_key_is_taken_from_the_command_line_or_the_environment_and_never_shown() {
+fn an_api_key_comes_from_an_option_or_the_environment() {
     let server = StandIn::builder().dialect(Dialect::H2ogpte).start();
     let given = ask(&server, &["--api-key", "sk-secret", "hello"]);
     let mut in_environment = command(&server, &["hello"]);
@@ -311,11 +311,11 @@ fn an_api_key_is_taken_from_the_command_line_or_the_environment_and_never_shown(
         "session",
     );
 
-    // Nothing but the error: a sweep would delete whatever the user has.
+    // Only the error: a sweep would delete all of the user's conversations.
     let refuse = |request: &crate::stand_in::Request| {
         let is_deletion = request.method == "DELETE";
         is_deletion
-            .then(|| Reaction::Answer(b"HTTP/1.1 403 No\r\ncontent-length: 0\r\n\r\n".into()))
+            .then(|| Reaction::Response(b"HTTP/1.1 403 No\r\ncontent-length: 0\r\n\r\n".into()))
     };
     let server = StandIn::builder().dialect(Dialect::H2ogpte).intercept(refuse).start();
     let ended = ask(&server, &["--api-key", "sk-secret", "/error-event"]);

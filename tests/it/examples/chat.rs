@@ -15,7 +15,7 @@ fn assert_nothing_left(server: &StandIn) {
 }
 
 #[test]
-fn each_line_is_a_message_of_one_conversation_which_is_deleted_at_the_end() {
+fn each_line_is_a_turn_of_one_conversation() {
     let server = StandIn::start();
     let mut command = example::command("chat");
     let ended = example::run(command.arg(server.url()), "hello\n\nAnd now?");
@@ -29,7 +29,7 @@ fn each_line_is_a_message_of_one_conversation_which_is_deleted_at_the_end() {
 }
 
 #[test]
-fn an_error_is_one_line_and_the_conversation_goes_on() {
+fn an_error_is_one_line_and_ends_only_its_turn() {
     let server = StandIn::start();
     let mut command = example::command("chat");
     let ended = example::run(command.arg(server.url()), "/error-event\n/422\nhello\n");
@@ -45,8 +45,8 @@ fn an_error_is_one_line_and_the_conversation_goes_on() {
 
 #[cfg(unix)]
 #[test]
-fn ctrl_c_ends_the_reply_and_not_the_conversation() {
-    // In the middle of a reply, and while its first token is awaited.
+fn ctrl_c_ends_only_the_reply() {
+    // In the middle of a reply, and before its first token.
     for (message, printed) in [("/slow", " s0 s1"), ("/silent", "")] {
         let server = StandIn::start();
         let mut chat = start(&server);

@@ -16,7 +16,7 @@ fn assert_nothing_left(server: &StandIn) {
     server.wait_for("nothing to be left", |counts| counts.conversations + counts.running == 0);
 }
 
-/// Repeats the prompt. The first three take the longest.
+/// Replies with the prompt. The first three replies take the longest.
 fn echo(prompt: &str) -> Plan {
     let late = ["0", "1", "2"].contains(&prompt);
     let wait = late.then_some(Act::Wait(Duration::from_millis(200)));
@@ -27,21 +27,21 @@ fn echo(prompt: &str) -> Plan {
 }
 
 #[test]
-fn answers_come_in_the_order_of_the_prompts() {
+fn replies_are_printed_in_the_order_of_the_prompts() {
     let server = StandIn::builder().plan(echo).start();
     let prompts: Vec<String> = (0..30).map(|number| number.to_string()).collect();
     let ended = example::run(&mut parallel(&server), &prompts.join("\n"));
     assert!(ended.status.success());
     assert_eq!(ended.stderr, "");
-    let answers = prompts.iter();
-    let answers: Vec<_> = answers.map(|p| format!("> {p}\n{p}\n\n")).collect();
-    assert_eq!(ended.stdout, answers.concat());
+    let replies = prompts.iter();
+    let replies: Vec<_> = replies.map(|p| format!("> {p}\n{p}\n\n")).collect();
+    assert_eq!(ended.stdout, replies.concat());
     assert_eq!(server.counts().created, 30);
     assert_nothing_left(&server);
 }
 
 #[test]
-fn several_are_asked_at_once_and_an_answer_is_printed_without_waiting_for_later_ones() {
+fn prompts_run_in_parallel_and_replies_are_printed_early() {
     let server = StandIn::start();
     let mut process = example::start_with(&mut parallel(&server), "/count 1\n/silent\n/silent\n");
     process.wait_for("> /count 1\n0\n\n");
@@ -49,7 +49,7 @@ fn several_are_asked_at_once_and_an_answer_is_printed_without_waiting_for_later_
 }
 
 #[test]
-fn one_failure_does_not_stop_the_others_and_the_exit_code_tells() {
+fn one_failure_sets_the_exit_code_and_ends_no_other_reply() {
     let server = StandIn::start();
     let path = std::env::temp_dir().join(format!("h2o-chat-prompts-{}", std::process::id()));
     std::fs::write(&path, "hello\n/dead\n\n/count 3\n/error-event\n").unwrap();
@@ -76,7 +76,7 @@ fn an_error_is_printed_with_its_hint() {
 
 #[cfg(unix)]
 #[test]
-fn ctrl_c_stops_all_and_leaves_nothing() {
+fn ctrl_c_ends_all_replies_and_leaves_nothing() {
     let server = StandIn::start();
     let prompts = "hello\n/slow\n/slow\n/silent\n/slow\nhello\n";
     let process = example::start_with(&mut parallel(&server), prompts);

@@ -20,7 +20,7 @@ fn keep(server: &StandIn, session: &str) -> String {
 }
 
 #[test]
-fn what_a_killed_process_left_is_deleted() {
+fn the_conversation_of_a_killed_process_is_deleted() {
     let server = StandIn::start();
     let mut command = example::command("ask");
     command.args(["--url", &server.url(), "--session", "a-session", "/slow"]);
@@ -59,12 +59,12 @@ fn other_sessions_are_left_alone() {
 }
 
 #[test]
-fn one_that_cannot_be_deleted_does_not_keep_the_others() {
+fn the_sweep_continues_after_a_failed_deletion() {
     let server = StandIn::builder()
         .intercept(|request| {
             let refused = request.method == "DELETE" && request.path.ends_with('5');
-            let answer = b"HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\n\r\n";
-            refused.then(|| crate::stand_in::Reaction::Answer(answer.to_vec()))
+            let response = b"HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\n\r\n";
+            refused.then(|| crate::stand_in::Reaction::Response(response.to_vec()))
         })
         .start();
     let ids = [(); 3].map(|()| keep(&server, "s"));
@@ -98,7 +98,7 @@ fn the_proxy_is_used() {
 }
 
 #[test]
-fn a_command_line_that_cannot_be_used_is_exit_code_2_and_shows_no_secret() {
+fn an_invalid_command_line_exits_with_2_and_shows_no_secret() {
     let server = StandIn::start();
     for (arguments, words) in [
         (&["--nonsense"][..], "usage: "),

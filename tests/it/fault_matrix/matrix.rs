@@ -10,19 +10,19 @@ use Cell::{Fails, Left, Lost, Never, Runs, Whole};
 use ErrorKind::{Connect, Generation, Protocol, Status, TooLarge, Truncated};
 use Fault::{
     Busy, Bytewise, Closed, Ended, EndlessHead, EndlessLine, Garbage, HalfAChunk, HalfAHead, Idle,
-    Moved, Mute, Page, Refused, Reset, Silent, Trickling,
+    Moved, Mute, NoResponse, Page, Refused, Reset, Trickling,
 };
 use Times::{Always, Once};
 
-/// Where a fault strikes.
+/// The stage at which a fault strikes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// The first step, by which a current server is told from a classic one.
+    /// The first step, which detects the protocol.
     Settings,
-    /// The list of which a current server's first is asked.
+    /// The list of models, whose first is the default.
     Models,
     Conversation,
-    /// Where a current server is asked what the message answers to.
+    /// The request for the parent of a message, on current servers.
     History,
     MessageHead,
     MidStream,
@@ -39,14 +39,13 @@ pub enum Cell {
     Whole,
     /// It fails, and nothing is left.
     Fails(ErrorKind),
-    /// It fails, and leaves a conversation whose id never came. The error says that there may be
-    /// one.
+    /// It fails, and leaves a conversation whose id is lost. The error is `maybe_undeleted`.
     Lost(ErrorKind),
-    /// It leaves a conversation, which is named.
+    /// It leaves a conversation, which the error names.
     Left(ErrorKind),
-    /// It succeeds, but a generation goes on that could not be stopped.
+    /// It succeeds, but a generation that could not be stopped runs on.
     Runs,
-    /// There is no such thing, and why.
+    /// The combination cannot occur, for this reason.
     Never(&'static str),
 }
 
@@ -57,8 +56,8 @@ pub enum Times {
     Once,
 }
 
-pub const SILENCE: ErrorKind = ErrorKind::Timeout(Timeout::Idle);
-pub const STALL: ErrorKind = ErrorKind::Timeout(Timeout::Token);
+pub const IDLE: ErrorKind = ErrorKind::Timeout(Timeout::Idle);
+pub const TOKEN: ErrorKind = ErrorKind::Timeout(Timeout::Token);
 pub const CLEANUP: ErrorKind = ErrorKind::Timeout(Timeout::Cleanup);
 
 const CONNECTED: Cell = Never("the connection has been made");
@@ -66,7 +65,7 @@ const BEGUN: Cell = Never("the head has come");
 const ANSWERED: Cell = Never("the status has come");
 const USUAL: Cell = Never("so every reply ends");
 const IN_USE: Cell = Never("the connection is in use");
-const JUST_USED: Cell = Never("the connection brought the answer before a moment ago");
+const JUST_USED: Cell = Never("the connection brought the response before a moment ago");
 const NO_MODEL: Cell = Never("no model has a part in it");
 const ALL_SAID: Cell = Never("the model has said all");
 const UNASKED: Cell = Never("this server is not asked for it");
@@ -86,16 +85,16 @@ pub const STAGES: [Stage; 9] = [
     Stage::Delete,
 ];
 
-/// A fault, how often it strikes, and what becomes of it at each of the stages.
+/// A fault, how often it strikes, and the outcome at each of the stages.
 type Row = (Fault, Times, [Cell; STAGES.len()]);
 
 #[rustfmt::skip]
 pub const MATRIX: &[Row] = &[
     //                            settings          models            conversation     history           message head      mid-stream        end of stream stop           delete
     (Refused,            Always, [Fails(Connect),   Fails(Connect),   Fails(Connect),  Left(Connect),    Left(Connect),    CONNECTED,        CONNECTED,    Left(Connect), Left(Connect)]),
-    (Silent,             Always, [Fails(SILENCE),   Fails(SILENCE),   Lost(SILENCE),   Fails(SILENCE),   Fails(SILENCE),   Fails(SILENCE),   Whole,        Runs,          Left(CLEANUP)]),
-    (Mute,               Always, [NO_MODEL,         NO_MODEL,         NO_MODEL,        NO_MODEL,         Fails(SILENCE),   Fails(SILENCE),   ALL_SAID,     NO_MODEL,      NO_MODEL]),
-    (Trickling,          Always, [Fails(STALL),     Fails(STALL),     Lost(STALL),     Fails(STALL),     Fails(STALL),     Fails(STALL),     Whole,        Runs,          Left(CLEANUP)]),
+    (NoResponse,         Always, [Fails(IDLE),      Fails(IDLE),      Lost(IDLE),      Fails(IDLE),      Fails(IDLE),      Fails(IDLE),      Whole,        Runs,          Left(CLEANUP)]),
+    (Mute,               Always, [NO_MODEL,         NO_MODEL,         NO_MODEL,        NO_MODEL,         Fails(IDLE),      Fails(IDLE),      ALL_SAID,     NO_MODEL,      NO_MODEL]),
+    (Trickling,          Always, [Fails(TOKEN),     Fails(TOKEN),     Lost(TOKEN),     Fails(TOKEN),     Fails(TOKEN),     Fails(TOKEN),     Whole,        Runs,          Left(CLEANUP)]),
     (Closed,             Always, [Fails(Truncated), Fails(Truncated), Lost(Truncated), Fails(Truncated), Fails(Truncated), Fails(Truncated), Whole,        Runs,          Left(Truncated)]),
     (Closed,             Once,   [Whole,            Whole,            Lost(Truncated), Whole,            Fails(Truncated), Fails(Truncated), Whole,        Whole,         Whole]),
     (Reset,              Always, [Fails(Truncated), Fails(Truncated), Lost(Truncated), Fails(Truncated), Fails(Truncated), Fails(Truncated), Whole,        Runs,          Left(Truncated)]),
@@ -124,18 +123,18 @@ pub const MATRIX: &[Row] = &[
 const CURRENT: &[Dialect] =
     &[Dialect::Json, Dialect::V084, Dialect::Form, Dialect::V095, Dialect::Newest];
 
-/// Those that say in between that they are there, and that nothing is not a reply.
+/// Servers that send keep-alives and reject an empty reply.
 const WATCHFUL: &[Dialect] = &[Dialect::Form, Dialect::V095, Dialect::Newest];
 
-/// Where a server does otherwise than the table above says.
+/// Exceptions of some servers from the table above.
 type Exception = (&'static [Dialect], Fault, Stage, Cell);
 
 #[rustfmt::skip]
 const EXCEPTIONS: &[Exception] = &[
     (CURRENT,  Idle,  Stage::Settings,    FOUND_OUT),
     (CURRENT,  Ended, Stage::Settings,    ACCEPTED),
-    (WATCHFUL, Mute,  Stage::MessageHead, Fails(STALL)),
-    (WATCHFUL, Mute,  Stage::MidStream,   Fails(STALL)),
+    (WATCHFUL, Mute,  Stage::MessageHead, Fails(TOKEN)),
+    (WATCHFUL, Mute,  Stage::MidStream,   Fails(TOKEN)),
     (WATCHFUL, Ended, Stage::MessageHead, Fails(Generation)),
 ];
 
@@ -152,7 +151,7 @@ pub fn cell_on(server: Kind, fault: Fault, stage: Stage, usual: Cell) -> Cell {
     if !is_asked {
         return UNASKED;
     }
-    // It depends on what is left of its connection whether such a reply can be stopped.
+    // Such a reply can be stopped only while its connection is open.
     if server.dialect == Dialect::V095 && matches!(stage, Stage::MessageHead | Stage::MidStream) {
         return UNREAD;
     }
@@ -163,7 +162,7 @@ pub fn cell_on(server: Kind, fault: Fault, stage: Stage, usual: Cell) -> Cell {
 }
 
 impl Stage {
-    /// The step whose answer has the fault.
+    /// The step whose response has the fault.
     pub fn step(self) -> Step {
         match self {
             Stage::Settings => Step::PostSettings,

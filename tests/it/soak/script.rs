@@ -1,4 +1,4 @@
-//! The replies of the soak, each by chance.
+//! The random replies of the soak test.
 
 use h2o_chat::CancelHandle;
 
@@ -7,11 +7,11 @@ use crate::stand_in::{Act, Dialect, Failure, Plan};
 use crate::support::faults::Fault;
 use crate::support::{Kind, acts};
 
-/// One in so many replies ends badly.
+/// One reply in this many ends badly.
 const BAD: usize = 4;
 
 pub const FAULTS: &[Fault] = &[
-    Fault::Silent,
+    Fault::NoResponse,
     Fault::Trickling,
     Fault::Closed,
     Fault::Reset,
@@ -38,7 +38,7 @@ pub enum Way {
     Delete,
     /// Keeps the conversation and deletes it then.
     Keep,
-    /// Is ended by a stop.
+    /// Is cancelled.
     Stop,
     Panic,
 }
@@ -55,12 +55,11 @@ const WAYS: &[Way] = &[
     Way::Panic,
 ];
 
-/// How a reply ends on the server; all but the first before its last event, if it is not too late
-/// for that.
+/// The end of a reply on the server. All but the first come before its last event, if possible.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
     Complete,
-    /// It goes on until it is stopped.
+    /// It runs until it is stopped.
     Never,
     WithoutLastEvent,
     Error,
@@ -68,12 +67,12 @@ pub enum Ending {
     Fault(Fault),
 }
 
-/// All there is to a reply by chance, the same for the client and the server.
+/// The random choices of a reply, the same for the client and the server.
 pub struct Script {
     pub way: Way,
     tokens: Vec<&'static str>,
     ending: Ending,
-    /// After so many tokens the program has enough, and the server's fault strikes.
+    /// The number of tokens after which the program leaves, and the server's fault strikes.
     pub place: usize,
 }
 
@@ -106,8 +105,8 @@ impl Script {
         self.place == self.tokens.len()
     }
 
-    /// The longest text of the server, which is the text twice where it asks the model once more
-    /// before it gives up.
+    /// The server's longest text. A server that asks the model once more before it gives up sends
+    /// the text twice.
     pub fn most(&self, server: Kind) -> String {
         match self.ending {
             Ending::Error if server.dialect == Dialect::Newest => {
@@ -117,7 +116,7 @@ impl Script {
         }
     }
 
-    /// Returns whether the last event can come through.
+    /// Returns whether the last event can arrive.
     pub fn can_be_whole(&self) -> bool {
         match self.ending {
             Ending::Complete => true,
@@ -128,8 +127,8 @@ impl Script {
         }
     }
 
-    /// Stops the call at its place, where it is ended by a stop.
-    pub fn plan(&self, stop: CancelHandle) -> Plan {
+    /// Cancels the call at its place, if that is its end.
+    pub fn plan(&self, handle: CancelHandle) -> Plan {
         let mut acts: Vec<Act> = acts(Plan::tokens(self.tokens.clone())).collect();
         let mut cut = |end: Vec<Act>| {
             acts.truncate(self.place);
@@ -150,7 +149,7 @@ impl Script {
         let place = (self.way == Way::Stop).then_some(self.place);
         Plan::acts(acts.into_iter().enumerate().map(move |(at, act)| {
             if Some(at) == place {
-                stop.cancel();
+                handle.cancel();
             }
             act
         }))

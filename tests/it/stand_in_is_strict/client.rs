@@ -1,4 +1,4 @@
-//! A client that sends exactly what it is told, and the parts of an answer.
+//! A client that sends exact requests, and the parts of a response.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::iter;
@@ -46,19 +46,19 @@ impl Client {
         self.socket.get_ref().write_all(text.as_bytes()).unwrap();
     }
 
-    pub fn ask(&mut self, text: &str) -> Answer {
+    pub fn ask(&mut self, text: &str) -> Response {
         self.send(text);
-        self.answer()
+        self.response()
     }
 
-    pub fn answer(&mut self) -> Answer {
+    pub fn response(&mut self) -> Response {
         let head = self.head();
         let length = head.split("content-length: ").nth(1);
         let body = match length.and_then(|rest| rest.lines().next()) {
             Some(length) => vec![self.exactly(length.parse().unwrap())],
             None => self.chunks(),
         };
-        Answer { head, body }
+        Response { head, body }
     }
 
     fn line(&mut self) -> String {
@@ -93,7 +93,7 @@ impl Client {
         iter::from_fn(|| self.chunk()).collect()
     }
 
-    /// Reads what is left until the server closes the connection.
+    /// Reads the rest until the server closes the connection.
     pub fn rest(&mut self) -> String {
         let mut rest = String::new();
         self.socket.read_to_string(&mut rest).unwrap();
@@ -101,13 +101,13 @@ impl Client {
     }
 }
 
-pub struct Answer {
+pub struct Response {
     pub head: String,
-    /// Its chunks, or the one piece that it is.
+    /// The chunks, or the whole body.
     pub body: Vec<String>,
 }
 
-impl Answer {
+impl Response {
     pub fn text(&self) -> String {
         self.body.concat()
     }
@@ -151,7 +151,7 @@ pub fn form_message(id: &str, data: &str) -> String {
     )
 }
 
-/// The data of a page's node with its values in their places: devalue, unpacked.
+/// Returns the data of a page's node, unpacked from devalue.
 pub fn unpacked(node: &Value) -> Value {
     fn value_at(array: &Value, place: &Value) -> Value {
         let Some(place) = place.as_u64() else {

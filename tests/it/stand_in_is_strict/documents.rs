@@ -39,15 +39,15 @@ fn pages_have_the_recorded_data() {
 
     let page = format!("GET /conversation/{}/__data.json", chat.id);
     let data = unpacked(&chat.client.ask(&page).json()["nodes"][1]);
-    let [question, answer] =
+    let [question, response] =
         [0, 1].map(|place| fields(&data["messages"][place], &["from", "content", "createdAt"]));
     assert_eq!(question, json!(["user", "hello", "Date"]));
-    assert_eq!(answer, json!(["assistant", " Hi there, how can I help?", "Date"]));
+    assert_eq!(response, json!(["assistant", " Hi there, how can I help?", "Date"]));
     assert_eq!(fields(&data, &["title", "searches"]), json!(["Untitled 1", {}]));
 }
 
 #[test]
-fn a_page_that_cannot_be_shown_is_a_success_with_an_error_inside() {
+fn a_failed_page_is_a_200_with_an_error_inside() {
     let mut chat = Chat::start(Classic);
     let no_access = "You don't have access to this conversation. If someone gave you this link, \
         ask them to use the 'share' feature instead.";
@@ -58,26 +58,26 @@ fn a_page_that_cannot_be_shown_is_a_success_with_an_error_inside() {
         ("0/__data.json", 500, "Internal Error"),
         (&foreign, 403, no_access),
     ] {
-        let answer = chat.client.ask(&format!("GET /conversation/{page}"));
-        assert_eq!(answer.status(), "200");
+        let response = chat.client.ask(&format!("GET /conversation/{page}"));
+        assert_eq!(response.status(), "200");
         let error = json!({"type": "error", "error": {"message": message}, "status": status});
-        assert_eq!(answer.json()["nodes"][1], error);
+        assert_eq!(response.json()["nodes"][1], error);
     }
 }
 
 #[test]
-fn each_current_server_tells_of_a_new_conversation_in_its_own_way() {
+fn creation_responses_differ_by_version() {
     for dialect in [Json, Form, Newest] {
         let mut chat = Chat::start(dialect);
         let mut created = chat.client.ask(&json_post("/conversation", CREATE)).json();
         let id = chat.server.conversations()[1].clone();
-        let told = chat.client.ask(&format!("GET /api/conversation/{id}"));
+        let conversation = chat.client.ask(&format!("GET /api/conversation/{id}"));
         let methods = "access-control-allow-methods: GET, POST, PUT, PATCH, DELETE, OPTIONS";
-        assert_eq!(told.head.contains(methods), dialect == Newest);
+        assert_eq!(conversation.head.contains(methods), dialect == Newest);
 
-        let mut told = told.json();
-        let root = told["messages"][0]["id"].clone();
-        let object = told.as_object_mut().unwrap();
+        let mut conversation = conversation.json();
+        let root = conversation["messages"][0]["id"].clone();
+        let object = conversation.as_object_mut().unwrap();
         let only_in_form = ["assistantId", "modelTools"].map(|name| object.remove(name));
         let expected = [Value::Null, json!(false)].map(|value| (dialect == Form).then_some(value));
         assert_eq!(only_in_form, expected, "{dialect:?}");
@@ -88,15 +88,15 @@ fn each_current_server_tells_of_a_new_conversation_in_its_own_way() {
             "id": id, "title": "New Chat", "updatedAt": DATE, "modelId": "other/model",
             "messages": [message],
         });
-        assert_eq!(told, expected, "{dialect:?}");
+        assert_eq!(conversation, expected, "{dialect:?}");
 
         let embedded = created.as_object_mut().unwrap().remove("conversation");
         assert_eq!(created, json!({"conversationId": id}));
         assert_eq!(embedded.is_some(), dialect == Newest);
         if let Some(embedded) = embedded {
             let embedded: Value = serde_json::from_str(embedded.as_str().unwrap()).unwrap();
-            let told = fields(&embedded["json"], &["rootMessageId", "id", "title"]);
-            assert_eq!(told, json!([root, id, "New Chat"]));
+            let conversation = fields(&embedded["json"], &["rootMessageId", "id", "title"]);
+            assert_eq!(conversation, json!([root, id, "New Chat"]));
             assert_eq!(embedded["meta"]["values"]["updatedAt"], json!(["Date"]));
         }
     }
@@ -125,13 +125,13 @@ fn the_messages_of_a_current_server_are_a_tree() {
     let created = chat.client.ask(&json_post("/conversation", create)).json();
     chat.id = created["conversationId"].as_str().unwrap().to_string();
     chat.reply("one");
-    let [root, question, answer] = &chat.messages()[..] else { panic!("there are three") };
+    let [root, question, response] = &chat.messages()[..] else { panic!("there are three") };
     let retry =
         |message: &str, more: &str| format!(r#"{{"id": "{message}", "is_retry": true{more}}}"#);
     for (request, count) in [
-        (retry(answer, ""), 4),
+        (retry(response, ""), 4),
         (retry(question, r#", "inputs": "other""#), 6),
-        (format!(r#"{{"id": "{answer}", "inputs": "two"}}"#), 8),
+        (format!(r#"{{"id": "{response}", "inputs": "two"}}"#), 8),
         (retry(question, ""), 8),
         (retry(root, r#", "inputs": "other""#), 8),
     ] {

@@ -1,5 +1,5 @@
-//! The stand-in server answers what real servers were recorded to answer: requests as text, sent
-//! over plain sockets, and the recorded answers to them.
+//! The stand-in's responses match those of real servers: text requests over plain sockets, and the
+//! recorded responses to them.
 
 mod client;
 mod documents;
@@ -29,7 +29,7 @@ impl Chat {
     fn with(dialect: Dialect, setting: impl Fn(Builder) -> Builder) -> Self {
         let server = setting(StandIn::builder().dialect(dialect)).start();
         let mut client = Client::connect(&server);
-        // A current server refuses this, and needs it not.
+        // A current server refuses this, and does not need it.
         client.ask(
             "POST /settings\nReferer: http://{host}/\n\
              Content-Type: application/x-www-form-urlencoded\n\n\
@@ -40,13 +40,13 @@ impl Chat {
         Self { dialect, server, client, id }
     }
 
-    /// Sends each request, with the conversation's id for `{id}`, and compares the answers.
+    /// Sends each request, with the conversation's id for `{id}`, and compares the responses.
     fn compare<T: AsRef<str>>(&mut self, rows: &[(T, &str)]) {
         for (request, recorded) in rows {
             let request = request.as_ref().replace("{id}", &self.id);
             let recorded = recorded.replace("{host}", &self.client.host);
-            let answer = self.client.ask(&request).summary();
-            assert_eq!(answer, recorded, "{:?} {request}", self.dialect);
+            let response = self.client.ask(&request).summary();
+            assert_eq!(response, recorded, "{:?} {request}", self.dialect);
         }
     }
 
@@ -56,15 +56,15 @@ impl Chat {
 
     fn stop(&self) {
         let stop = format!("POST /conversation/{}/stop-generating", self.id);
-        let answer = Client::connect(&self.server).ask(&stop);
-        assert_eq!(answer.summary(), DONE);
+        let response = Client::connect(&self.server).ask(&stop);
+        assert_eq!(response.summary(), DONE);
     }
 
     /// The ids of the conversation's messages, by the API of a current server.
     fn messages(&self) -> Vec<String> {
         let request = format!("GET /api/conversation/{}", self.id);
-        let told = Client::connect(&self.server).ask(&request).json();
-        let messages = told["messages"].as_array().unwrap().iter();
+        let conversation = Client::connect(&self.server).ask(&request).json();
+        let messages = conversation["messages"].as_array().unwrap().iter();
         let ids = messages.map(|message| message["id"].as_str().unwrap().to_string());
         ids.collect()
     }
@@ -86,6 +86,6 @@ impl Chat {
     /// Sends a message, and returns the chunks of the reply to it.
     fn reply(&mut self, inputs: &str) -> Vec<String> {
         self.send(inputs);
-        self.client.answer().body
+        self.client.response().body
     }
 }

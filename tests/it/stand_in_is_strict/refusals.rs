@@ -36,7 +36,7 @@ fn message(body: &str) -> String {
 }
 
 #[test]
-fn settings_are_answered_as_recorded() {
+fn settings_responses_match_the_recordings() {
     #[rustfmt::skip]
     const REFUSED: &str = r#"500 sized cookie application/json {"type":"error","error":{"message":"Internal Error"}}"#;
     const SEE_OTHER: &str = "303 chunked cookie location=http://{host}/ ";
@@ -54,7 +54,7 @@ fn settings_are_answered_as_recorded() {
 }
 
 #[test]
-fn the_classic_first_step_tells_the_servers_apart() {
+fn posting_settings_shows_the_version() {
     let own = format!("{OWN}\nAccept: */*");
     let with_origin = format!("{own}\nOrigin: https://{{host}}");
     let https_redirect = &*REDIRECT.replace("http:", "https:");
@@ -72,15 +72,15 @@ fn the_classic_first_step_tells_the_servers_apart() {
         let server = if https_referer { server.https_referer().start() } else { server.start() };
         let mut client = Client::connect(&server);
         for (headers, recorded) in rows {
-            let answer = client.ask(&settings(headers, GOOD)).summary();
+            let response = client.ask(&settings(headers, GOOD)).summary();
             let recorded = recorded.replace("{host}", &client.host);
-            assert_eq!(answer, recorded, "{dialect:?} {headers}");
+            assert_eq!(response, recorded, "{dialect:?} {headers}");
         }
     }
 }
 
 #[test]
-fn without_the_modal_accepted_nothing_is_done() {
+fn nothing_works_before_the_modal_is_accepted() {
     let mut chat = Chat::start(Classic);
     chat.server.forget_sessions();
     for _ in 0..2 {
@@ -110,7 +110,7 @@ fn without_the_modal_accepted_nothing_is_done() {
 }
 
 #[test]
-fn a_conversation_belongs_to_its_session_until_it_is_deleted() {
+fn a_conversation_belongs_to_its_session() {
     let as_stranger = |request: &str| request.replacen('\n', "\nCookie: hf-chat=stranger\n", 1);
     Chat::start(Classic).compare(&[
         (&*as_stranger(&settings(OWN, GOOD)), REDIRECT),
@@ -127,7 +127,7 @@ fn a_conversation_belongs_to_its_session_until_it_is_deleted() {
 }
 
 #[test]
-fn an_invalid_request_to_a_classic_server_is_an_internal_error() {
+fn a_classic_server_answers_500_to_an_invalid_request() {
     let with_options = |options: &str| message(&HELLO.replace("{}", options));
     let mut chat = Chat::start(Classic);
     let requests = [
@@ -151,7 +151,7 @@ fn an_invalid_request_to_a_classic_server_is_an_internal_error() {
 }
 
 #[test]
-fn an_invalid_request_to_a_current_server_is_refused_as_recorded() {
+fn current_refusals_match_the_recordings() {
     const NO_PATH: &str = r#"404 sized application/json {"message":"Not Found"}"#;
     const NO_MESSAGE: &str = r#"404 sized cookie application/json {"message":"Message not found"}"#;
     let form = |data: &str| form_message("{id}", data);
@@ -186,7 +186,7 @@ fn an_invalid_request_to_a_current_server_is_refused_as_recorded() {
 }
 
 #[test]
-fn parameters_are_checked_by_the_models_server() {
+fn the_models_server_validates_parameters() {
     let mut chat = Chat::with(Classic, |builder| builder.plan(|_| Plan::tokens(["a"])));
     let with = |parameters: &str| {
         let parameters = format!(r#""parameters": {{{parameters}}}, "options""#);
@@ -217,7 +217,7 @@ fn parameters_are_checked_by_the_models_server() {
 }
 
 #[test]
-fn errors_of_the_models_server_are_relayed_and_own_ones_have_another_shape() {
+fn the_models_servers_errors_are_relayed() {
     #[rustfmt::skip]
     let rows = [
         ("/429", r#"429 sized cookie application/json retry-after=7 {"error":"Model is overloaded","error_type":"overloaded"}"#),
@@ -231,7 +231,7 @@ fn errors_of_the_models_server_are_relayed_and_own_ones_have_another_shape() {
 }
 
 #[test]
-fn some_answers_are_pages() {
+fn some_responses_are_pages() {
     let invalid = message("{");
     let unknown = || "GET /api/nowhere".to_string();
     for (dialect, request, status) in [
@@ -243,14 +243,14 @@ fn some_answers_are_pages() {
         (Newest, unknown(), "404"),
     ] {
         let mut chat = Chat::start(dialect);
-        let answer = chat.client.ask(&request.replace("{id}", &chat.id));
-        assert_eq!(answer.status(), status, "{dialect:?} {request}");
-        assert!(answer.text().starts_with("<!DOCTYPE html>"), "{dialect:?} {request}");
+        let response = chat.client.ask(&request.replace("{id}", &chat.id));
+        assert_eq!(response.status(), status, "{dialect:?} {request}");
+        assert!(response.text().starts_with("<!DOCTYPE html>"), "{dialect:?} {request}");
     }
 }
 
 #[test]
-fn what_reaches_no_route_has_no_cookie() {
+fn responses_without_a_route_have_no_cookie() {
     let server = StandIn::builder().base_path("/chat").cookie_name("sid").start();
     let mut client = Client::connect(&server);
     let too_long = json_post("/chat/conversation", &" ".repeat(512 * 1024 + 1));
@@ -267,7 +267,7 @@ fn what_reaches_no_route_has_no_cookie() {
 }
 
 #[test]
-fn a_login_wall_is_before_everything_but_the_login() {
+fn a_login_wall_guards_everything_but_the_login() {
     let create = json_post("/conversation", CREATE);
     let (delete, list) = ("DELETE /conversation/0123", "GET /api/conversations");
     for (dialect, request, status) in [

@@ -1,4 +1,4 @@
-//! How each server frames a reply, what ends it, and what is stored of it.
+//! The framing, the end and the stored text of each server's replies.
 
 use std::iter;
 
@@ -46,7 +46,7 @@ fn last_event(whole: &str) -> String {
     event.replacen("null", &format!("\"{whole}\""), 1)
 }
 
-/// A line of a current reply, with as many NULs as the server pads its token with.
+/// A line of a current reply, with the NULs that pad its token.
 fn line(text: &str, nuls: usize) -> String {
     let nuls = r"\u0000".repeat(nuls);
     format!("{{\"type\":\"stream\",\"token\":\"{text}{nuls}\"}}\n")
@@ -77,7 +77,7 @@ fn beginning(dialect: Dialect) -> Vec<String> {
 }
 
 #[test]
-fn a_classic_conversation_is_the_recorded_bytes_on_one_connection() {
+fn a_classic_conversation_matches_the_recording() {
     let server = StandIn::start();
     let mut client = Client::connect(&server);
     let settings = client.ask(
@@ -122,7 +122,7 @@ fn a_classic_conversation_is_the_recorded_bytes_on_one_connection() {
 }
 
 #[test]
-fn a_current_reply_is_the_recorded_bytes() {
+fn a_current_reply_matches_the_recording() {
     let plan = |_: &str| {
         Plan::tokens(["Grüße", " 👩\u{200d}💻", "", " \"q\"", "\n", " longer_than_sixteen", " "])
     };
@@ -141,7 +141,7 @@ fn a_current_reply_is_the_recorded_bytes() {
     ] {
         let mut chat = chat(dialect, plan);
         chat.send("hello");
-        let reply = chat.client.answer();
+        let reply = chat.client.response();
         let lines = tokens.map(|(text, nuls)| line(text, if dialect == Json { 0 } else { nuls }));
         let lines = [&lines[..], &final_answer(whole, interrupted), &end].concat();
         let mut beginning = beginning(dialect);
@@ -156,7 +156,7 @@ fn a_current_reply_is_the_recorded_bytes() {
 }
 
 #[test]
-fn each_server_tells_what_goes_wrong_in_its_own_way() {
+fn error_replies_differ_by_version() {
     let event_error = format!("data:{{\"error\":\"{MEMORY}\",\"error_type\":\"generation\"}}\n\n");
     let event_error = vec![event_error];
     let mut commented = [events(8), vec![last_event(GREETING)]].concat();
@@ -193,7 +193,7 @@ fn each_server_tells_what_goes_wrong_in_its_own_way() {
         (Newest,  "/502",               gateway),
         (Newest,  "/dead",              error(r#""Connection error.""#)),
         (Newest,  "/error-event-first", memory.clone()),
-        // It asks the model again, and sends its tokens twice.
+        // The server asks the model again, and sends its tokens twice.
         (Newest,  "/error-event",       [&padded[..], &padded, &memory].concat()),
         (Newest,  "/no-final",          [&padded[..], &finished].concat()),
         (Newest,  "/empty",             nothing),
@@ -218,7 +218,7 @@ fn a_dropped_classic_reply_has_no_last_chunk() {
 }
 
 #[test]
-fn a_classic_head_waits_for_the_first_event_and_a_current_silence_is_filled() {
+fn keep_alives_differ_by_version() {
     let mut chat = Chat::start(Classic);
     chat.send("/silent");
     chat.wait(|counts| counts.running == 1);
@@ -232,12 +232,12 @@ fn a_classic_head_waits_for_the_first_event_and_a_current_silence_is_filled() {
     for line in lines.iter().map(String::as_str).chain([KEEP_ALIVE; 3]) {
         assert_eq!(chat.client.chunk().as_deref(), Some(line));
     }
-    // The answer is in the history before it is complete.
+    // The response is in the history before it is complete.
     assert_eq!(chat.messages().len(), 3);
 }
 
 #[test]
-fn a_stop_ends_a_reply_in_each_servers_own_way_or_not_at_all() {
+fn stopped_replies_differ_by_version() {
     let plan = |_: &str| Plan::acts([Act::token(0, "a "), Act::Hang]);
     let interrupted = final_answer("a ", ",\"interrupted\":true");
     let finished = vec![FINISHED.to_string()];
@@ -268,7 +268,7 @@ fn a_stop_ends_a_reply_in_each_servers_own_way_or_not_at_all() {
 }
 
 #[test]
-fn a_stop_of_nothing_cuts_the_next_reply_of_the_newest_only() {
+fn an_early_stop_cuts_the_next_reply_of_the_newest_only() {
     for dialect in [Classic, Json, Form, Newest] {
         let mut chat = chat(dialect, |_| Plan::tokens(["yes"]));
         chat.stop();
@@ -280,7 +280,7 @@ fn a_stop_of_nothing_cuts_the_next_reply_of_the_newest_only() {
 }
 
 #[test]
-fn neither_closing_the_connection_nor_a_delete_stops_a_generation() {
+fn only_a_stop_ends_a_generation() {
     // More than the sockets hold, so that a client that does not read blocks the server.
     let endless = |_: &str| Plan::acts(iter::repeat_with(|| Act::Send(vec![b' '; 1 << 24])));
     let mut chat = chat(Classic, endless);
@@ -303,8 +303,8 @@ fn neither_closing_the_connection_nor_a_delete_stops_a_generation() {
 }
 
 #[test]
-fn a_classic_server_stores_only_a_whole_reply_and_a_stopped_one() {
-    for (question, answer) in [
+fn a_classic_server_stores_complete_and_stopped_replies() {
+    for (question, response) in [
         ("/count 3", Some("0 1 2")),
         ("/length", Some(" Hi there, how can I")),
         ("/empty", Some("")),
@@ -328,7 +328,7 @@ fn a_classic_server_stores_only_a_whole_reply_and_a_stopped_one() {
         chat.reply("next");
         let turn =
             |answer| format!("<|prompt|>{question}<|endoftext|><|answer|>{answer}<|endoftext|>");
-        let before = answer.map(turn).unwrap_or_default();
+        let before = response.map(turn).unwrap_or_default();
         let expected = format!("{before}<|prompt|>next<|endoftext|><|answer|>");
         assert_eq!(chat.server.model_prompts().pop(), Some(expected));
     }

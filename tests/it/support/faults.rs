@@ -4,26 +4,26 @@ use std::time::Duration;
 
 use crate::stand_in::Reaction;
 
-use super::{answer, busy};
+use super::{busy, response};
 
-/// Something that goes wrong with one answer.
+/// A fault of one response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// Nobody listens any more.
+    /// The listener is closed.
     Refused,
-    /// The connection is accepted, and nothing is said.
-    Silent,
-    /// The model says nothing more, whatever its server may say.
+    /// The connection is accepted, and nothing is sent.
+    NoResponse,
+    /// The model sends nothing more. Its server may send keep-alives.
     Mute,
-    /// A byte now and then, of an answer that never ends.
+    /// Single bytes of an endless response.
     Trickling,
-    /// The connection is closed without an answer.
+    /// The connection is closed without a response.
     Closed,
-    /// The connection is reset without an answer.
+    /// The connection is reset without a response.
     Reset,
     HalfAHead,
     HalfAChunk,
-    /// The answer comes to a clean end before it is complete.
+    /// The response ends cleanly before it is complete.
     Ended,
     /// Another protocol.
     Garbage,
@@ -31,19 +31,19 @@ pub enum Fault {
     EndlessLine,
     /// A 500 with a page.
     Page,
-    /// A 429 or 503, which may say how many seconds to wait.
+    /// A 429 or 503, which may have a `Retry-After` in seconds.
     Busy(u16, Option<u64>),
-    /// A 302 to somewhere else.
+    /// A 302 to another server.
     Moved,
-    /// The server closes a connection that is kept for the next request.
+    /// The server closes an idle connection.
     Idle,
-    /// The usual answer, one byte at a time.
+    /// The normal response, one byte at a time.
     Bytewise,
 }
 
-/// Of an answer that can be anything.
+/// The head of a response of any kind.
 const HEAD: &str = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
-/// The beginning of a line that cannot be passed over in any protocol.
+/// The beginning of a line that cannot be skipped in any protocol.
 const DATA: &str = "5\r\ndata:\r\n";
 const LAST_CHUNK: &str = "0\r\n\r\n";
 const HALF_A_CHUNK: &str = "40\r\ndata:{\"tok";
@@ -53,25 +53,27 @@ const PAGE: &str = "<!doctype html><title>Internal Error</title><h1>500</h1>";
 impl Fault {
     /// The reaction in place of a response. `None` if no response can do it.
     pub fn instead(self) -> Option<Reaction> {
-        let closing = |text: &str| Reaction::AnswerAndClose(text.into());
+        let closing = |text: &str| Reaction::ResponseAndClose(text.into());
         Some(match self {
             Fault::Refused | Fault::Mute | Fault::Idle => return None,
-            Fault::Silent => Reaction::Silence,
+            Fault::NoResponse => Reaction::NoResponse,
             Fault::Trickling => trickle("HTTP/1.1 200 OK\r\nx: ", "y"),
             Fault::Closed => Reaction::Close,
             Fault::Reset => Reaction::Reset,
             Fault::HalfAHead => closing("HTTP/1.1 200 OK\r\ncontent-ty"),
             Fault::HalfAChunk => closing(&[HEAD, HALF_A_CHUNK].concat()),
-            Fault::Ended => Reaction::Answer([HEAD, LAST_CHUNK].concat().into()),
+            Fault::Ended => Reaction::Response([HEAD, LAST_CHUNK].concat().into()),
             Fault::Garbage => closing(GARBAGE),
             Fault::EndlessHead => flood("HTTP/1.1 200 OK\r\nx: ", &"y".repeat(1024)),
             Fault::EndlessLine => flood(&[HEAD, DATA].concat(), &long_chunk()),
-            Fault::Page => answer("500 Error", "content-type: text/html\r\n", PAGE),
+            Fault::Page => response("500 Error", "content-type: text/html\r\n", PAGE),
             Fault::Busy(status, seconds) => {
                 let header = seconds.map(|seconds| format!("retry-after: {seconds}\r\n"));
                 busy(status, &header.unwrap_or_default())
             }
-            Fault::Moved => answer("302 Found", "location: https://chat.example.org/else\r\n", ""),
+            Fault::Moved => {
+                response("302 Found", "location: https://chat.example.org/else\r\n", "")
+            }
             Fault::Bytewise => Reaction::Bytewise,
         })
     }
@@ -79,34 +81,33 @@ impl Fault {
     /// The reaction in the middle of a reply, or after its last event. `None` if there is no such
     /// thing.
     pub fn within(self, is_complete: bool) -> Option<Reaction> {
-        let closing = |text: &str| Reaction::AnswerAndClose(text.into());
+        let closing = |text: &str| Reaction::ResponseAndClose(text.into());
         Some(match self {
             Fault::Trickling => trickle("", "1\r\n:\r\n"),
             Fault::HalfAChunk => closing(HALF_A_CHUNK),
-            // Of what may follow the last chunk.
+            // A part of the trailers.
             Fault::EndlessHead => flood("0\r\nx: ", &"y".repeat(1024)),
             Fault::EndlessLine => flood(DATA, &long_chunk()),
-            // Not in the place of the last chunk: together with that ureq forgets the event before
-            // it.
+            // In place of the last chunk, ureq would drop the event before it as well.
             Fault::Garbage if is_complete => closing(&[LAST_CHUNK, GARBAGE].concat()),
-            Fault::Silent | Fault::Closed | Fault::Reset | Fault::Garbage | Fault::Bytewise => {
+            Fault::NoResponse | Fault::Closed | Fault::Reset | Fault::Garbage | Fault::Bytewise => {
                 return self.instead();
             }
             _ => return None,
         })
     }
 
-    /// The head of the answer is that of a success; what is wrong comes after it.
+    /// Returns whether the fault comes after the head of a success.
     pub fn has_good_head(self) -> bool {
         matches!(self, Fault::HalfAChunk | Fault::Ended | Fault::EndlessLine)
     }
 
-    /// Only a limit ends it.
+    /// Returns whether only a timeout ends the call.
     pub fn is_endless(self) -> bool {
-        matches!(self, Fault::Silent | Fault::Trickling)
+        matches!(self, Fault::NoResponse | Fault::Trickling)
     }
 
-    /// The server says that it did not do what was asked.
+    /// Returns whether the server reports that it did not act.
     pub fn is_refusal(self) -> bool {
         matches!(self, Fault::Page | Fault::Busy(..) | Fault::Moved)
     }

@@ -1,4 +1,4 @@
-//! Shared by the tests: clients, servers with reactions, and the observations of both.
+//! Shared by the tests: clients, servers with reactions, and checks of both.
 
 pub mod faults;
 #[cfg(target_os = "linux")]
@@ -18,16 +18,16 @@ pub use table::{
     ALL, CLASSIC, CURRENT, EVERY, FORM, H2OGPTE, JSON, Kind, NEWER, NEWEST, V0_8_4, V0_9_5, each,
 };
 
-/// The reply to a prompt that asks for nothing special.
+/// The reply to a prompt without a plan.
 pub const GREETING: &str = " Hi there, how can I help?";
 
-/// A prompt whose reply goes on until it is stopped.
+/// A prompt whose reply runs until it is stopped.
 pub const ENDLESS: &str = "/slow";
 
-/// Within this time of a stop a call ends, on a busy machine too. No limit is that near.
+/// A call ends within this time of a cancel, on a busy machine too. All timeouts are longer.
 pub const PROMPT: Duration = Duration::from_secs(1);
 
-/// A client of this server, which tries everything once.
+/// A client of this server without retries.
 pub fn client(server: &StandIn) -> Client {
     builder(server).build().unwrap()
 }
@@ -36,7 +36,7 @@ pub fn builder(server: &StandIn) -> ClientBuilder {
     builder_of_user(server, "sk-test").retries(0)
 }
 
-/// A client's builder with the key of this user, where the server wants one.
+/// A client's builder, with the key of this user if the server wants one.
 pub fn builder_of_user(server: &StandIn, key: &str) -> ClientBuilder {
     let builder = Client::builder(&server.url());
     match server.dialect() {
@@ -45,12 +45,12 @@ pub fn builder_of_user(server: &StandIn, key: &str) -> ClientBuilder {
     }
 }
 
-/// A client of somebody else.
+/// A client of another user.
 pub fn stranger(server: &StandIn) -> Client {
     builder_of_user(server, "sk-other").build().unwrap()
 }
 
-/// A client in another process that knows the session.
+/// Another client of the same session.
 pub fn other_client(server: &StandIn, client: &Client) -> Client {
     let builder = builder(server);
     let builder = match server.dialect() {
@@ -71,7 +71,8 @@ pub fn assert_failed(error: &Error, kind: ErrorKind, step: Step) {
     assert_eq!((error.kind(), error.step()), (kind, step), "{error}");
 }
 
-/// The last two requests must be a stop and a deletion, on one connection that is not the reply's.
+/// Checks that the last two requests are a stop and a deletion, on one connection that is not the
+/// reply's.
 #[track_caller]
 pub fn assert_stopped_then_deleted(server: &StandIn) {
     server.wait_for("the deletion", |counts| counts.conversations == 0);
@@ -85,7 +86,7 @@ pub fn assert_stopped_then_deleted(server: &StandIn) {
     assert_eq!(stop.connection, delete.connection);
 }
 
-/// The step of a call that sends this request; none for a list of another kind.
+/// The step of a call that sends this request; `None` for a list of another kind.
 pub fn step_of(request: &Request) -> Option<Step> {
     step_at(&request.method, &request.path)
 }
@@ -165,7 +166,7 @@ pub fn opened_models(server: &StandIn) -> Vec<Value> {
     opened.map(|request| request.json()["model"].clone()).collect()
 }
 
-/// A classic server that reacts like this to the first so many requests of a step.
+/// A classic server with this reaction to the first requests of a step.
 pub fn at_first(
     times: usize,
     step: Step,
@@ -179,27 +180,27 @@ pub fn at_first(
     StandIn::builder().intercept(react).start()
 }
 
-/// A classic server that always reacts like this at a step.
+/// A classic server with this reaction to every request of a step.
 pub fn always(step: Step, reaction: impl Fn() -> Reaction + Send + Sync + 'static) -> StandIn {
     at_first(usize::MAX, step, reaction)
 }
 
-/// Returns whether there was one left, which is gone then.
+/// Takes one. Returns whether there was one left.
 pub fn take_one(left: &AtomicUsize) -> bool {
     let less = |left: usize| left.checked_sub(1);
     let taken = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
     taken.is_ok()
 }
 
-/// A complete answer; each of the headers ends its line.
-pub fn answer(status: &str, headers: &str, body: &str) -> Reaction {
+/// A complete response. Each header ends with its line break.
+pub fn response(status: &str, headers: &str, body: &str) -> Reaction {
     let length = body.len();
     let head = format!("HTTP/1.1 {status}\r\n{headers}content-length: {length}\r\n\r\n");
-    Reaction::Answer((head + body).into())
+    Reaction::Response((head + body).into())
 }
 
 pub fn busy(status: u16, headers: &str) -> Reaction {
-    answer(&format!("{status} Busy"), headers, "busy")
+    response(&format!("{status} Busy"), headers, "busy")
 }
 
 /// The acts of a plan for a reply.
@@ -210,21 +211,21 @@ pub fn acts(plan: Plan) -> Box<dyn Iterator<Item = Act> + Send> {
     }
 }
 
-/// An address where nobody listens. While the socket is kept, the system gives the port to no one
-/// else, such as a test that runs at the same time.
+/// An address without a listener. While the socket is open, the system does not assign the port to
+/// another test.
 pub fn nobody() -> (String, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     (address.to_string(), keep_port(&listener))
 }
 
-/// Keeps the port of a listener, which can be dropped then.
+/// Keeps the port of a listener, which can then be dropped.
 pub fn keep_port(listener: &TcpListener) -> TcpStream {
     let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     listener.accept().unwrap().0
 }
 
-/// The result of a call, and how long it took.
+/// The result of a call, and its duration.
 pub fn timed<T>(call: impl FnOnce() -> T) -> (T, Duration) {
     let start = Instant::now();
     let result = call();

@@ -1,13 +1,13 @@
-//! Tests that need a process of their own.
+//! Tests in separate processes.
 
 use std::env;
 use std::process::Command;
 
-/// In the environment of such a process.
+/// An environment variable that is set in such a process.
 const ALONE: &str = "H2O_CHAT_ALONE";
 
-/// Runs a test, which is called `name` in this program, in a process of its own: it looks at what
-/// belongs to the whole process.
+/// Runs the test `name` of this program in a separate process, because it observes the whole
+/// process.
 pub fn alone(name: &str, test: impl FnOnce()) {
     if env::var_os(ALONE).is_some() {
         return test();

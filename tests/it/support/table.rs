@@ -1,4 +1,4 @@
-//! The servers that a client can speak to, and how they differ for a client.
+//! The supported servers, and their differences for a client.
 
 use std::fmt;
 use std::thread;
@@ -11,14 +11,14 @@ use crate::stand_in::{Builder, Dialect, StandIn};
 #[derive(Clone, Copy)]
 pub struct Kind {
     pub dialect: Dialect,
-    /// A client has to ask which message the first one answers to.
+    /// A client has to ask for the parent of the first message.
     pub hides_root: bool,
     pub protocol: Protocol,
     /// The requests of a client's first reply, with the conversation's id as `ID`.
     pub cold: &'static [&'static str],
-    /// How many of these the next reply does without.
+    /// The number of these that the next reply does not need.
     pub known: usize,
-    /// How many requests the first and every later turn of an open conversation take.
+    /// The number of requests of the first and of every later turn of an open conversation.
     pub turns: (usize, usize),
     /// True if a stop ends a generation.
     pub stops: bool,
@@ -108,7 +108,7 @@ pub const EVERY: [Kind; ALL.len() + 1] = {
 pub const ALL: [Kind; 7] = [CLASSIC, JSON, V0_8_4, FORM, V0_9_5, NEWER, NEWEST];
 pub const CURRENT: [Kind; 6] = [JSON, V0_8_4, FORM, V0_9_5, NEWER, NEWEST];
 
-/// Runs a test on each of these servers, at the same time: most of it is waiting.
+/// Runs a test on each of these servers in parallel: it mainly waits.
 pub fn each<T: Send, const N: usize>(kinds: [T; N], test: impl Fn(T) + Sync) {
     let test = &test;
     thread::scope(|scope| {
@@ -132,7 +132,7 @@ impl Kind {
         self.builder().start()
     }
 
-    /// Returns whether a reply begins before its first token is here.
+    /// Returns whether a reply begins before its first token arrives.
     pub fn begins_at_once(self) -> bool {
         self.protocol == Protocol::ChatUi
     }
@@ -142,7 +142,7 @@ impl Kind {
     }
 }
 
-/// The name says it all in the messages of tests.
+/// Shows the name in the messages of tests.
 impl fmt::Debug for Kind {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         f.write_str(self.name())

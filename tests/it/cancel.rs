@@ -1,4 +1,4 @@
-//! A stop ends a call wherever it waits.
+//! A cancel handle ends every wait of a call.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
@@ -12,13 +12,17 @@ use crate::support::{
     ENDLESS, EVERY, GREETING, PROMPT, always, assert_nothing_left, builder, client, each, step_of,
 };
 
-/// The error of a call that is stopped after `wait`, and has to end soon after.
-fn stopped(stop: &CancelHandle, wait: impl FnOnce(), call: impl FnOnce() -> Error + Send) -> Error {
+/// Returns the error of a call that is cancelled after `wait`. Checks that it ends soon.
+fn cancelled(
+    handle: &CancelHandle,
+    wait: impl FnOnce(),
+    call: impl FnOnce() -> Error + Send,
+) -> Error {
     let (error, took) = thread::scope(|scope| {
         let call = scope.spawn(|| (call(), Instant::now()));
         wait();
         let stopped = Instant::now();
-        stop.cancel();
+        handle.cancel();
         let (error, ended) = call.join().unwrap();
         (error, ended - stopped)
     });
@@ -28,13 +32,13 @@ fn stopped(stop: &CancelHandle, wait: impl FnOnce(), call: impl FnOnce() -> Erro
 }
 
 #[test]
-fn a_stop_ends_the_wait_for_the_head_for_a_token_and_between_tokens() {
+fn a_cancel_ends_every_wait_of_a_reply() {
     each(EVERY, |kind| {
         for prompt in ["/silent", "/hang", ENDLESS] {
             let server = kind.start();
             let client = client(&server);
-            let stop = CancelHandle::default();
-            let request = Request::new(prompt).cancel_handle(&stop);
+            let handle = CancelHandle::default();
+            let request = Request::new(prompt).cancel_handle(&handle);
             let (begin, opening) = mpsc::channel();
             let wait = || match prompt {
                 "/silent" => server.wait_for("the generation", |counts| counts.running == 1),
@@ -45,7 +49,7 @@ fn a_stop_ends_the_wait_for_the_head_for_a_token_and_between_tokens() {
                 begin.send(()).unwrap();
                 tokens.text()
             };
-            let error = stopped(&stop, wait, || call().unwrap_err());
+            let error = cancelled(&handle, wait, || call().unwrap_err());
             // A current server begins its reply before its model does.
             if prompt != "/silent" {
                 assert_eq!(error.step(), Step::ReadReply, "{kind:?} {prompt}");
@@ -57,25 +61,25 @@ fn a_stop_ends_the_wait_for_the_head_for_a_token_and_between_tokens() {
                 assert_nothing_left(&server);
                 assert_eq!(server.counts().stopped, 1, "{kind:?} {prompt}");
             }
-            // The connections that are kept still work.
+            // The pooled connections still work.
             assert_eq!(client.ask("hello").unwrap(), GREETING, "{kind:?}");
         }
     });
 }
 
 #[test]
-fn a_stop_ends_the_wait_for_a_head_that_never_comes() {
-    let server = always(Step::SendMessage, || Reaction::Silence);
-    let (client, stop) = (client(&server), CancelHandle::default());
-    let request = Request::new("hello").cancel_handle(&stop);
+fn a_cancel_ends_the_wait_for_the_head() {
+    let server = always(Step::SendMessage, || Reaction::NoResponse);
+    let (client, handle) = (client(&server), CancelHandle::default());
+    let request = Request::new("hello").cancel_handle(&handle);
     let wait = || server.wait_for("the message", |counts| counts.requests == 3);
-    let error = stopped(&stop, wait, || client.ask(request).unwrap_err());
+    let error = cancelled(&handle, wait, || client.ask(request).unwrap_err());
     assert_eq!(error.step(), Step::SendMessage);
     assert_nothing_left(&server);
 }
 
 #[test]
-fn a_clients_stop_ends_whatever_it_waits_for() {
+fn a_client_wide_cancel_ends_every_call() {
     type Call = fn(&Client) -> Result<(), Error>;
     let is_list = |request: &crate::stand_in::Request| request.method == "GET";
     let calls: [(Step, Call); 4] = [
@@ -85,22 +89,22 @@ fn a_clients_stop_ends_whatever_it_waits_for() {
         (Step::SendMessage, |client| client.ask("/silent").map(drop)),
     ];
     for (step, call) in calls {
-        let (asked, silence) = mpsc::channel();
+        let (asked, requested) = mpsc::channel();
         let server = StandIn::builder().intercept(move |request| {
             if is_list(request) || step_of(request) == Some(Step::SendMessage) {
-                // Of what comes later nobody wants to know.
+                // Nobody receives the later requests.
                 let _ = asked.send(());
             }
-            is_list(request).then_some(Reaction::Silence)
+            is_list(request).then_some(Reaction::NoResponse)
         });
         let server = server.start();
-        let stop = CancelHandle::default();
-        let client = builder(&server).cancel_handle(&stop).build().unwrap();
-        let wait = || silence.recv().unwrap();
-        let error = stopped(&stop, wait, || call(&client).unwrap_err());
+        let handle = CancelHandle::default();
+        let client = builder(&server).cancel_handle(&handle).build().unwrap();
+        let wait = || requested.recv().unwrap();
+        let error = cancelled(&handle, wait, || call(&client).unwrap_err());
         assert_eq!(error.step(), step, "{error}");
         assert_nothing_left(&server);
-        // Later calls do not begin.
+        // Later calls fail at once.
         let requests = server.counts().requests;
         let error = call(&client).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Cancelled, "{error}");
@@ -109,7 +113,7 @@ fn a_clients_stop_ends_whatever_it_waits_for() {
 }
 
 #[test]
-fn a_flag_that_something_else_sets_is_a_stop() {
+fn an_external_flag_cancels() {
     let server = StandIn::start();
     let client = client(&server);
     let flag = Arc::new(AtomicBool::new(false));
@@ -123,7 +127,7 @@ fn a_flag_that_something_else_sets_is_a_stop() {
 }
 
 #[test]
-fn a_stop_acts_in_mid_line() {
+fn a_cancel_works_in_the_middle_of_a_line() {
     let half = b"data:{\"token\":{\"id\":1,\"te".to_vec();
     let plan = move |prompt: &str| match prompt {
         "cut" => Plan::bytes(vec![frame::token(0, "a"), half.clone()]).then([Act::Hang]),
@@ -131,39 +135,39 @@ fn a_stop_acts_in_mid_line() {
     };
     let server = StandIn::builder().plan(plan).start();
     let client = client(&server);
-    let stop = CancelHandle::default();
-    let mut tokens = client.stream(Request::new("cut").cancel_handle(&stop)).unwrap();
+    let handle = CancelHandle::default();
+    let mut tokens = client.stream(Request::new("cut").cancel_handle(&handle)).unwrap();
     assert_eq!(tokens.next().unwrap().unwrap(), "a");
-    // Nothing shows that the call waits, and a stop acts whenever it comes.
+    // Nothing shows when the call waits, but a cancel works at any time.
     let wait = || thread::sleep(Duration::from_millis(100));
-    let error = stopped(&stop, wait, || tokens.next().unwrap().unwrap_err());
+    let error = cancelled(&handle, wait, || tokens.next().unwrap().unwrap_err());
     assert_eq!(error.step(), Step::ReadReply);
     assert_nothing_left(&server);
     let connections = server.counts().connections;
     assert_eq!(client.ask("hello").unwrap(), GREETING);
-    // The connection of the stop and the deletion is used again.
+    // The connection of the stop and the deletion is reused.
     assert_eq!(server.counts().connections, connections);
 }
 
 #[test]
-fn a_stop_is_seen_before_a_token_that_is_here_already() {
+fn a_cancel_comes_before_a_buffered_token() {
     let server = StandIn::start();
     let client = client(&server);
-    let stop = CancelHandle::default();
-    let mut tokens = client.stream(Request::new("/count 1000").cancel_handle(&stop)).unwrap();
+    let handle = CancelHandle::default();
+    let mut tokens = client.stream(Request::new("/count 1000").cancel_handle(&handle)).unwrap();
     tokens.next().unwrap().unwrap();
-    stop.cancel();
+    handle.cancel();
     assert_eq!(tokens.next().unwrap().unwrap_err().kind(), ErrorKind::Cancelled);
 }
 
 #[test]
-fn nothing_is_sent_once_stopped() {
+fn nothing_is_sent_after_a_cancel() {
     let server = StandIn::start();
     let client = client(&server);
-    let stop = CancelHandle::default();
-    stop.cancel();
+    let handle = CancelHandle::default();
+    handle.cancel();
     assert_eq!(
-        client.ask(Request::new("hello").cancel_handle(&stop)).unwrap_err().kind(),
+        client.ask(Request::new("hello").cancel_handle(&handle)).unwrap_err().kind(),
         ErrorKind::Cancelled
     );
     assert_eq!(server.counts().requests, 0);

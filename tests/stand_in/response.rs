@@ -1,26 +1,26 @@
-//! Writes HTTP/1.1 answers with the headers, their order and the framing of Node.
+//! Writes HTTP/1.1 responses with the headers, their order and the framing of Node.
 
 use std::fmt::Write;
 
 use serde_json::json;
 
-/// The answer to what is not HTTP/1.1.
+/// The response to anything but HTTP/1.1.
 pub const BAD_REQUEST: &[u8] = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n";
 
 pub const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 
-/// A fixed date, so that answers can be compared.
+/// A fixed date, so that responses can be compared.
 const DATE: &str = "Mon, 23 Nov 2026 18:23:31 GMT";
 
-/// An answer before it is framed: chunked unless one of its headers is the length.
-pub struct Answer {
+/// A response before framing: chunked unless it has a header with its length.
+pub struct Response {
     status: u16,
     reason: String,
     headers: Vec<(String, String)>,
     body: Vec<u8>,
 }
 
-impl Answer {
+impl Response {
     pub fn new(status: u16) -> Self {
         Self::with_reason(status, reason(status))
     }
@@ -30,8 +30,8 @@ impl Answer {
     }
 
     pub fn json(status: u16, body: &str) -> Self {
-        let answer = Self::new(status).header("content-type", "application/json");
-        answer.sized(body)
+        let response = Self::new(status).header("content-type", "application/json");
+        response.sized(body)
     }
 
     /// The `{"message": …}` with which a route refuses.
@@ -41,8 +41,8 @@ impl Answer {
 
     pub fn page(status: u16, text: &str) -> Self {
         let body = format!("<!DOCTYPE html>\n<title>{status}</title>\n<h1>{text}</h1>\n");
-        let answer = Self::new(status).header("content-type", "text/html; charset=utf-8");
-        answer.sized(body)
+        let response = Self::new(status).header("content-type", "text/html; charset=utf-8");
+        response.sized(body)
     }
 
     /// Adds a header. Its name must be in lower case.
@@ -115,7 +115,7 @@ impl Answer {
 }
 
 /// The head of a classic reply, with the headers of the model's server.
-pub(super) fn stream_head() -> Answer {
+pub(super) fn stream_head() -> Response {
     const VARY: &str = "origin, access-control-request-method, access-control-request-headers";
     const HEADERS: [(&str, &str); 8] = [
         ("access-control-allow-origin", "*"),
@@ -128,7 +128,7 @@ pub(super) fn stream_head() -> Answer {
         ("x-compute-type", "gpu+optimized"),
     ];
     let headers = HEADERS.map(|(name, value)| (name.to_string(), value.to_string()));
-    Answer::new(200).relayed(headers.to_vec(), Vec::new())
+    Response::new(200).relayed(headers.to_vec(), Vec::new())
 }
 
 /// Frames bytes as one chunk. No bytes are no chunk, because an empty one would be the last.

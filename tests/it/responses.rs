@@ -1,5 +1,4 @@
-//! Every answer that a server can give instead of the one that is hoped for, at every step where it
-//! can, and what the server has counted afterwards.
+//! Every unexpected response at every step, and the counts of the server afterwards.
 
 use std::time::Duration;
 
@@ -7,10 +6,10 @@ use h2o_chat::{ErrorKind, Step};
 
 use ErrorKind::{LoginRequired, Protocol, Status, TooLarge, Truncated};
 
-use crate::stand_in::{Answer, Counts, Reaction, Request, StandIn};
+use crate::stand_in::{Counts, Reaction, Request, Response, StandIn};
 use crate::support::{always, assert_failed, builder, client, count, step_of};
 
-/// An answer, and what has to become of it.
+/// A response, and its expected outcome.
 #[derive(Clone, Copy)]
 struct Row {
     step: Step,
@@ -20,22 +19,22 @@ struct Row {
     header: Option<(&'static str, &'static str)>,
     body: &'static str,
     kind: ErrorKind,
-    /// In the server's words, or what the error says besides.
+    /// Words in the error message.
     words: &'static str,
-    /// How often the step was tried, all requests, and the stops among them.
+    /// The attempts of the step, all requests, and the stops among them.
     counted: [usize; 3],
 }
 
-/// Who answers, which shows in how the answer is framed.
+/// The author of a response, who determines its framing.
 #[derive(Clone, Copy)]
 enum By {
-    /// In front of the server's routes: no cookie, in chunks.
+    /// A hook in front of the server's routes: no cookie, in chunks.
     Hook,
     /// A route of the server.
     Route,
-    /// The server of the model, whose answer is relayed.
+    /// The model's server, whose response is relayed.
     Model,
-    /// Something else.
+    /// Another program.
     Stranger,
 }
 
@@ -45,7 +44,7 @@ const JSON: &str = "application/json";
 const HTML: &str = "text/html; charset=utf-8";
 const TEXT: &str = "text/plain";
 
-/// The response, and its author.
+/// Author, status, content type and body.
 type Said = (By, &'static str, &'static str, &'static str);
 
 const fn row(
@@ -87,8 +86,8 @@ const ERROR_PAGE: &str = "<!doctype html>\n<title>500</title><h1>Internal Error<
 const BAD_GATEWAY: &str = "<html><body>bad gateway</body></html>";
 const OTHER_PAGE: &str = "<html><title>Welcome to nginx!</title><a href=/login>Login</a></html>";
 
-/// Tried once more are 429 and 503 that ask for no long wait, the settings after a 403 with the
-/// other Referer, and what a 405 answers after the settings.
+/// Three things are retried once: a 429 or 503 without a long wait; settings after a 403, with the
+/// other Referer; and a request after a 405, with new settings before it.
 #[rustfmt::skip]
 const ROWS: &[Row] = &[
     row(Step::PostSettings, (Hook, "403 Forbidden", JSON, NO_REFERER), Status, "need to have a referer", [2, 2, 0]),
@@ -129,7 +128,7 @@ const ROWS: &[Row] = &[
     with("retry-after", "7", row(Step::SendMessage, (Model, "429 Too Many Requests", JSON, OVERLOADED), Status, "Model is overloaded", [1, 4, 0])),
     row(Step::SendMessage, (Route, "500 Internal Server Error", JSON, INTERNAL_ERROR), Status, "Internal Error", [1, 4, 0]),
     row(Step::SendMessage, (Route, "500 Internal Server Error", HTML, ERROR_PAGE), Status, "500", [1, 4, 0]),
-    // A gateway does not know whether anything is being generated behind it.
+    // A gateway does not know whether a generation is running behind it.
     row(Step::SendMessage, (Model, "502 Bad Gateway", "text/html", BAD_GATEWAY), Status, "bad gateway", [1, 5, 1]),
     row(Step::SendMessage, (Model, "503 Service Unavailable", JSON, LOADING), Status, "currently loading", [2, 6, 1]),
     row(Step::SendMessage, (Stranger, "504 Gateway Timeout", "", ""), Status, "Gateway Timeout", [1, 5, 1]),
@@ -143,32 +142,33 @@ const ROWS: &[Row] = &[
 ];
 
 impl Row {
-    /// In the framing of whoever gives it.
-    fn answer(&self, request: &Request) -> Vec<u8> {
+    /// Renders the response with the framing of its author.
+    fn response(&self, request: &Request) -> Vec<u8> {
         let (code, reason) = self.status.split_once(' ').unwrap();
-        let mut answer = Answer::with_reason(code.parse().unwrap(), reason);
+        let mut response = Response::with_reason(code.parse().unwrap(), reason);
         for (name, value) in [("content-type", self.content_type)].into_iter().chain(self.header) {
             if !value.is_empty() {
-                answer = answer.header(name, value);
+                response = response.header(name, value);
             }
         }
         if let Route | Model = self.by {
             let session = request.header("cookie").unwrap_or_default();
             let attributes =
                 "Path=/; Expires=Fri, 01 Jan 2100 00:00:00 GMT; HttpOnly; Secure; SameSite=None";
-            answer = answer.header("set-cookie", format!("{session}; {attributes}"));
+            response = response.header("set-cookie", format!("{session}; {attributes}"));
         }
-        let answer = match self.by {
-            Hook => answer.body(self.body),
-            Model => answer.relayed(Vec::new(), self.body.into()),
-            Route | Stranger => answer.sized(self.body),
+        let response = match self.by {
+            Hook => response.body(self.body),
+            Model => response.relayed(Vec::new(), self.body.into()),
+            Route | Stranger => response.sized(self.body),
         };
-        answer.render(false)
+        response.render(false)
     }
 
     fn server(&'static self) -> StandIn {
         let react = |request: &Request| {
-            (step_of(request) == Some(self.step)).then(|| Reaction::Answer(self.answer(request)))
+            (step_of(request) == Some(self.step))
+                .then(|| Reaction::Response(self.response(request)))
         };
         StandIn::builder().intercept(react).start()
     }
@@ -183,7 +183,7 @@ impl Row {
     }
 }
 
-/// Of a server on which nothing is left but what is meant to be.
+/// Returns the counts of a server with this many conversations and no generation.
 fn counted(server: &StandIn, step: Step, conversations: usize) -> [usize; 3] {
     let is_quiet = |counts: &Counts| counts.running == 0 && counts.conversations == conversations;
     server.wait_for("nothing to be left", is_quiet);
@@ -191,7 +191,7 @@ fn counted(server: &StandIn, step: Step, conversations: usize) -> [usize; 3] {
 }
 
 #[test]
-fn every_answer_is_told_for_what_it_is_and_leaves_nothing_behind() {
+fn every_unexpected_response_is_an_error_and_leaves_nothing() {
     for row in ROWS {
         let server = row.server();
         let wait = Duration::from_millis(1);
@@ -202,8 +202,8 @@ fn every_answer_is_told_for_what_it_is_and_leaves_nothing_behind() {
             Ok(tokens) => tokens.last().unwrap().unwrap_err(),
         };
         let context = format!("{:?} {} {:?}: {error}", row.step, row.status, row.body);
-        let told = (error.kind(), error.step(), error.status());
-        assert_eq!(told, (row.kind, row.step, Some(row.code())), "{context}");
+        let actual = (error.kind(), error.step(), error.status());
+        assert_eq!(actual, (row.kind, row.step, Some(row.code())), "{context}");
         assert!(error.to_string().contains(row.words), "{context}");
         assert!(!error.to_string().contains('\n'), "{context}");
         assert_eq!(error.is_retryable(), row.is_passing(), "{context}");
@@ -215,17 +215,17 @@ fn every_answer_is_told_for_what_it_is_and_leaves_nothing_behind() {
 }
 
 #[test]
-fn an_answer_that_breaks_off_or_never_ends_is_an_error_at_every_step() {
+fn a_truncated_or_endless_response_is_an_error_at_every_step() {
     let cut = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{";
     let endless =
         ["HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\r\n", &" ".repeat(2 << 20)]
             .concat();
     for step in [Step::PostSettings, Step::CreateConversation] {
-        for (answer, kind) in
+        for (response, kind) in
             [(cut, Truncated), (&endless, TooLarge), ("HTTP/1.1 200 OK\r\n", Truncated)]
         {
-            let answer = answer.as_bytes().to_vec();
-            let reaction = move || Reaction::AnswerAndClose(answer.clone());
+            let response = response.as_bytes().to_vec();
+            let reaction = move || Reaction::ResponseAndClose(response.clone());
             let server = always(step, reaction);
             let client = client(&server);
             let error = client.ask("hello").unwrap_err();
