@@ -183,7 +183,7 @@ pub(super) fn send(
         version = Version::V0_9_5;
     }
     let _ = context.version.set(version);
-    Ok(ReplyStream::new(Decoder::chat_ui(), response.into_reader()))
+    Ok(ReplyStream::new(Decoder::chat_ui(), response))
 }
 
 fn answer_to(parent: &str, message: &OutgoingMessage) -> Value {

@@ -146,7 +146,7 @@ pub(super) fn send(
     if !response.content_type().is_none_or(is_event_stream) {
         return Err(not_a_stream(response, timer));
     }
-    Ok(ReplyStream::new(Decoder::tgi(), response.into_reader()))
+    Ok(ReplyStream::new(Decoder::tgi(), response))
 }
 
 /// Renders the request body of a message.

@@ -81,7 +81,7 @@ pub(super) fn send(
     if response.is_html() {
         return Err(not_a_stream(response, timer));
     }
-    Ok(ReplyStream::new(Decoder::h2ogpte(), response.into_reader()))
+    Ok(ReplyStream::new(Decoder::h2ogpte(), response))
 }
 
 fn completion_request(

@@ -14,6 +14,7 @@ struct Head {
     step: Step,
     status: u16,
     content_type: Option<String>,
+    encoding: Option<String>,
 }
 
 impl Head {
@@ -22,6 +23,7 @@ impl Head {
             step: response.step(),
             status: response.status(),
             content_type: response.content_type().map(one_line),
+            encoding: response.encoding().map(one_line),
         }
     }
 
@@ -40,6 +42,9 @@ impl Head {
     /// The error for a successful response with other content than was asked for, such as a login
     /// page.
     fn wrong_content(&self, body: &[u8], wanted: &str) -> Error {
+        if let Some(encoding) = &self.encoding {
+            return encoded(self.step, encoding).with_status(self.status);
+        }
         let found = match self.content_type.as_deref() {
             Some(html) if html.starts_with("text/html") => "a page",
             Some(content_type) => content_type,
@@ -58,6 +63,12 @@ impl Head {
             .with_status(self.status)
             .with_server_message(server_message)
     }
+}
+
+/// The error for a body that cannot be read because of its encoding.
+pub(super) fn encoded(step: Step, encoding: &str) -> Error {
+    let message = format!("the response is encoded with {encoding}, which was not asked for");
+    Error::new(ErrorKind::Protocol, step, message)
 }
 
 /// The JSON of a response.

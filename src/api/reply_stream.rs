@@ -5,9 +5,11 @@ use std::time::{Duration, Instant};
 
 use ureq::BodyReader;
 
+use super::json_body::encoded;
 use crate::decode::{Decoder, Update};
-use crate::error::{Error, Result, Step};
-use crate::http::{Interrupt, Timer, unreadable};
+use crate::error::{Error, ErrorKind, Result, Step};
+use crate::http::{Interrupt, Response, Timer, unreadable};
+use crate::text::one_line;
 
 /// How long to look for the end of a reply after the call's time is over.
 const LAST_LOOK: Duration = Duration::from_millis(1);
@@ -15,11 +17,14 @@ const LAST_LOOK: Duration = Duration::from_millis(1);
 pub(crate) struct ReplyStream {
     decoder: Decoder,
     body: BodyReader<'static>,
+    /// The encoding that the body should not have.
+    encoding: Option<String>,
 }
 
 impl ReplyStream {
-    pub(super) fn new(decoder: Decoder, body: BodyReader<'static>) -> ReplyStream {
-        ReplyStream { decoder, body }
+    pub(super) fn new(decoder: Decoder, response: Response) -> ReplyStream {
+        let encoding = response.encoding().map(one_line);
+        ReplyStream { decoder, body: response.into_reader(), encoding }
     }
 
     /// The next update, or `None` at the end of the body, which does not prove that the reply is
@@ -41,8 +46,10 @@ impl ReplyStream {
                     return end.ok_or_else(|| expired.at(Step::ReadReply)).map(Some);
                 }
             }
-            if let Some(update) = self.decoder.next()? {
-                return Ok(Some(update));
+            match self.decoder.next() {
+                Ok(None) => {}
+                Ok(update) => return Ok(update),
+                Err(error) => return Err(self.with_encoding(error)),
             }
             let since = *since.get_or_insert_with(Instant::now);
             let read = timer.run(since, || self.decoder.fill(&mut self.body));
@@ -59,7 +66,16 @@ impl ReplyStream {
 
     /// The error of a reply whose stream has ended without a last update.
     pub(crate) fn unfinished(&self) -> Error {
-        self.decoder.unfinished()
+        self.with_encoding(self.decoder.unfinished())
+    }
+
+    /// Returns an error of the decoder, or the one of an encoded body, which it cannot read.
+    fn with_encoding(&self, error: Error) -> Error {
+        let is_read = self.decoder.has_begun() || error.kind() == ErrorKind::Generation;
+        match &self.encoding {
+            Some(encoding) if !is_read => encoded(Step::ReadReply, encoding),
+            _ => error,
+        }
     }
 
     /// The last update, if it has already arrived and is next. A complete reply must not fail
@@ -75,7 +91,7 @@ impl ReplyStream {
                 _ => self.decoder.next()?,
             };
         }
-        Ok(update.filter(Update::is_last))
+        Ok(update.filter(|update| self.decoder.is_ending(update)))
     }
 
     /// Reads on until the generation has ended. Returns whether the server says that a stop ended

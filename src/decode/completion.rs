@@ -1,7 +1,7 @@
 //! One line of a reply: h2oGPTe's `ChatCompletionDelta`, or its `ChatCompletion` if it is the only
 //! one.
 
-use super::object::{Raw, read_fields};
+use super::object::{Raw, read_object};
 use super::update::{Context, Update, reported, text_token, unexpected, unreadable};
 use crate::error::Result;
 use crate::reply::End;
@@ -35,12 +35,19 @@ pub(super) fn read(line: &[u8], context: &mut Context) -> Result<Option<Update>>
 impl<'a> ChatCompletionDelta<'a> {
     fn read(line: &'a [u8]) -> Option<ChatCompletionDelta<'a>> {
         let mut delta = ChatCompletionDelta::default();
-        read_fields(line, |key, value| match key {
-            b"body" => delta.body = value,
-            b"finished" => delta.finished = value,
-            b"message_id" => delta.message_id = value,
-            b"error" => delta.error = value,
-            _ => {}
+        read_object(line, |json| {
+            if json.has_key(r#""body":"#) {
+                delta.body = json.value()?;
+            } else if json.has_key(r#""finished":"#) {
+                delta.finished = json.value()?;
+            } else if json.has_key(r#""message_id":"#) {
+                delta.message_id = json.value()?;
+            } else if json.has_key(r#""error":"#) {
+                delta.error = json.value()?;
+            } else {
+                json.other()?;
+            }
+            Some(())
         })?;
         Some(delta)
     }
@@ -62,8 +69,8 @@ impl<'a> ChatCompletionDelta<'a> {
             let details = None;
             update.end = Some(Box::new(End { text, details }));
         } else {
-            let text = self.body.bytes()?.into_owned();
-            update.event = Some(text_token(context.halves.join(text)?));
+            let text = context.halves.join(self.body.bytes()?.into_owned())?;
+            update.event = Some(text_token(text));
         }
         Some(update)
     }

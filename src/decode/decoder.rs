@@ -93,6 +93,16 @@ impl Decoder {
         }
     }
 
+    /// Returns whether an event of the protocol has come.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.has_begun
+    }
+
+    /// Returns whether an update is the last one, or the last one is here and comes next.
+    pub(crate) fn is_ending(&self, update: &Update) -> bool {
+        update.is_last() || self.pending.is_some()
+    }
+
     /// Reads the id and the probability of each token too, from now on.
     pub(crate) fn read_metadata(&mut self) {
         self.context.reads_metadata = true;
@@ -137,7 +147,7 @@ impl Decoder {
     pub(crate) fn finish(&mut self) -> Result<Option<Update>> {
         self.framing.lines().end();
         match self.next() {
-            Ok(Some(update)) if update.is_last() || self.pending.is_some() => Ok(Some(update)),
+            Ok(Some(update)) if self.is_ending(&update) => Ok(Some(update)),
             Err(error) if error.kind() == ErrorKind::Generation => Err(error),
             _ => Ok(None),
         }

@@ -17,6 +17,7 @@ impl HandedOut {
         HandedOut { is_empty: true, length: 0, hash: 0xcbf2_9ce4_8422_2325 }
     }
 
+    #[inline]
     pub(super) fn add(&mut self, text: &str) {
         let text = if self.length == 0 { text.trim_start() } else { text };
         self.is_empty = false;

@@ -45,6 +45,7 @@ impl Lines {
 
     /// Where the next line is, without its end, if all of it is here. One of more than `longest`
     /// bytes is skipped if it does not matter, and otherwise an error.
+    #[inline]
     pub(crate) fn next(&mut self, longest: usize) -> Result<Option<Range<usize>>> {
         if !self.has_begun && !self.skip_bom() {
             return Ok(None);
@@ -55,24 +56,22 @@ impl Lines {
             let end = memchr::memchr2(b'\n', b'\r', unsearched);
             self.searched = end.map_or(self.end, |at| self.searched + at);
             let line = self.start..self.searched;
-            if line.len() > longest && !self.is_skipping {
-                // Judged by the same bytes however they arrive.
-                if !(self.is_skipped)(&self.buffer[line.start..=line.start + longest]) {
-                    return Err(too_long(longest));
-                }
-                self.is_skipping = true;
+            if line.len() <= longest && !self.is_skipping {
+                return Ok(end.map(|_| {
+                    self.skip_end();
+                    line
+                }));
             }
+            // Judged by the same bytes however they arrive.
+            if !self.is_skipping && !(self.is_skipped)(&self.bytes(line)[..=longest]) {
+                return Err(too_long(longest));
+            }
+            self.start = self.searched;
+            self.is_skipping = end.is_none();
             if self.is_skipping {
-                self.start = self.searched;
-            }
-            if end.is_none() {
                 return Ok(None);
             }
             self.skip_end();
-            if !self.is_skipping {
-                return Ok(Some(line));
-            }
-            self.is_skipping = false;
         }
     }
 

@@ -1,6 +1,6 @@
 //! One line of a reply: chat-ui's `MessageUpdate`.
 
-use super::object::{Raw, first_field, read_fields};
+use super::object::{Raw, first_field, read_object};
 use super::surrogates::into_string;
 use super::update::{Context, Update, failure, reported, text_token, unexpected, unreadable};
 use crate::error::Result;
@@ -43,25 +43,32 @@ pub(super) fn read(line: &[u8], context: &mut Context) -> Result<Option<Update>>
 /// text.
 pub(super) fn is_skipped(beginning: &[u8]) -> bool {
     let is_comment = beginning.trim_ascii_start().starts_with(b":");
-    let kind = match first_field(beginning) {
-        Some((key, value)) if *key == *b"type" => value.bytes(),
-        _ => None,
-    };
+    let kind = first_field(beginning, r#""type":"#).and_then(Raw::bytes);
     is_comment || kind.is_some_and(|kind| !TYPES.contains(&&*kind))
 }
 
 impl<'a> MessageUpdate<'a> {
     fn read(line: &'a [u8]) -> Option<MessageUpdate<'a>> {
         let mut message = MessageUpdate::default();
-        read_fields(line, |key, value| match key {
-            b"type" => message.kind = value,
-            b"token" => message.token = value,
-            b"text" => message.text = value,
-            b"interrupted" => message.interrupted = value,
-            b"status" => message.status = value,
-            b"message" => message.message = value,
-            b"title" => message.title = value,
-            _ => {}
+        read_object(line, |json| {
+            if json.has_key(r#""type":"#) {
+                message.kind = json.value()?;
+            } else if json.has_key(r#""token":"#) {
+                message.token = json.value()?;
+            } else if json.has_key(r#""text":"#) {
+                message.text = json.value()?;
+            } else if json.has_key(r#""interrupted":"#) {
+                message.interrupted = json.value()?;
+            } else if json.has_key(r#""status":"#) {
+                message.status = json.value()?;
+            } else if json.has_key(r#""message":"#) {
+                message.message = json.value()?;
+            } else if json.has_key(r#""title":"#) {
+                message.title = json.value()?;
+            } else {
+                json.other()?;
+            }
+            Some(())
         })?;
         Some(message)
     }
@@ -72,12 +79,11 @@ impl<'a> MessageUpdate<'a> {
             b"finalAnswer" => return self.last(),
             b"stream" if self.token.is_null() => None,
             b"stream" => {
-                let text = unpadded(self.token.bytes()?.into_owned());
-                Some(text_token(context.halves.join(text)?))
+                let text = context.halves.join(unpadded(self.token)?)?;
+                Some(text_token(text))
             }
             b"reasoning" => {
-                let token = self.token.bytes().map(|it| unpadded(it.into_owned()));
-                let token = token.and_then(into_string);
+                let token = unpadded(self.token).and_then(into_string);
                 token.or_else(|| self.status.text()).map(Event::Reasoning)
             }
             b"title" => self.title.text().map(Event::Title),
@@ -104,10 +110,11 @@ impl<'a> MessageUpdate<'a> {
 }
 
 /// Each token is padded to a fixed length at least, so that nobody can tell them apart by it.
-fn unpadded(mut text: Vec<u8>) -> Vec<u8> {
+fn unpadded(token: Raw) -> Option<Vec<u8>> {
+    let mut text = token.bytes()?.into_owned();
     let padding = text.iter().rev().take_while(|&&byte| byte == 0).count();
     text.truncate(text.len() - padding);
-    text
+    Some(text)
 }
 
 #[cfg(test)]

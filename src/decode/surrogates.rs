@@ -47,25 +47,21 @@ pub(super) struct Halves {
 impl Halves {
     /// The text of the next token, but for a first half at its end, which is held until the next
     /// one. `None` if it is not WTF-8.
-    pub(super) fn join(&mut self, mut text: Vec<u8>) -> Option<String> {
-        if text.is_empty() {
-            return Some(String::new());
+    #[inline]
+    pub(super) fn join(&mut self, text: Vec<u8>) -> Option<String> {
+        if self.held.is_some() && !text.is_empty() {
+            return self.join_halves(&text);
         }
-        if let Some(first) = self.held.take() {
-            text.splice(..0, first);
-        }
-        String::from_utf8(text).map_or_else(
-            |error| {
-                let mut text = error.into_bytes();
-                let is_first = |end: &[u8; 3]| matches!(half(end), Some(0xD800..=0xDBFF));
-                self.held = text.last_chunk().copied().filter(is_first);
-                if self.held.is_some() {
-                    text.truncate(text.len() - 3);
-                }
-                into_string(text)
-            },
-            Some,
-        )
+        String::from_utf8(text).map_or_else(|error| self.join_halves(error.as_bytes()), Some)
+    }
+
+    fn join_halves(&mut self, text: &[u8]) -> Option<String> {
+        let first = self.held.take();
+        let mut text = [first.as_ref().map_or(&[][..], |half| half), text].concat();
+        let is_first = |end: &[u8; 3]| matches!(half(end), Some(0xD800..=0xDBFF));
+        self.held = text.last_chunk().copied().filter(is_first);
+        text.truncate(text.len() - self.held.map_or(0, |half| half.len()));
+        into_string(text)
     }
 
     /// The replacement of a half whose other half will not come.

@@ -26,9 +26,10 @@ struct TokenObject<'a> {
 
 /// Reads an event: see [`Decoder`](super::Decoder).
 pub(super) fn read(event: &[u8], context: &mut Context) -> Result<Option<Update>> {
-    let Some(response) = StreamResponse::read(event) else {
+    let mut response = StreamResponse::default();
+    if response.read(event).is_none() {
         return unreadable(event);
-    };
+    }
     let is_of_reply = response.token.is_some() || !response.generated_text.is_null();
     if !is_of_reply || !response.error.is_null() {
         match reported(event) {
@@ -42,25 +43,31 @@ pub(super) fn read(event: &[u8], context: &mut Context) -> Result<Option<Update>
 }
 
 impl<'a> StreamResponse<'a> {
-    fn read(event: &'a [u8]) -> Option<StreamResponse<'a>> {
-        let mut response = StreamResponse::default();
-        read_object(event, |json, key| {
-            match key {
-                b"token" if json.is_at_object() => response.token = Some(TokenObject::read(json)?),
-                b"token" => response.token = json.value()?.is_null().then_some(None)?,
-                b"generated_text" => response.generated_text = json.value()?,
-                b"details" => response.details = json.value()?,
-                b"error" => response.error = json.value()?,
-                _ => drop(json.value()?),
+    fn read(&mut self, event: &'a [u8]) -> Option<()> {
+        read_object(event, |json| {
+            if json.has_key(r#""token":"#) {
+                self.token = None;
+                if json.is_at_object() {
+                    self.token.insert(TokenObject::default()).read(json)?;
+                } else {
+                    json.value()?.is_null().then_some(())?;
+                }
+            } else if json.has_key(r#""generated_text":"#) {
+                self.generated_text = json.value()?;
+            } else if json.has_key(r#""details":"#) {
+                self.details = json.value()?;
+            } else if json.has_key(r#""error":"#) {
+                self.error = json.value()?;
+            } else {
+                json.other()?;
             }
             Some(())
-        })?;
-        Some(response)
+        })
     }
 
     /// The update, unless its text is none.
-    fn update(self, context: &mut Context) -> Option<Update> {
-        let event = match self.token {
+    fn update(&self, context: &mut Context) -> Option<Update> {
+        let event = match &self.token {
             Some(token) if !token.text.is_null() => Some(Event::Token(token.token(context)?)),
             _ => None,
         };
@@ -76,23 +83,24 @@ impl<'a> StreamResponse<'a> {
 }
 
 impl<'a> TokenObject<'a> {
-    fn read(json: &mut Json<'a>) -> Option<TokenObject<'a>> {
-        let mut token = TokenObject::default();
-        json.object(|json, key| {
-            let value = json.value()?;
-            match key {
-                b"text" => token.text = value,
-                b"id" => token.id = value,
-                b"logprob" => token.logprob = value,
-                b"special" => token.special = value,
-                _ => {}
+    fn read(&mut self, json: &mut Json<'a>) -> Option<()> {
+        json.object(|json| {
+            if json.has_key(r#""text":"#) {
+                self.text = json.value()?;
+            } else if json.has_key(r#""id":"#) {
+                self.id = json.value()?;
+            } else if json.has_key(r#""logprob":"#) {
+                self.logprob = json.value()?;
+            } else if json.has_key(r#""special":"#) {
+                self.special = json.value()?;
+            } else {
+                json.other()?;
             }
             Some(())
-        })?;
-        Some(token)
+        })
     }
 
-    fn token(self, context: &mut Context) -> Option<Token> {
+    fn token(&self, context: &mut Context) -> Option<Token> {
         let special = self.special.is_true();
         let text = self.text.bytes()?.into_owned();
         let text = if special { into_string(text)? } else { context.halves.join(text)? };
@@ -107,12 +115,19 @@ impl<'a> TokenObject<'a> {
 
 fn details(object: Raw) -> Option<Details> {
     let mut details = Details::default();
-    object.fields(|key, value| match key {
-        b"finish_reason" => details.finish_reason = value.text(),
-        b"generated_tokens" => details.generated_tokens = value.read(),
-        b"seed" => details.seed = value.read(),
-        b"input_length" => details.input_length = value.read(),
-        _ => {}
+    object.object(|json| {
+        if json.has_key(r#""finish_reason":"#) {
+            details.finish_reason = json.value()?.text();
+        } else if json.has_key(r#""generated_tokens":"#) {
+            details.generated_tokens = json.value()?.read();
+        } else if json.has_key(r#""seed":"#) {
+            details.seed = json.value()?.read();
+        } else if json.has_key(r#""input_length":"#) {
+            details.input_length = json.value()?.read();
+        } else {
+            json.other()?;
+        }
+        Some(())
     })?;
     Some(details)
 }

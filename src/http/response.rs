@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use ureq::http::StatusCode;
 use ureq::http::header::{
-    CONTENT_TYPE, HeaderMap, HeaderName, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE,
+    CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE,
 };
 use ureq::{Body, BodyReader};
 
@@ -65,6 +65,11 @@ impl Response {
         self.header(&CONTENT_TYPE)
     }
 
+    /// The encoding of the body, although none was asked for.
+    pub(crate) fn encoding(&self) -> Option<&str> {
+        self.header(&CONTENT_ENCODING).filter(|it| !it.eq_ignore_ascii_case("identity"))
+    }
+
     pub(crate) fn is_html(&self) -> bool {
         self.content_type().is_some_and(|content_type| content_type.starts_with("text/html"))
     }
@@ -108,13 +113,15 @@ impl Response {
         if let Some(wait) = retry_after.filter(|wait| !wait.is_zero()) {
             remark = format!("asking to wait {wait:?}");
         }
+        let is_encoded = self.encoding().is_some();
         let (body, read) = read_bounded(timer, self.body, MAX_BODY);
         match read.map_err(|error| unreadable(step, error)) {
             Err(error) if error.kind() == ErrorKind::Cancelled => return (error, body),
             // The part that has arrived is the message.
             _ => {}
         }
-        let message = error_message(&body);
+        let is_text = !is_encoded || str::from_utf8(&body).is_ok();
+        let message = if is_text { error_message(&body) } else { String::new() };
         // chat-ui counts the messages of guests.
         let is_guest_limit = message.contains(GUEST_LIMIT);
         let kind = if is_guest_limit { ErrorKind::LoginRequired } else { kind };

@@ -206,6 +206,17 @@ fn a_complete_reply_is_never_too_late() {
     assert!(tokens.end().is_some());
     assert_nothing_left(&server);
 
+    // So with text that comes only together with the end.
+    let with_rest = || vec![frame::token(0, "a"), frame::last(1, "</s>", "a b", None)];
+    let another = StandIn::builder().plan(move |_| Plan::bytes(with_rest())).start();
+    let late = builder(&another).total_timeout(SHORT).build().unwrap();
+    let mut tokens = late.stream("hello").unwrap();
+    assert_eq!(tokens.next().unwrap().unwrap(), "a");
+    another.wait_for("the end of the generation", |counts| counts.running == 0);
+    thread::sleep(SHORT);
+    assert_eq!(tokens.next().unwrap().unwrap(), " b");
+    assert!(tokens.next().is_none());
+
     let handle = CancelHandle::default();
     let mut tokens = client.stream(Request::new("/count 1").cancel_handle(&handle)).unwrap();
     tokens.next().unwrap().unwrap();

@@ -233,3 +233,29 @@ fn a_truncated_or_endless_response_is_an_error_at_every_step() {
         }
     }
 }
+
+#[test]
+fn a_body_that_is_encoded_is_an_error_that_names_the_encoding() {
+    // The beginning of what gzip and others write, and an end of a line.
+    let encoded =
+        [b"\x1f\x8b\x08\0\0\0\0\0\0\x03\xab\xe6".as_slice(), &[0xb7; 200], b"\n"].concat();
+    for (step, content_type) in [
+        (Step::CreateConversation, "application/json"),
+        (Step::SendMessage, "text/html"),
+        (Step::SendMessage, "text/event-stream"),
+    ] {
+        let answer = Response::new(200).header("content-type", content_type);
+        let answer = answer.header("content-encoding", "zstd").sized(encoded.clone());
+        let server = always(step, move || Reaction::Response(answer.render(false)));
+        let error = client(&server).ask("hello").unwrap_err();
+        let is_stream = content_type == "text/event-stream";
+        assert_failed(&error, Protocol, if is_stream { Step::ReadReply } else { step });
+        assert!(error.to_string().contains("encoded with zstd"), "{error}");
+        assert_eq!(error.server_message(), None, "{error}");
+    }
+    let answer =
+        Response::with_reason(502, "Bad Gateway").header("content-encoding", "zstd").sized(encoded);
+    let server = always(Step::CreateConversation, move || Reaction::Response(answer.render(false)));
+    let error = client(&server).ask("hello").unwrap_err();
+    assert_eq!((error.status(), error.server_message()), (Some(502), None), "{error}");
+}
