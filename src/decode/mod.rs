@@ -7,6 +7,8 @@ mod cases;
 #[cfg(test)]
 mod cuts;
 mod decoder;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod handed_out;
 mod lines;
 mod message_update;
