@@ -78,7 +78,7 @@ impl Run {
         for (id, spoken) in &server.spoken {
             check_deleted(id, spoken, &leftovers);
         }
-        if is_complete(&results) {
+        if is_complete(&results) && server.unknown_replies == 0 {
             // The script may make the client take the server for one of the other protocol.
             let last = ["generated_text", "finalAnswer"];
             let is_last = |reply: &Vec<u8>| last.iter().any(|name| may_name(reply, name));

@@ -2,9 +2,13 @@
 
 #![no_main]
 
-use h2o_chat::fuzzing::{decode::read_whole_object, read_json};
+use h2o_chat::fuzzing::{
+    decode::{is_object, read_whole_object},
+    read_json,
+};
 use h2o_chat_fuzz::read_leniently;
 use libfuzzer_sys::fuzz_target;
+use serde::de::IgnoredAny;
 use serde_json::Value;
 
 /// `serde_json` reads 127 levels. Of an object in a reply, each field is read by itself, so that
@@ -18,6 +22,11 @@ fuzz_target!(|json: &[u8]| {
     let strict: Option<Value> = serde_json::from_slice(json).ok();
     let lenient = read_leniently(json);
     assert_eq!(read_json(json), lenient);
+    // What nobody asks for needs the right form only.
+    let text = String::from_utf8_lossy(json);
+    let is_json = serde_json::from_str::<IgnoredAny>(&text).is_ok();
+    let begins_as_object = text.trim_ascii_start().starts_with('{');
+    assert_eq!(is_object(json), is_json && begins_as_object);
     let object = read_whole_object(json);
     match strict {
         Some(strict) => assert_eq!(object, Some(strict).filter(Value::is_object)),

@@ -32,8 +32,10 @@ pub struct Server {
     pub requests: Vec<String>,
     /// The conversations that messages were sent to.
     pub spoken: BTreeMap<String, Spoken>,
-    /// The answers to messages.
+    /// The answers to messages, without what the server puts into them. One that the script writes
+    /// in full may be in chunks, which may begin anywhere: it is left out and counted.
     pub replies: Vec<Vec<u8>>,
+    pub unknown_replies: usize,
 }
 
 /// What has become of a conversation since the last message to it.
@@ -54,6 +56,7 @@ impl Server {
             requests: Vec::new(),
             spoken: BTreeMap::new(),
             replies: Vec::new(),
+            unknown_replies: 0,
         }
     }
 
@@ -81,7 +84,11 @@ impl Server {
             match method {
                 "POST" => {
                     *spoken.or_default() = Spoken::default();
-                    self.replies.push(answer.bytes.clone());
+                    match record.first() {
+                        Some(b'r' | b'R') => self.unknown_replies += 1,
+                        Some(b'b' | b'c' | b't' | b'e') => self.replies.push(record),
+                        _ => self.replies.push(answer.bytes.clone()),
+                    }
                 }
                 "DELETE" => {
                     spoken.and_modify(|it| {

@@ -4,7 +4,7 @@ use std::io::{self, Read};
 
 use serde_json::{Map, Value};
 
-use super::object::{Raw, read_object};
+use super::object::{Raw, read_fields, read_object};
 use super::surrogates::into_string;
 use super::{Decoder, Update};
 use crate::error::Result;
@@ -84,6 +84,12 @@ impl<F: FnMut() -> usize> Read for Pieces<'_, F> {
         let length = (self.length)().max(1).min(out.len());
         self.bytes.read(&mut out[..length])
     }
+}
+
+/// Whether this is an object of JSON, whose fields are skipped.
+#[must_use]
+pub fn is_object(json: &[u8]) -> bool {
+    read_fields(json, |_, _| {}).is_some()
 }
 
 /// Reads every field of an object, and every field of the objects in it, as a reply's are read.

@@ -268,6 +268,24 @@ mod tests {
     }
 
     #[test]
+    fn the_first_page_is_recognised_however_its_path_is_written() {
+        for base in [
+            "http://h",
+            "http://h/a",
+            "http://h/a/.",
+            "http://h/./././a//b",
+        ] {
+            let url = BaseUrl::parse(base).unwrap();
+            for back in ["./", ".", base, &format!("{base}/./?x#y")] {
+                assert!(url.is_first_page("/settings", back), "{base} {back}");
+            }
+            for other in ["/b", "a", &format!("{base}/b"), "../"] {
+                assert!(!url.is_first_page("/settings", other), "{base} {other}");
+            }
+        }
+    }
+
+    #[test]
     fn a_redirect_is_named_as_the_base_url_that_it_asks_for() {
         let cases = [
             ("http://h:1", "https://h/settings", "https://h"),
