@@ -58,8 +58,8 @@ pub fn lines(bytes: &[u8]) -> Vec<Vec<u8>> {
     lines
 }
 
-/// Reads JSON as `serde_json` does, but with U+FFFD for each half of a surrogate pair that lacks the
-/// other one.
+/// Reads JSON as `serde_json` does, but with U+FFFD for each half of a surrogate pair that lacks
+/// the other one.
 pub fn read_leniently(json: &[u8]) -> Option<Value> {
     let strict = serde_json::from_slice(json).ok();
     strict.or_else(|| serde_json::from_slice(&without_halves(json)).ok())

@@ -24,6 +24,16 @@ const PAGE: &str = r#"{"type":"data","nodes":[{"type":"data","data":[{"models":1
     "settings":7,"messages":10},[2],{"id":3},"m",[5],{"id":6,"title":3},"c1",{"activeModel":3,
     "ethicsModalAccepted":8},true,0,[11],{"id":12,"from":13,"content":14},"u1","user","Hi"]}]}"#;
 
+const CLASSIC_REPLY: &str = r#"data:{"token":{"text":"Hi"}}
+
+data:{"token":{"text":"</s>","special":true},"generated_text":"Hi"}
+
+"#;
+
+const REPLY: &str = r#"{"type":"stream","token":"Hi"}
+{"type":"finalAnswer","text":"Hi","interrupted":false}
+"#;
+
 pub struct Server {
     records: Vec<Vec<u8>>,
     is_classic: bool,
@@ -149,15 +159,8 @@ impl Server {
                 }
             }
             ("POST", path) if path.ends_with("/stop-generating") => String::new(),
-            ("POST", path) if is_message(path) && self.is_classic => {
-                "data:{\"token\":{\"text\":\"Hi\"}}\n\n\
-                 data:{\"token\":{\"text\":\"</s>\",\"special\":true},\"generated_text\":\"Hi\"}\n\n"
-                    .to_owned()
-            }
-            ("POST", path) if is_message(path) => {
-                "{\"type\":\"stream\",\"token\":\"Hi\"}\n{\"type\":\"finalAnswer\",\"text\":\"Hi\"}\n"
-                    .to_owned()
-            }
+            ("POST", path) if is_message(path) && self.is_classic => CLASSIC_REPLY.to_owned(),
+            ("POST", path) if is_message(path) => REPLY.to_owned(),
             ("GET", path) if path.ends_with("/__data.json") => PAGE.replace('\n', ""),
             ("GET", "/api/models") if !self.is_classic => json!([{"id": "m"}]).to_string(),
             ("GET", path) if path.starts_with("/api/conversations") && !self.is_classic => {
