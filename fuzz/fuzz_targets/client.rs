@@ -53,6 +53,8 @@ impl Run {
 
         // A server that says nothing costs a look at the clock each 0.1 s.
         let client = Client::builder("http://127.0.0.1:3000").idle_timeout(Duration::from_secs(1));
+        // Waits before retries are random above it.
+        let client = client.max_retry_wait(Duration::from_millis(250));
         let mut client = client.proxy(Proxy::none());
         if let Some(protocol) = protocol {
             client = client.protocol(protocol);
