@@ -211,6 +211,9 @@ mod client;
 mod conversation;
 mod decode;
 mod error;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod http;
 mod json;
 mod message;

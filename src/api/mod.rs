@@ -8,6 +8,8 @@ mod classic;
 mod context;
 mod devalue;
 mod dispatch;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod h2ogpte;
 mod json_body;
 mod listing;

@@ -8,6 +8,8 @@ mod completion;
 #[cfg(test)]
 mod cuts;
 mod decoder;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod handed_out;
 mod lines;
 mod message_update;

@@ -5,6 +5,8 @@
 mod client;
 mod cookies;
 mod failure;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod host;
 mod proxy;
 mod redirect;

@@ -7,14 +7,23 @@
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::mem;
-use std::thread;
+#[cfg(not(fuzzing))]
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+#[cfg(fuzzing)]
+use super::fuzzing::{now, sleep};
 use crate::cancel::CancelHandles;
 use crate::error::Timeout;
 
 /// The longest wait without looking at deadlines and cancel handles.
 pub(super) const SLICE: Duration = Duration::from_millis(100);
+
+/// The clock, which a fuzzer turns by hand.
+#[cfg(not(fuzzing))]
+fn now() -> Instant {
+    Instant::now()
+}
 
 /// The timeouts of a client. `None` means that there is none.
 #[derive(Clone, Copy, Debug)]
@@ -58,7 +67,7 @@ impl Timer {
             cancel,
             idle: timeouts.idle,
             token: timeouts.token,
-            end: Deadline::after(timeouts.total, Timeout::Total, Instant::now()),
+            end: Deadline::after(timeouts.total, Timeout::Total, now()),
             grace: None,
         }
     }
@@ -69,7 +78,7 @@ impl Timer {
             cancel: CancelHandles::NONE,
             idle: None,
             token: None,
-            end: Deadline::after(Some(timeout), Timeout::Cleanup, Instant::now()),
+            end: Deadline::after(Some(timeout), Timeout::Cleanup, now()),
             grace: None,
         }
     }
@@ -92,7 +101,7 @@ impl Timer {
 
     /// Shortens the timer to `timeout`, which then expires as the cleanup timeout.
     pub(crate) fn within(&self, timeout: Duration) -> Timer {
-        let sooner = Deadline::after(Some(timeout), Timeout::Cleanup, Instant::now());
+        let sooner = Deadline::after(Some(timeout), Timeout::Cleanup, now());
         let deadlines = [self.end, sooner].into_iter().flatten();
         Timer { end: deadlines.min_by_key(|deadline| deadline.at), ..self.clone() }
     }
@@ -110,7 +119,7 @@ impl Timer {
             return Err(Interrupt::Cancelled);
         }
         match self.end {
-            Some(end) if end.at <= Instant::now() => Err(end.interrupt()),
+            Some(end) if end.at <= now() => Err(end.interrupt()),
             _ => Ok(()),
         }
     }
@@ -118,7 +127,7 @@ impl Timer {
     /// The time that is left, or `None` if nothing limits it.
     pub(crate) fn time_left(&self) -> Option<Duration> {
         let end = self.end?;
-        Some(end.at.saturating_duration_since(Instant::now()))
+        Some(end.at.saturating_duration_since(now()))
     }
 
     /// Returns whether a pause of this length would leave any time.
@@ -128,20 +137,20 @@ impl Timer {
 
     /// Sleeps for `length`, unless the call is cancelled or its time ends before.
     pub(crate) fn pause(&self, length: Duration) -> Result<(), Interrupt> {
-        let start = Instant::now();
+        let start = now();
         loop {
             self.check()?;
-            let left = length.saturating_sub(start.elapsed());
+            let left = length.saturating_sub(now() - start);
             if left.is_zero() {
                 return Ok(());
             }
-            thread::sleep(left.min(SLICE));
+            sleep(left.min(SLICE));
         }
     }
 
     fn deadlines(&self, since: Instant) -> Deadlines {
         Deadlines {
-            idle: Deadline::after(self.idle, Timeout::Idle, Instant::now()),
+            idle: Deadline::after(self.idle, Timeout::Idle, now()),
             token: Deadline::after(self.token, Timeout::Token, since),
             end: self.end,
             connect: None,
@@ -244,7 +253,7 @@ pub(super) fn time_left() -> Result<Option<Duration>, Interrupt> {
 /// Like [`time_left`], with the reason for which the call would have to end.
 pub(super) fn nearest() -> Result<Option<(Duration, Interrupt)>, Interrupt> {
     let deadlines = DEADLINES.get();
-    let now = Instant::now();
+    let now = now();
     if let Some((end, reason)) = deadlines.extended {
         return if now < end { Ok(Some((end - now, reason))) } else { Err(reason) };
     }
@@ -262,7 +271,7 @@ pub(super) fn nearest() -> Result<Option<(Duration, Interrupt)>, Interrupt> {
 /// response can be lost. Connecting to a proxy is part of connecting through it.
 pub(super) fn connecting<R>(timeout: Option<Duration>, connect: impl FnOnce() -> R) -> R {
     let before = DEADLINES.get();
-    let deadline = || Deadline::after(timeout, Timeout::Connect, Instant::now());
+    let deadline = || Deadline::after(timeout, Timeout::Connect, now());
     DEADLINES.set(Deadlines { connect: before.connect.or_else(deadline), grace: None, ..before });
     let connected = connect();
     // Bytes that arrived meanwhile have restarted the idle timeout.
@@ -280,7 +289,7 @@ fn is_cancelled() -> bool {
 pub(super) fn restart_idle() {
     let mut deadlines = DEADLINES.get();
     if let Some(idle) = deadlines.idle {
-        deadlines.idle = Deadline::after(Some(idle.length), Timeout::Idle, Instant::now());
+        deadlines.idle = Deadline::after(Some(idle.length), Timeout::Idle, now());
         DEADLINES.set(deadlines);
     }
 }

@@ -8,11 +8,15 @@ use std::time::{Duration, Instant};
 use ureq::config::Config;
 use ureq::http::Uri;
 use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
+#[cfg(not(fuzzing))]
+use ureq::unversioned::transport::TcpConnector;
 use ureq::unversioned::transport::{
     Buffers, ConnectProxyConnector, ConnectionDetails, Connector, NextTimeout, SocksConnector,
-    TcpConnector, Transport,
+    Transport,
 };
 
+#[cfg(fuzzing)]
+use super::fuzzing::InMemoryConnector as TcpConnector;
 use super::proxy::display_name;
 use super::timer::{Interrupt, SLICE, connecting, nearest, restart_idle, time_left};
 

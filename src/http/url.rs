@@ -56,8 +56,13 @@ impl BaseUrl {
         }
         let path = uri.path().trim_end_matches('/');
         let host_and_port = authority.as_str().rsplit('@').next().unwrap_or_default();
+        let base = format!("{scheme}://{host_and_port}{path}");
+        // `http::Uri` accepts brackets before the `@`, and of those only one may be left.
+        if base.parse::<Uri>().is_err() {
+            return Err(invalid("its host is invalid"));
+        }
         Ok(BaseUrl {
-            url: format!("{scheme}://{host_and_port}{path}"),
+            url: base,
             authorization: authority.as_str().rsplit_once('@').map(|(user, _)| basic(user)),
             origin_length: scheme.len() + "://".len() + host_and_port.len(),
             host: Host::new(authority.host()),
@@ -79,12 +84,7 @@ impl BaseUrl {
     pub(crate) fn is_first_page(&self, path: &str, location: &str) -> bool {
         let end = location.find(['?', '#']).unwrap_or(location.len());
         let target = self.resolve(path, &location[..end]);
-        let path_of = |url: &str| {
-            let after_scheme = url.split_once("://").map_or(url, |(_, rest)| rest);
-            let path = after_scheme.find('/').map_or("", |at| &after_scheme[at..]);
-            path.replace("/./", "/").trim_end_matches('/').to_owned()
-        };
-        path_of(&target) == path_of(&self.url)
+        path_segments(&target).eq(path_segments(&self.url))
     }
 
     /// The `Referer` of requests, without which chat-ui refuses forms.
@@ -155,6 +155,13 @@ fn basic(user_and_password: &str) -> String {
     let (user, password) = user_and_password.split_once(':').unwrap_or((user_and_password, ""));
     let decoded = [decode(user), decode(password)].join(&b':');
     format!("Basic {}", BASE64_STANDARD.encode(decoded))
+}
+
+/// The segments of a URL's path, without those that lead nowhere else.
+fn path_segments(url: &str) -> impl Iterator<Item = &str> {
+    let after_scheme = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let segments = after_scheme.split('/').skip(1);
+    segments.filter(|segment| !matches!(*segment, "" | "."))
 }
 
 /// A valid URL without user and password.
@@ -233,6 +240,7 @@ mod tests {
             "http://user:secret#x@host",
             "http://user:secret?x@host",
             "http://user:secret@x@ho st",
+            "http://user:[secret@]host",
             "http:/user:secret@host",
             "http:///user:secret@host",
             "https//user:secret@host",
@@ -244,6 +252,19 @@ mod tests {
             assert_eq!(error.kind(), crate::ErrorKind::InvalidInput);
             let shown = format!("{error} {error:?}");
             assert!(!shown.contains("secret") && !shown.contains("ret@"), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_first_page_is_recognised_however_its_path_is_written() {
+        for base in ["http://h", "http://h/a", "http://h/a/.", "http://h/./././a//b"] {
+            let url = BaseUrl::parse(base).unwrap();
+            for back in ["./", ".", base, &format!("{base}/./?x#y")] {
+                assert!(url.is_first_page("/settings", back), "{base} {back}");
+            }
+            for other in ["/b", "a", &format!("{base}/b"), "../"] {
+                assert!(!url.is_first_page("/settings", other), "{base} {other}");
+            }
         }
     }
 
