@@ -53,7 +53,8 @@ fn run() -> Result<ExitCode, Box<dyn Error>> {
         if let Err(error) = printed
             && error.kind() != ErrorKind::Cancelled
         {
-            eprintln!("chat: {error}. {}", error.hint().unwrap_or_default());
+            eprintln!("chat: {error}");
+            error.hint().inspect(|hint| eprintln!("{hint}"));
             code = ExitCode::FAILURE;
         }
     }

@@ -54,10 +54,13 @@ fn run() -> Result<ExitCode, Box<dyn Error>> {
             match answer.recv()? {
                 Ok(text) => writeln!(io::stdout(), "> {prompt}\n{}\n", text.trim())
                     .inspect_err(|_| handle.cancel())?, // Ends the calls of the other threads.
-                Err(error) if error.kind() == ErrorKind::Cancelled => return Err(error.into()),
                 Err(error) => {
-                    eprintln!("{prompt}: {error}. {}", error.hint().unwrap_or_default());
                     is_left |= error.maybe_undeleted();
+                    if error.kind() == ErrorKind::Cancelled {
+                        return Err(error.into());
+                    }
+                    eprintln!("{prompt}: {error}");
+                    error.hint().inspect(|hint| eprintln!("{hint}"));
                     code = ExitCode::FAILURE;
                 }
             }
@@ -71,6 +74,7 @@ fn run() -> Result<ExitCode, Box<dyn Error>> {
             name => format!(" --cookie-name {name}"),
         };
         let session = session.as_str();
+        let url = if url.contains('@') { "'<yours>'" } else { &url }; // It has a password.
         eprintln!("to delete what is left: sweep --url {url} --session {session}{name} --delete");
     }
     outcome

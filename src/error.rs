@@ -211,6 +211,8 @@ impl Error {
     pub fn is_retryable(&self) -> bool {
         let is_temporary = match self.0.kind {
             ErrorKind::Connect | ErrorKind::Timeout(Timeout::Connect | Timeout::Idle) => true,
+            // A guest's limit on messages has a 429 too.
+            ErrorKind::LoginRequired => false,
             _ => self.is_busy(),
         };
         is_temporary && self.0.step != Step::DeleteConversation

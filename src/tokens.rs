@@ -3,7 +3,6 @@
 use std::fmt;
 use std::io::Write;
 use std::iter::FusedIterator;
-use std::mem;
 use std::time::{Duration, Instant};
 
 use log::warn;
@@ -56,7 +55,6 @@ pub struct Tokens<'c> {
     timer: Timer,
     received: u64,
     end: Option<Box<End>>,
-    is_over: bool,
 }
 
 /// The conversation that a reply belongs to.
@@ -135,7 +133,7 @@ impl<'c> Tokens<'c> {
     }
 
     fn new(conversation: Owner<'c>, stream: ReplyStream, timer: Timer) -> Tokens<'c> {
-        Tokens { stream: Some(stream), conversation, timer, received: 0, end: None, is_over: false }
+        Tokens { stream: Some(stream), conversation, timer, received: 0, end: None }
     }
 }
 
@@ -216,7 +214,10 @@ impl Tokens<'_> {
                 return Err(self.fail(write.with_source(error)));
             }
         }
-        Ok(())
+        match self.end {
+            Some(_) => Ok(()),
+            None => Err(truncated("the reply has failed before")),
+        }
     }
 
     /// The server's last event. `None` before the end, and after an error.
@@ -257,9 +258,9 @@ impl Tokens<'_> {
     /// Reads the next event, or `None` when the reply is complete. The token timeout counts from
     /// `since`, or from now.
     fn read_event(&mut self, since: &mut Option<Instant>) -> Result<Option<Event>> {
-        while !self.is_over && self.end.is_none() {
+        while self.end.is_none() {
             let Some(stream) = &mut self.stream else {
-                return Err(truncated("the reply has failed before"));
+                return Ok(None);
             };
             let update = stream.next(&self.timer, since)?;
             let conversation = self.conversation.get_mut();
@@ -309,18 +310,15 @@ impl Tokens<'_> {
 
     /// After the last token of a complete reply.
     fn finish(&mut self) -> Result<()> {
-        if mem::replace(&mut self.is_over, true) {
+        let Some(stream) = self.stream.take() else {
             return Ok(());
-        }
-        if let Some(stream) = self.stream.take() {
-            stream.drain(DRAIN_TIMEOUT);
-        }
+        };
+        stream.drain(DRAIN_TIMEOUT);
         self.leave()
     }
 
     /// Cleans up after an error. If that fails, adds the conversation to the error.
     fn fail(&mut self, error: Error) -> Error {
-        self.is_over = true;
         self.end = None;
         let error = error.after_tokens(self.received);
         let stream = self.stream.take();
@@ -346,16 +344,10 @@ impl Tokens<'_> {
 impl Drop for Tokens<'_> {
     fn drop(&mut self) {
         // Without a stream, the reply is over and cleaned up already.
-        let Some(stream) = self.stream.take() else {
-            return;
-        };
-        match &mut self.conversation {
-            Owner::Borrowed(conversation) => conversation.try_interrupt(Some(stream)),
-            Owner::Owned(conversation) => {
-                if let Err(error) = conversation.close(Some(stream)) {
-                    warn!("{error}");
-                }
-            }
+        if self.stream.is_some()
+            && let Err(error) = self.leave()
+        {
+            warn!("{error}");
         }
     }
 }

@@ -138,11 +138,11 @@ impl Options {
         let clients = client.session();
         let session = error.undeleted_session().unwrap_or(&clients);
         let session = if self.session.is_some() || self.headers.iter().any(has_cookie) {
-            "<yours>"
+            "'<yours>'"
         } else {
             session.as_str()
         };
-        let url = if url.contains('@') { "<yours>" } else { url };
+        let url = if url.contains('@') { "'<yours>'" } else { url };
         let name = client.cookie_name();
         let name = match name.as_str() {
             "hf-chat" => String::new(),

@@ -27,8 +27,11 @@ fuzz_target!(|json: &[u8]| {
     let is_json = serde_json::from_str::<IgnoredAny>(&text).is_ok();
     let begins_as_object = text.trim_ascii_start().starts_with('{');
     assert_eq!(is_object(json), is_json && begins_as_object);
+    // Nested values with lone surrogates are read field by field, which is not done here.
+    let is_strict = strict.is_some();
     let object = strict.or(lenient.filter(|_| begins_as_object));
     let fields = object.as_ref().and_then(Value::as_object).into_iter().flatten();
+    let fields = fields.filter(|(_, value)| is_strict || value.is_string());
     for (name, value) in fields.filter(|(name, _)| !name.contains(['"', '\\', '\u{fffd}'])) {
         assert_eq!(field(json, name).as_ref(), Some(value), "{name}");
     }

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::context::{Context, FORM, JSON, form_encoded};
 use super::json_body::JsonBody;
 use super::page::{field, read_page};
-use crate::error::{Error, Result, Step, hint};
+use crate::error::{Error, ErrorKind, Result, Step, hint};
 use crate::http::{HttpRequest, Timer};
 
 pub(super) const SETTINGS: &str = "/settings";
@@ -44,29 +44,30 @@ impl AccountSettings {
 
     /// Reads the settings from a chat-ui of 0.8 or newer.
     pub(super) fn read(context: &Context, timer: &Timer) -> Result<AccountSettings> {
-        // Exists from 0.9.6. Some older servers answer every path with a page.
-        let request = HttpRequest::get(Step::PostSettings, "/api/v2/user/settings");
-        let response = context.http.send(timer, &request)?;
-        if response.is_success() && !response.is_html() {
-            let body = JsonBody::read(response, timer)?;
-            let fields = body["json"].as_object();
-            let fields = fields.filter(|fields| fields.contains_key("activeModel"));
-            return match fields {
-                Some(fields) => Ok(AccountSettings(fields.clone())),
-                None => Err(refused("they cannot be read")),
-            };
-        }
-        response.discard(timer);
-        let request = HttpRequest::get(Step::PostSettings, "/__data.json");
-        let page = read_page(context, timer, &request);
-        let settings = page.and_then(|page| AccountSettings::of_page(&page));
-        settings.map_err(|error| {
-            if error.is_interrupt() {
-                error
-            } else {
+        AccountSettings::from_api_or_page(context, timer).map_err(|error| {
+            let is_unreadable = matches!(error.kind(), ErrorKind::Protocol | ErrorKind::TooLarge);
+            if is_unreadable || error.status() == Some(404) {
                 refused("they cannot be read").with_source(error)
+            } else {
+                error.at(Step::PostSettings)
             }
         })
+    }
+
+    fn from_api_or_page(context: &Context, timer: &Timer) -> Result<AccountSettings> {
+        // The API has them from 0.9.6 on. Older servers refuse the path, or answer with a page.
+        // Errors of a list do not quote it, and settings are as private.
+        let request = HttpRequest::get(Step::ListModels, "/api/v2/user/settings");
+        let response = context.http.send(timer, &request)?;
+        if response.is_html() || matches!(response.status(), 403..=405) {
+            response.discard(timer);
+            let request = HttpRequest::get(Step::ListModels, "/__data.json");
+            return AccountSettings::of_page(&read_page(context, timer, &request)?);
+        }
+        let body = JsonBody::read(response.error_for_status(timer)?, timer)?;
+        let fields = body["json"].as_object();
+        let fields = fields.filter(|fields| fields.contains_key("activeModel"));
+        fields.cloned().map(AccountSettings).ok_or_else(|| refused("they cannot be read"))
     }
 
     /// The changes that are needed before a message is sent.

@@ -65,9 +65,9 @@ pub(super) fn probe(context: &Context, timer: &Timer) -> Result<Option<Vec<Model
     if response.status() == 403 {
         let error = response.into_error(timer);
         let is_disabled = error.server_message().is_some_and(|it| it.contains("API is disabled"));
-        return Ok(is_disabled.then(Vec::new));
+        return if is_disabled { Ok(Some(Vec::new())) } else { Err(error) };
     }
-    if response.status() == 401 || response.status() >= 500 {
+    if matches!(response.status(), 401 | 429 | 500..) {
         // Such a server says nothing about its protocol.
         return Err(response.into_error(timer));
     }
@@ -77,8 +77,8 @@ pub(super) fn probe(context: &Context, timer: &Timer) -> Result<Option<Vec<Model
     }
     match JsonBody::read(response, timer) {
         Ok(body) => Ok(body.as_list().ok().map(|list| listed(list, listing::model))),
-        Err(error) if error.is_interrupt() => Err(error),
-        Err(_) => Ok(None),
+        Err(error) if error.kind() == ErrorKind::Protocol => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
@@ -170,7 +170,8 @@ pub(super) fn send(
         let error = response.into_error(timer);
         version = version.alternative();
         response = post(context, timer, conversation, version, &body)?;
-        if !response.is_success() {
+        if matches!(response.status(), 400 | 403 | 500) {
+            response.discard(timer);
             return Err(error);
         }
     }
@@ -178,7 +179,7 @@ pub(super) fn send(
     if response.is_html() {
         return Err(not_a_stream(response, timer));
     }
-    let is_jsonl = response.content_type() == Some("application/jsonl");
+    let is_jsonl = response.has_type("application/jsonl");
     if version == Version::V0_9_2 && is_jsonl {
         version = Version::V0_9_5;
     }

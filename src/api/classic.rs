@@ -143,7 +143,7 @@ pub(super) fn send(
         .session(&conversation.session)
         .body(JSON, &message.body);
     let response = context.http.send(timer, &request)?.error_for_status(timer)?;
-    if !response.content_type().is_none_or(is_event_stream) {
+    if response.content_type().is_some() && !response.has_type("text/event-stream") {
         return Err(not_a_stream(response, timer));
     }
     Ok(ReplyStream::new(Decoder::tgi(), response))
@@ -220,9 +220,4 @@ pub(super) fn history(
             message: Message::new(role, text("content")?),
         })
     })
-}
-
-fn is_event_stream(content_type: &str) -> bool {
-    let essence = content_type.split(';').next().unwrap_or_default();
-    essence.trim().eq_ignore_ascii_case("text/event-stream")
 }

@@ -11,7 +11,7 @@ use super::listing::{self, Item};
 use super::message::{OutgoingMessage, RemoteConversation, StoredMessage, is_id};
 use super::reply_stream::ReplyStream;
 use crate::decode::Decoder;
-use crate::error::{Error, ErrorKind, Result, Step};
+use crate::error::{Error, ErrorKind, Result, Step, hint};
 use crate::http::{HttpRequest, Timer};
 use crate::json::read_json;
 use crate::message::{Message, Role};
@@ -302,5 +302,9 @@ fn list<T: Item>(
 /// Reads the JSON that answers a request.
 fn read(context: &Context, timer: &Timer, request: &HttpRequest) -> Result<JsonBody> {
     let response = context.http.send(timer, request)?;
-    JsonBody::read(response.error_for_status(timer)?, timer)
+    let body = JsonBody::read(response.error_for_status(timer)?, timer);
+    body.map_err(|error| match error.kind() {
+        ErrorKind::Protocol => error.with_hint(hint::NOT_H2OGPTE),
+        _ => error,
+    })
 }

@@ -297,6 +297,9 @@ const H2OGPTE: &[Case] = cases! { Decoder::h2ogpte;
 
     // Fields of other types, and others.
     "unknown fields": [r#"{"body":"Hello","finished":false,"message_id":null,"error":null,"usage":{"a":[1]}}"#, "\n", completion!("Hello"), "\n"] => "Hello", Complete;
+    "ids, and no field that is false": [r#"{"message_id":"a","body":"Hel"}"#, "\n", r#"{"message_id":"a","body":"lo"}"#, "\n"] => "Hello", Truncated;
+    "ids, and an end": [r#"{"message_id":"a","body":"Hel"}"#, "\n", r#"{"message_id":"a","body":"lo"}"#, "\n", completion!("Hello"), "\n"] => "Hello", Complete;
+    "id in the first line": [r#"{"message_id":"a","body":"Hello"}"#, "\n", r#"{"message_id":"a","finished":true}"#, "\n"] => "Hello", Complete;
     "id in every line": [r#"{"message_id":"a","body":"Hello","finished":false}"#, "\n", completion!("Hello"), "\n"] => "Hello", Complete;
     "finished as 1": [delta!("Hello"), r#"{"body":"Hello","finished":1}"#, "\n"] => "Hello", Complete;
     "halves in two deltas": [delta!("Hey \\ud83d"), delta!("\\udc4b"), completion!("Hey \\ud83d\\udc4b"), "\n"] => "Hey 👋", Complete;

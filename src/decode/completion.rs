@@ -52,26 +52,33 @@ impl<'a> ChatCompletionDelta<'a> {
         Some(delta)
     }
 
-    /// The last line repeats the whole text. A server that does not stream says nothing else.
-    fn is_last(&self) -> bool {
-        let is_whole_reply = self.finished.is_null() && !self.message_id.is_null();
-        self.finished.is_true() || is_whole_reply
+    /// Returns whether this is the whole reply of a server that does not stream, if no other line
+    /// follows.
+    fn may_be_whole_reply(&self, context: &Context) -> bool {
+        !context.has_begun && self.finished.is_null() && !self.message_id.is_null()
     }
 
-    /// The update, unless its text is none.
+    /// Returns the update, or `None` if its text is not a string.
     fn update(&self, context: &mut Context) -> Option<Update> {
         let mut update = Update::default();
-        if self.is_last() {
-            let text = match self.body {
-                body if body.is_null() => String::new(),
-                body => body.text()?,
-            };
-            let details = None;
-            update.end = Some(Box::new(End { text, details }));
+        // It was not the whole reply.
+        let before = context.only_text.take();
+        if self.may_be_whole_reply(context) {
+            context.only_text = Some(self.body.text()?);
+        } else if self.finished.is_true() {
+            // The last line repeats the whole text.
+            let text = if self.body.is_null() { String::new() } else { self.body.text()? };
+            update.event = before.map(text_token);
+            update.end = Some(Box::new(End { text, details: None }));
         } else {
             let text = context.halves.join(self.body.bytes()?.into_owned())?;
+            let text = match before {
+                Some(before) => before + &text,
+                None => text,
+            };
             update.event = Some(text_token(text));
         }
+        context.has_begun = true;
         Some(update)
     }
 }

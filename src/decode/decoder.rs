@@ -8,7 +8,7 @@ use super::sse::{Events, Name};
 use super::update::{Context, Update, failure, text_token, unexpected};
 use super::{completion, message_update, tgi};
 use crate::error::{Error, ErrorKind, Result, Step};
-use crate::reply::Event;
+use crate::reply::{End, Event};
 use crate::text::excerpt;
 
 /// The longest event of a reply that has no text yet, in bytes.
@@ -149,6 +149,10 @@ impl Decoder {
         match self.next() {
             Ok(Some(update)) if self.is_ending(&update) => Ok(Some(update)),
             Err(error) if error.kind() == ErrorKind::Generation => Err(error),
+            Ok(None) => Ok(self.context.only_text.take().map(|text| {
+                let end = Some(Box::new(End { text, details: None }));
+                self.with_rest(Update { end, ..Update::default() })
+            })),
             _ => Ok(None),
         }
     }

@@ -28,6 +28,10 @@ pub(super) struct Context {
     pub(super) halves: Halves,
     /// The id and the probability of each token are read too.
     pub(super) reads_metadata: bool,
+    /// An update has been read.
+    pub(super) has_begun: bool,
+    /// The text of the first line, which is the whole reply if no other line comes.
+    pub(super) only_text: Option<String>,
 }
 
 impl Update {

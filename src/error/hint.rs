@@ -20,7 +20,11 @@ pub(crate) const UNKNOWN_HOST: &str = "Check the spelling of the host, and the n
 const PROXY: &str = "The proxy refused, not the server behind it.";
 
 const LOG_IN: &str = "Log in with a browser, and give its cookie to the client: as the session \
-                      (`ClientBuilder::session`), or in a Cookie header (`ClientBuilder::header`).";
+                      (`ClientBuilder::session`), or in a Cookie header (`ClientBuilder::header`). \
+                      h2oGPTe takes an API key instead (`ClientBuilder::api_key`).";
+
+pub(crate) const NOT_H2OGPTE: &str = "With an API key the client talks to h2oGPTe. If this is \
+     another server, leave the key out.";
 
 pub(crate) const PASSWORD_REQUIRED: &str = "The server asks for a user and password: put them into \
      the URL, as user:password@ before the host.";
@@ -92,6 +96,7 @@ impl Error {
     #[must_use]
     pub fn hint(&self) -> Option<&str> {
         self.0.hint.or_else(|| match self.0.kind {
+            ErrorKind::LoginRequired => Some(LOG_IN),
             _ if self.is_busy() => Some(LATER),
             ErrorKind::Connect => Some(NOBODY_LISTENS),
             ErrorKind::Tls => Some(NOT_TRUSTED),
@@ -99,7 +104,6 @@ impl Error {
                 Some(SLOW_START)
             }
             ErrorKind::Proxy => Some(PROXY),
-            ErrorKind::LoginRequired => Some(LOG_IN),
             ErrorKind::UnknownModel => Some(OTHER_MODEL),
             ErrorKind::Status => self.hint_for_status(),
             ErrorKind::Protocol if self.is_first_contact() => Some(NO_CHAT),

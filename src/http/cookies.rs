@@ -93,7 +93,8 @@ impl CookieJar {
         let cookies = cookies.filter_map(|cookie| Cookie::parse(cookie.to_str().ok()?));
         let (mut sessions, mut others) = (Vec::new(), Vec::new());
         for cookie in cookies {
-            if cookie.name == used.name {
+            // Another thread may have found out the name since the request was sent.
+            if cookie.name == used.name || cookie.name == self.session.name {
                 sessions.push(cookie);
             } else {
                 others.push(cookie);
@@ -102,7 +103,8 @@ impl CookieJar {
         let mut session = used.clone();
         let valid = sessions.iter().rfind(|cookie| cookie.is_session());
         if let Some(cookie) = valid.filter(|_| is_invented) {
-            session.session = Session::replaced_by(cookie.value);
+            let name = cookie.name.to_owned();
+            session = SessionCookie { name, session: Session::replaced_by(cookie.value) };
         }
         if is_successful_post && !self.is_named {
             // In a given session each response is checked: the wrong name is an error every time.
@@ -354,6 +356,23 @@ mod tests {
             store(&mut other, &[&second], true);
             assert_eq!(*other.session(), session, "{set:?}");
         }
+    }
+
+    #[test]
+    fn requests_that_overlap_each_learn_the_name_of_the_session_cookie() {
+        let mut jar = jar(invented(), "");
+        let mut store = |uuid: &str| {
+            let mut headers = HeaderMap::new();
+            headers.append(SET_COOKIE, format!("my-chat={uuid}").parse().unwrap());
+            // Both were sent before the name was known.
+            jar.store(&headers, &invented(), true)
+        };
+        for uuid in [UUID, OTHER_UUID] {
+            assert_eq!(store(uuid), cookie("my-chat", Session::from(uuid)));
+        }
+        assert_eq!(*jar.session(), cookie("my-chat", Session::from(UUID)));
+        let other = cookie("my-chat", Session::from(OTHER_UUID));
+        assert_eq!(jar.header(&other), format!("my-chat={OTHER_UUID}"));
     }
 
     #[test]

@@ -70,8 +70,14 @@ impl Response {
         self.header(&CONTENT_ENCODING).filter(|it| !it.eq_ignore_ascii_case("identity"))
     }
 
+    /// Returns whether the body is of this media type, whatever its parameters.
+    pub(crate) fn has_type(&self, media_type: &str) -> bool {
+        let essence = self.content_type().and_then(|it| it.split(';').next());
+        essence.is_some_and(|it| it.trim().eq_ignore_ascii_case(media_type))
+    }
+
     pub(crate) fn is_html(&self) -> bool {
-        self.content_type().is_some_and(|content_type| content_type.starts_with("text/html"))
+        self.has_type("text/html")
     }
 
     pub(crate) fn location(&self) -> Option<&str> {
@@ -127,7 +133,11 @@ impl Response {
         let kind = if is_guest_limit { ErrorKind::LoginRequired } else { kind };
         let error = status_error(step, status, kind, &remark, message);
         let error = error.with_retry_after(retry_after);
+        let is_first = matches!(step, Step::ListModels | Step::CreateConversation);
         let error = match (status, wants_basic) {
+            _ if had_key && is_first && matches!(status.as_u16(), 404 | 405) => {
+                error.with_hint(hint::NOT_H2OGPTE)
+            }
             _ if had_key && kind == ErrorKind::LoginRequired => error.with_hint(hint::API_KEY),
             (StatusCode::UNAUTHORIZED, true) if had_basic => error.with_hint(hint::WRONG_PASSWORD),
             (StatusCode::UNAUTHORIZED, true) => error.with_hint(hint::PASSWORD_REQUIRED),

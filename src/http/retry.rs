@@ -63,7 +63,8 @@ impl Attempts {
     }
 
     fn may_repeat(&self) -> bool {
-        self.is_idempotent && !self.was_repeated && self.policy.max_retries > 0
+        let is_allowed = self.is_cleanup || self.policy.max_retries > 0;
+        self.is_idempotent && !self.was_repeated && is_allowed
     }
 
     fn retry(&mut self, asked: Option<Duration>) -> Option<Duration> {
@@ -82,8 +83,11 @@ impl Attempts {
 /// It counts refused messages too, so a retry would only prolong it. The messages of h2oGPTe have a
 /// code.
 fn is_own_limit(error: &Error, body: &[u8]) -> bool {
-    let has_message =
-        || read_json(body).is_ok_and(|json| json["message"].is_string() && json["code"].is_null());
+    let has_message = || {
+        read_json(body).is_ok_and(|json| {
+            json["message"].is_string() && json["code"].is_null() && json["error"].is_null()
+        })
+    };
     error.status() == Some(429) && error.retry_after().is_none() && has_message()
 }
 

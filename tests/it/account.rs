@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::example;
-use crate::stand_in::{Request, StandIn};
+use crate::stand_in::{Reaction, Request, StandIn};
 use crate::support::{
     ALL, CLASSIC, FORM, GREETING, JSON, Kind, NEWER, NEWEST, V0_8_4, V0_9_5, assert_failed,
     assert_nothing_left, builder, client, count, each, paths, requests_of, response, step_of,
@@ -125,8 +125,17 @@ fn the_protocol_of_a_given_session_is_detected_by_get() {
 #[test]
 fn a_failing_server_is_not_detected_as_classic() {
     let is_down = |request: &Request| request.path == "/api/models";
-    for status in ["500 Oh", "502 Bad Gateway", "401 Unauthorized"] {
-        let react = move |request: &Request| is_down(request).then(|| response(status, "", ""));
+    let cut = "HTTP/1.1 200 OK\r\ncontent-length: 999\r\n\r\n[{";
+    let failures = [
+        response("500 Oh", "", ""),
+        response("502 Bad Gateway", "", ""),
+        response("401 Unauthorized", "", ""),
+        response("403 Forbidden", "", "<h1>firewall</h1>"),
+        response("429 Too Many Requests", "retry-after: 999\r\n", ""),
+        Reaction::ResponseAndClose(cut.as_bytes().to_vec()),
+    ];
+    for failure in failures {
+        let react = move |request: &Request| is_down(request).then(|| failure.clone());
         let server = NEWEST.builder().intercept(react).start();
         let error = given(&server).ask("hello").unwrap_err();
         assert_eq!(error.step(), Step::ListModels, "{error}");
@@ -219,6 +228,38 @@ fn unreadable_settings_are_not_replaced() {
         assert!(error.hint().is_some());
         assert_settings(&server, &account(), kind);
         assert_eq!(server.counts().created, 0, "{kind:?}");
+    });
+}
+
+#[test]
+fn an_error_of_the_settings_stays_what_it_is_and_quotes_no_settings() {
+    const SECRET: &str = r#"{"json":{"customPrompts":{"a":"my secret"}},"nodes":["my secret"]}"#;
+    each([JSON, FORM, NEWEST], |kind| {
+        let server_with = |status: &'static str| {
+            let react = move |request: &Request| {
+                let is_settings =
+                    ["/__data.json", "/api/v2/user/settings"].contains(&request.path.as_str());
+                let body = if status == "200 OK" { SECRET } else { "" };
+                is_settings.then(|| response(status, "", body))
+            };
+            kind.builder().intercept(react).start()
+        };
+        for (status, error_kind) in [
+            ("200 OK", ErrorKind::Unsupported),
+            ("401 Unauthorized", ErrorKind::LoginRequired),
+            ("503 Service Unavailable", ErrorKind::Status),
+        ] {
+            let server = server_with(status);
+            let client = builder(&server).session(MINE).share_with_model_authors(false);
+            let error = client.retries(0).build().unwrap().ask("hello").unwrap_err();
+            assert_failed(&error, error_kind, Step::PostSettings);
+            assert_eq!(error.is_retryable(), error_kind == ErrorKind::Status, "{error}");
+            let mut source = Some(&error as &dyn std::error::Error);
+            while let Some(error) = source {
+                assert!(!error.to_string().contains("secret"), "{kind:?}: {error}");
+                source = error.source();
+            }
+        }
     });
 }
 

@@ -46,6 +46,8 @@ fn an_error_is_the_last_item_after_all_tokens() {
     assert!(items[5].is_err() && items.len() == 6);
     assert!(tokens.next().is_none() && tokens.next().is_none());
     assert!(tokens.end().is_none());
+    // A reply that has failed is never taken for a whole one.
+    tokens.write_to(std::io::sink()).unwrap_err();
     tokens.reply().unwrap_err();
 }
 

@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 
 use crate::stand_in::{Act, Plan, StandIn};
 use crate::support::{
-    CLASSIC, ENDLESS, GREETING, H2OGPTE, JSON, assert_failed, assert_nothing_left, builder, client,
-    count, each, messages, paths, requests_of, response, step_of, stranger, take_one,
+    ALL, CLASSIC, ENDLESS, GREETING, H2OGPTE, JSON, assert_failed, assert_nothing_left, builder,
+    client, count, each, messages, paths, requests_of, response, step_of, stranger, take_one,
 };
 
 const COLLECTION: &str = "0eb9e941-da78-49af-8725-361ea02798c5";
@@ -483,4 +483,20 @@ fn server_cookies_are_ignored() {
     client.conversation().unwrap().delete().unwrap();
     assert!(server.requests().iter().all(|it| it.header("cookie").is_none()));
     assert_eq!(client.cookie_name(), "hf-chat");
+}
+
+#[test]
+fn another_server_with_a_key_and_a_missing_key_have_a_hint() {
+    each(ALL, |kind| {
+        let server = kind.builder().welcome_modal().start();
+        let client = Client::builder(&server.url()).api_key("sk-test").build().unwrap();
+        for error in [client.ask("hello").unwrap_err(), client.server_info().unwrap_err()] {
+            let hint = error.hint().unwrap_or_default();
+            assert!(hint.contains("leave the key out"), "{kind:?}: {error}: {hint}");
+        }
+    });
+    let server = H2OGPTE.start();
+    let error = Client::new(&server.url()).unwrap().ask("hello").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::LoginRequired, "{error}");
+    assert!(error.hint().unwrap_or_default().contains("api_key"), "{error}");
 }

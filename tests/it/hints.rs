@@ -15,6 +15,7 @@ fn check(status: &str, headers: &str, body: &str) -> Error {
 
 const HTML: &str = "content-type: text/html\r\n";
 const ERROR: &str = r#"{"type":"error","error":{"message":"Internal Error"}}"#;
+const GUEST: &str = r#"{"message":"Exceeded number of messages before login"}"#;
 const TO_LOGIN: &str = r#"{"type":"redirect","status":303,"location":"/login"}"#;
 const BLOG: &str = "<html><title>My blog</title><a href=/x>Login</a></html>";
 const MOVED: &str = "location: https://chat.example.org/settings\r\n";
@@ -29,6 +30,7 @@ const WRONG: &[(&str, &str, &str, ErrorKind, &str)] = &[
     ("403 Forbidden", HTML, "<title>Denied</title>", ErrorKind::Status, "in front of the server refuses"),
     ("405 Method Not Allowed", "", "", ErrorKind::Status, "does not look like"),
     ("429 Too Many Requests", "", "slow down", ErrorKind::Status, "try again later"),
+    ("429 Too Many Requests", "", GUEST, ErrorKind::LoginRequired, "Log in with a browser"),
     ("500 Internal Server Error", "", ERROR, ErrorKind::Status, "choose a model that it has"),
     ("500 Internal Server Error", "", "boom", ErrorKind::Status, ""),
     ("502 Bad Gateway", HTML, "<h1>bad gateway</h1>", ErrorKind::Status, "try again later"),
@@ -43,6 +45,7 @@ fn errors_of_a_server_have_hints() {
         let hinted = error.hint().unwrap_or_default();
         assert!(hinted.contains(hint), "{error}: {hinted}");
         assert_eq!(hinted.is_empty(), hint.is_empty(), "{error}: {hinted}");
+        assert_eq!(error.is_retryable(), hint.contains("later"), "{error}");
     }
 }
 

@@ -386,7 +386,7 @@ fn the_printed_sweep_command_deletes_the_leftovers() {
             let has_name = arguments.iter().any(|it| it == "--cookie-name");
             assert_eq!(has_name, cookie_name != "hf-chat", "{context}");
             if let Some(session) = session {
-                let mine = arguments.iter_mut().find(|it| *it == "<yours>");
+                let mine = arguments.iter_mut().find(|it| *it == "'<yours>'");
                 session.clone_into(mine.unwrap_or_else(|| panic!("{context}")));
             }
             trouble.store(false, Ordering::Relaxed);

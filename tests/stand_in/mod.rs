@@ -72,6 +72,7 @@ pub struct StandIn {
 }
 
 /// The server's reaction to a request, instead of a response.
+#[derive(Clone)]
 pub enum Reaction {
     /// Sends these bytes, and serves the next request.
     Response(Vec<u8>),

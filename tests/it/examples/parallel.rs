@@ -71,7 +71,7 @@ fn an_error_is_printed_with_its_hint() {
     command.arg(format!("{}/no/such/path", server.url()));
     let ended = example::run(&mut command, "hello\n");
     assert_eq!(ended.status.code(), Some(1));
-    assert!(ended.stderr.contains(". There is no chat at this path"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("\nThere is no chat at this path"), "{}", ended.stderr);
 }
 
 #[cfg(unix)]
