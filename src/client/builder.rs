@@ -234,11 +234,12 @@ impl ClientBuilder {
     /// 503. The client waits as long as the server asks in `Retry-After`, otherwise 0.5 s, doubled
     /// with each retry and shortened at random by up to half. An expired timeout is not retried.
     ///
-    /// If a connection ends without a response, settings, lists, stops and deletions are sent once
-    /// more unless this is 0, because sending them twice does no harm. Creating a conversation and
-    /// sending a prompt are never repeated then. Each retry is logged.
+    /// If a connection ends without a response, settings and lists are sent once more unless this is
+    /// 0, because sending them twice does no harm. Creating a conversation and sending a prompt are
+    /// never repeated then. Each retry is logged.
     ///
-    /// Stops and deletions that get a 429 or 503 are always repeated, within the
+    /// Stops and deletions do not depend on this number: they are sent once more after a lost
+    /// response, and repeated after a 429 or 503, within the
     /// [cleanup timeout](ClientBuilder::cleanup_timeout).
     pub fn retries(mut self, retries: u32) -> ClientBuilder {
         self.retries.max_retries = retries;
