@@ -58,7 +58,8 @@ impl CancelHandle {
     }
 }
 
-/// Uses an existing flag: setting it to `true` cancels.
+/// Uses an existing flag: setting it to `true` cancels. Setting it back to `false` between two calls
+/// makes the handle usable again, for a program that reads its prompts in a loop for example.
 impl From<Arc<AtomicBool>> for CancelHandle {
     fn from(flag: Arc<AtomicBool>) -> CancelHandle {
         CancelHandle(flag)

@@ -278,8 +278,8 @@ impl Error {
         self.0.maybe_undeleted
     }
 
-    /// Returns whether the server generates nothing after this error: it said so itself, or the
-    /// request never reached it. An error of a gateway (502 and above) proves nothing.
+    /// Returns true if no generation can be running: the server refused, or nothing was sent. A 502
+    /// or higher may come from a gateway, so it proves nothing.
     pub(crate) fn ends_the_generation(&self) -> bool {
         let refused = self.0.status.is_some_and(|status| status <= 500);
         let unsent = self.0.step.is_before_the_message()

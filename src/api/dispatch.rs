@@ -100,8 +100,8 @@ impl Api {
         self.0.protocol.get() == Some(&Protocol::H2ogpte)
     }
 
-    /// Renders the body of a message as far as it depends on nothing else, and refuses one that is
-    /// too large.
+    /// Renders the body for a classic server, whose messages do not depend on the history. Refuses
+    /// a message that is too large for any server.
     pub(crate) fn render(&self, timer: &Timer, message: &mut OutgoingMessage) -> Result<()> {
         let size = match self.0.detect_protocol(timer)? {
             Protocol::ChatUiClassic => {

@@ -28,8 +28,8 @@ impl ReplyStream {
     }
 
     /// The next update, or `None` at the end of the body, which does not prove that the reply is
-    /// complete. The token timeout counts from `since`, or from the first wait: an update that has
-    /// arrived already costs no look at the clock.
+    /// complete. The token timeout counts from `since`, or from the first wait: the clock is
+    /// read only when there is something to wait for.
     pub(crate) fn next(
         &mut self,
         timer: &Timer,

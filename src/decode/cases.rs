@@ -86,7 +86,7 @@ macro_rules! lines {
     };
 }
 
-/// Cases of which each body is a list of pieces.
+/// Cases whose bodies are lists of pieces.
 macro_rules! cases {
     (
         $decoder:expr;

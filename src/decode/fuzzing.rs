@@ -42,7 +42,7 @@ impl Decoded {
     }
 }
 
-/// Decodes a reply of which each read hands out that many bytes, at least one.
+/// Decodes a reply. Each read returns that many bytes, at least one.
 pub fn decode(format: Format, bytes: &[u8], length: impl FnMut() -> usize) -> Decoded {
     let mut updates = Vec::new();
     let ended = decode_into(&mut updates, format, Pieces { bytes, length });

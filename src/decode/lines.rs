@@ -62,7 +62,7 @@ impl Lines {
                     line
                 }));
             }
-            // Judged by the same bytes however they arrive.
+            // The decision depends on the same bytes, however they arrive.
             if !self.is_skipping && !(self.is_skipped)(&self.bytes(line)[..=longest]) {
                 return Err(too_long(longest));
             }

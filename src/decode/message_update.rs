@@ -73,7 +73,7 @@ impl<'a> MessageUpdate<'a> {
         Some(message)
     }
 
-    /// The update, unless its text is none.
+    /// Returns the update, or `None` if its text is not a string.
     fn update(&self, kind: &[u8], context: &mut Context) -> Option<Update> {
         let event = match kind {
             b"finalAnswer" => return self.last(),

@@ -34,8 +34,7 @@ pub(super) fn read_object<'a>(
     json.next().is_none().then_some(())
 }
 
-/// The value of the first field of an object of which only the beginning may be here, if it has
-/// this key.
+/// The value of an object's first field, if it has this key. The end of the object may be missing.
 pub(super) fn first_field<'a>(json: &'a [u8], key: &str) -> Option<Raw<'a>> {
     let mut json = Json::new(json);
     json.skip(b'{')?;
@@ -185,7 +184,7 @@ fn number_length(json: &[u8]) -> Option<usize> {
     Some(end)
 }
 
-/// The end of the digits that begin here, of which there must be one.
+/// The end of the digits that begin here: one at least.
 fn skip_digits(json: &[u8], start: usize) -> Option<usize> {
     let digits = json.get(start..)?.iter().take_while(|byte| byte.is_ascii_digit());
     let count = digits.count();

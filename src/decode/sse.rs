@@ -137,7 +137,7 @@ mod tests {
         }
     }
 
-    /// Three events, of which the second has two lines of data, in each of the ways to write them.
+    /// Three events in each of the ways to write them. The second has two lines of data.
     fn every_way() -> Vec<Vec<u8>> {
         let mut ways = Vec::new();
         for end in ["\n", "\r\n", "\r"] {

@@ -1,4 +1,4 @@
-//! The events of text-generation-inference (TGI), of which a classic server's reply consists.
+//! The events of text-generation-inference (TGI), which make up the reply of a classic server.
 
 use super::object::{Json, Raw, read_object};
 use super::surrogates::into_string;
@@ -65,7 +65,7 @@ impl<'a> StreamResponse<'a> {
         })
     }
 
-    /// The update, unless its text is none.
+    /// Returns the update, or `None` if its text is not a string.
     fn update(&self, context: &mut Context) -> Option<Update> {
         let event = match &self.token {
             Some(token) if !token.text.is_null() => Some(Event::Token(token.token(context)?)),

@@ -50,7 +50,7 @@ impl Update {
     }
 }
 
-/// A token of which only the text is known.
+/// A token without id and probability.
 pub(super) fn text_token(text: String) -> Event {
     Event::Token(Token { text, ..Token::default() })
 }

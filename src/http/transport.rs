@@ -187,7 +187,7 @@ impl<T: Transport> Transport for InterruptibleTransport<T> {
         self.0.buffers()
     }
 
-    /// Sends in one go: ureq cannot resume a request of which only a part was sent.
+    /// Sends in one go: ureq cannot resume a request that was sent in part.
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), ureq::Error> {
         let nearest = nearest()?;
         let timeout = at_most(timeout, nearest.map(|(left, _)| left));
