@@ -58,8 +58,8 @@ impl CancelHandle {
     }
 }
 
-/// Uses an existing flag: setting it to `true` cancels. Setting it back to `false` between two calls
-/// makes the handle usable again, for a program that reads its prompts in a loop for example.
+/// Uses an existing flag: setting it to `true` cancels. Setting it back to `false` between
+/// two calls makes the handle usable again, in a program that reads its prompts in a loop.
 impl From<Arc<AtomicBool>> for CancelHandle {
     fn from(flag: Arc<AtomicBool>) -> CancelHandle {
         CancelHandle(flag)

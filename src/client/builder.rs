@@ -234,9 +234,9 @@ impl ClientBuilder {
     /// 503. The client waits as long as the server asks in `Retry-After`, otherwise 0.5 s, doubled
     /// with each retry and shortened at random by up to half. An expired timeout is not retried.
     ///
-    /// If a connection ends without a response, settings and lists are sent once more unless this is
-    /// 0, because sending them twice does no harm. Creating a conversation and sending a prompt are
-    /// never repeated then. Each retry is logged.
+    /// If a connection ends without a response, settings and lists are sent once more unless this
+    /// is 0, because sending them twice does no harm. Creating a conversation and sending a prompt
+    /// are never repeated then. Each retry is logged.
     ///
     /// Stops and deletions do not depend on this number: they are sent once more after a lost
     /// response, and repeated after a 429 or 503, within the

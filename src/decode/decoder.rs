@@ -23,8 +23,8 @@ const MAX_REPEATED: usize = 16 << 20;
 
 pub(crate) struct Decoder {
     framing: Framing,
-    /// Reads an event. Returns `None` for one that is not of the protocol but may be skipped, and an
-    /// empty update for one that carries nothing of interest.
+    /// Reads an event. Returns `None` for one that is not of the protocol but may be skipped, and
+    /// an empty update for one that carries nothing of interest.
     read: fn(&[u8], &mut Context) -> Result<Option<Update>>,
     context: Context,
     max_event: usize,
