@@ -54,7 +54,9 @@ fn run() -> Result<ExitCode, Box<dyn Error>> {
             && error.kind() != ErrorKind::Cancelled
         {
             eprintln!("chat: {error}");
-            error.hint().inspect(|hint| eprintln!("{hint}"));
+            if let Some(hint) = error.hint() {
+                eprintln!("{hint}");
+            }
             code = ExitCode::FAILURE;
         }
     }

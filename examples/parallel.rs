@@ -60,7 +60,9 @@ fn run() -> Result<ExitCode, Box<dyn Error>> {
                         return Err(error.into());
                     }
                     eprintln!("{prompt}: {error}");
-                    error.hint().inspect(|hint| eprintln!("{hint}"));
+                    if let Some(hint) = error.hint() {
+                        eprintln!("{hint}");
+                    }
                     code = ExitCode::FAILURE;
                 }
             }

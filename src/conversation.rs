@@ -414,9 +414,7 @@ impl Conversation {
 
     /// Like [`interrupt`](Conversation::interrupt) after an error. A failure is only logged.
     pub(crate) fn interrupt_after(&mut self, error: &Error, stream: Option<ReplyStream>) {
-        if error.ends_the_generation() {
-            self.is_running = false;
-        }
+        self.is_running &= !error.ends_the_generation();
         self.try_interrupt(stream);
     }
 
@@ -482,9 +480,7 @@ impl Conversation {
     /// Like [`close`](Conversation::close) after an error. If closing fails too, the error names
     /// the conversation.
     pub(crate) fn close_after(&mut self, error: Error, stream: Option<ReplyStream>) -> Error {
-        if error.ends_the_generation() {
-            self.is_running = false;
-        }
+        self.is_running &= !error.ends_the_generation();
         match self.close(stream) {
             Ok(()) => error,
             Err(second) => {

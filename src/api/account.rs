@@ -5,7 +5,7 @@
 
 use serde_json::{Map, Value};
 
-use super::context::{Context, FORM, JSON, form_encoded};
+use super::context::{Context, JSON, form_encoded};
 use super::json_body::JsonBody;
 use super::page::{field, read_page};
 use crate::error::{Error, ErrorKind, Result, Step, hint};
@@ -168,24 +168,6 @@ fn refused(why: &str) -> Error {
          cannot be changed without damage: {why}"
     );
     Error::unsupported(message).at(Step::PostSettings).with_hint(hint::ACCEPT_IN_BROWSER)
-}
-
-/// The form with which a session that this crate has invented accepts the terms.
-pub(super) fn first_form(context: &Context, model: &str) -> String {
-    let share = if context.share_with_model_authors {
-        "shareConversationsWithModelAuthors=true&"
-    } else {
-        ""
-    };
-    format!(
-        "ethicsModalAccepted=true&{share}ethicsModalAcceptedAt=&activeModel={}&searchEnabled=true",
-        form_encoded(model)
-    )
-}
-
-/// A request that posts a form of settings.
-pub(super) fn form_request(form: &str) -> HttpRequest<'_> {
-    HttpRequest::post(Step::PostSettings, SETTINGS).body(FORM, form.as_bytes()).idempotent()
 }
 
 #[cfg(test)]

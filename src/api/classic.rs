@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
-use super::account::{SETTINGS, form_request};
-use super::context::{Context, JSON};
+use super::account::SETTINGS;
+use super::context::{Context, FORM, JSON, form_encoded};
 use super::json_body::{JsonBody, not_a_stream};
 use super::listing;
 use super::message::{OutgoingMessage, RemoteConversation, StoredMessage, is_id};
@@ -29,6 +29,35 @@ pub(super) enum SettingsOutcome {
     NotClassic(Error),
 }
 
+impl SettingsOutcome {
+    /// Returns the session for which the settings hold.
+    pub(super) fn accepted(self) -> Result<SessionCookie> {
+        match self {
+            SettingsOutcome::Accepted(session) => Ok(session),
+            SettingsOutcome::UnknownModel(error) | SettingsOutcome::NotClassic(error) => Err(error),
+        }
+    }
+}
+
+/// Accepts the terms in a session that this crate has invented.
+pub(super) fn post_first_settings(
+    context: &Context,
+    timer: &Timer,
+    session: &SessionCookie,
+    model: &str,
+) -> Result<SettingsOutcome> {
+    let share = if context.share_with_model_authors {
+        "shareConversationsWithModelAuthors=true&"
+    } else {
+        ""
+    };
+    let form = format!(
+        "ethicsModalAccepted=true&{share}ethicsModalAcceptedAt=&activeModel={}&searchEnabled=true",
+        form_encoded(model)
+    );
+    post_settings(context, timer, session, &form)
+}
+
 /// Posts a form of settings. The response tells the protocols apart.
 pub(super) fn post_settings(
     context: &Context,
@@ -36,7 +65,10 @@ pub(super) fn post_settings(
     session: &SessionCookie,
     form: &str,
 ) -> Result<SettingsOutcome> {
-    let request = form_request(form).session(session);
+    let request = HttpRequest::post(Step::PostSettings, SETTINGS)
+        .session(session)
+        .body(FORM, form.as_bytes())
+        .idempotent();
     let response = context.http.send(timer, &request)?;
     if response.status() == 403 && !context.base().is_https() {
         return post_with_other_scheme(context, timer, request, response);

@@ -7,7 +7,7 @@
 
 use log::info;
 
-use super::account::{AccountSettings, Changes, first_form};
+use super::account::{AccountSettings, Changes};
 use super::chat_ui;
 use super::classic::{self, SettingsOutcome};
 use super::context::Context;
@@ -75,8 +75,7 @@ impl Context {
         session: &SessionCookie,
         model: &str,
     ) -> Result<Detected> {
-        let form = first_form(self, model);
-        let outcome = classic::post_settings(self, timer, session, &form)?;
+        let outcome = classic::post_first_settings(self, timer, session, model)?;
         let SettingsOutcome::NotClassic(error) = outcome else {
             return Ok(Detected::ClassicInvented(outcome));
         };
@@ -165,8 +164,8 @@ impl Context {
         is_named: bool,
     ) -> Result<String> {
         // Not locked while waiting: two threads may both post, which does no harm.
-        let form = first_form(self, model);
-        let outcome = classic::post_settings(self, timer, &self.http.session(), &form)?;
+        let session = self.http.session();
+        let outcome = classic::post_first_settings(self, timer, &session, model)?;
         self.finish_invented(timer, outcome, model, is_named)
     }
 
@@ -253,14 +252,12 @@ impl Context {
         }
         let form = settings.to_form(changes)?;
         let session = self.http.session();
-        match classic::post_settings(self, timer, &session, &form)? {
-            SettingsOutcome::Accepted(after) => after.check_name(&session, Step::PostSettings),
-            SettingsOutcome::UnknownModel(error) | SettingsOutcome::NotClassic(error) => Err(error),
-        }
+        let after = classic::post_settings(self, timer, &session, &form)?.accepted()?;
+        after.check_name(&session, Step::PostSettings)
     }
 
-    /// Accepts the terms after a server has refused a request because they are not accepted, with
-    /// a 405. Returns whether something was changed, so that the request may be sent again.
+    /// Accepts the terms after a 405. Returns true if settings were posted: the request can then be
+    /// sent again.
     pub(super) fn accept_terms(
         &self,
         timer: &Timer,
@@ -292,19 +289,13 @@ impl Context {
         session: &SessionCookie,
         model: &str,
     ) -> Result<SessionCookie> {
-        let outcome = match self.protocol.get() {
-            Some(Protocol::ChatUi) => {
-                return chat_ui::post_settings(self, timer, session, model);
-            }
-            Some(_) => classic::post_settings(self, timer, session, &first_form(self, model))?,
+        match self.protocol.get() {
+            Some(Protocol::ChatUi) => chat_ui::post_settings(self, timer, session, model),
+            Some(_) => classic::post_first_settings(self, timer, session, model)?.accepted(),
             None => match self.detect_by_settings(timer, session, model)? {
-                Detected::ClassicInvented(outcome) => outcome,
-                _ => return chat_ui::post_settings(self, timer, session, model),
+                Detected::ClassicInvented(outcome) => outcome.accepted(),
+                _ => chat_ui::post_settings(self, timer, session, model),
             },
-        };
-        match outcome {
-            SettingsOutcome::Accepted(session) => Ok(session),
-            SettingsOutcome::UnknownModel(error) | SettingsOutcome::NotClassic(error) => Err(error),
         }
     }
 }

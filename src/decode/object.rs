@@ -282,15 +282,17 @@ mod tests {
 
     fn field<'a>(json: &'a str, key: &str) -> Option<Raw<'a>> {
         let mut field = Raw::default();
-        read_object(json.as_bytes(), |json| {
-            if json.has_key(&format!("\"{key}\":")) {
-                field = json.value()?;
-                Some(())
-            } else {
-                json.other()
-            }
-        })?;
+        read_object(json.as_bytes(), |json| take(json, key, &mut field))?;
         Some(field)
+    }
+
+    /// Reads a field into `field` if it has this key, or else skips it.
+    fn take<'a>(json: &mut Json<'a>, key: &str, field: &mut Raw<'a>) -> Option<()> {
+        if !json.has_key(&format!("\"{key}\":")) {
+            return json.other();
+        }
+        *field = json.value()?;
+        Some(())
     }
 
     fn inner_field<'a>(json: &'a str, key: &str, inner: &str) -> Option<Raw<'a>> {
@@ -303,14 +305,7 @@ mod tests {
                 return json.value().map(drop);
             }
             field = Raw::default();
-            json.object(|json| {
-                if json.has_key(&format!("\"{inner}\":")) {
-                    field = json.value()?;
-                    Some(())
-                } else {
-                    json.other()
-                }
-            })
+            json.object(|json| take(json, inner, &mut field))
         })?;
         Some(field)
     }
