@@ -65,8 +65,8 @@ pub struct Conversation {
     remote: RemoteConversation,
     /// Dropping deletes it.
     is_armed: bool,
-    /// The system prompt to put before the first message, because the server does not store it.
-    system: Option<String>,
+    /// The server has stored a message.
+    has_begun: bool,
     last: Option<LastMessage>,
     /// The server may be generating a reply, which deleting the conversation would not stop.
     is_running: bool,
@@ -85,22 +85,13 @@ struct Stopped {
 struct LastMessage {
     id: String,
     request: Request,
-    system: SystemPrompt,
+    /// The server takes a system message of the request apart from its text.
+    system_is_apart: bool,
+    is_first: bool,
     /// The server has stored it, as far as is known.
     is_stored: bool,
     /// Its text is no longer the one that the server has stored.
     is_edited: bool,
-}
-
-/// Where the system prompt of a message goes.
-#[derive(Clone)]
-enum SystemPrompt {
-    /// Into the text, with the request's other messages, if there is one.
-    InText,
-    /// Not into the text: the conversation has it, or the message brings it.
-    Separate,
-    /// Before the text.
-    Prepended(String),
 }
 
 impl Conversation {
@@ -121,7 +112,7 @@ impl Conversation {
         let mut conversation = Conversation::new(Arc::clone(shared), remote);
         match checked {
             Ok(()) => Ok(conversation),
-            Err(error) => Err(conversation.close_after(error, None)),
+            Err(error) => Err(conversation.fail_reply(true, error, None)),
         }
     }
 
@@ -135,11 +126,7 @@ impl Conversation {
         shared.api.check_collection(collection)?;
         let timer = shared.timer(None, None);
         let model = shared.api.set_up(&timer, model)?;
-        let has_own = shared.api.has_system_prompts(&timer)?;
-        let mut conversation =
-            Conversation::create(shared, &timer, &model, system.as_deref(), collection)?;
-        conversation.system = system.filter(|_| !has_own);
-        Ok(conversation)
+        Conversation::create(shared, &timer, &model, system.as_deref(), collection)
     }
 
     /// Sends a request in a conversation that is created for it, and deleted with its reply.
@@ -149,36 +136,24 @@ impl Conversation {
     ) -> Result<Tokens<'static>> {
         let api = &shared.api;
         api.check_length(&request.prompt()?)?;
+        let model = request.model.clone();
         let timer = shared.timer(request.cancel.take(), request.total_timeout);
-        let id = OutgoingMessage::new_id();
-        let render = || {
-            let (system, text) = match request.split_system() {
-                Some((system, text)) if api.has_system_prompts(&timer)? => (Some(system), text),
-                _ => (None, request.prompt()?),
-            };
-            let mut message = OutgoingMessage::new(&id, text, request.parameters());
-            api.render(&timer, &mut message)?;
-            Ok((system, message))
+        let mut last = LastMessage::new(request, true);
+        let mut render = || {
+            last.system_is_apart = api.stores_system_prompts(&timer)?;
+            last.render(shared, &timer, None, false)
         };
         // A request that is too large is refused before anything is sent, if the protocol is known.
-        let rendered = api.is_detected().then(render).transpose()?;
-        let model = api.set_up(&timer, request.model.as_deref())?;
-        let (system, message) = rendered.map_or_else(render, Ok)?;
-        let mut conversation =
-            Conversation::create(shared, &timer, &model, system.as_deref(), None)?;
-        conversation.last = Some(LastMessage {
-            id,
-            request,
-            system: match system {
-                Some(_) => SystemPrompt::Separate,
-                None => SystemPrompt::InText,
-            },
-            is_stored: true,
-            is_edited: false,
-        });
+        let rendered = api.is_detected().then(&mut render).transpose()?;
+        let model = api.set_up(&timer, model.as_deref())?;
+        let message = rendered.map_or_else(render, Ok)?;
+        let system = message.system.as_deref();
+        let mut conversation = Conversation::create(shared, &timer, &model, system, None)?;
+        last.is_stored = true;
+        conversation.last = Some(last);
         match conversation.send(&timer, &message) {
             Ok(stream) => Ok(Tokens::of_own(conversation, stream, timer)),
-            Err(error) => Err(conversation.close_after(error, None)),
+            Err(error) => Err(conversation.fail_reply(true, error, None)),
         }
     }
 
@@ -188,7 +163,7 @@ impl Conversation {
             shared,
             remote,
             is_armed: true,
-            system: None,
+            has_begun: false,
             last: None,
             is_running: false,
             stopped: None,
@@ -228,18 +203,8 @@ impl Conversation {
     /// request must not name a model at all. The conversation stays usable unless the server has
     /// deleted it (404).
     pub fn stream(&mut self, request: impl Into<Request>) -> Result<Tokens<'_>> {
-        let system = match self.system.clone() {
-            Some(system) => SystemPrompt::Prepended(system),
-            None if self.shared.api.has_system_prompt_of_message() => SystemPrompt::Separate,
-            None => SystemPrompt::InText,
-        };
-        let last = LastMessage {
-            id: OutgoingMessage::new_id(),
-            request: request.into(),
-            system,
-            is_stored: false,
-            is_edited: false,
-        };
+        let mut last = LastMessage::new(request.into(), !self.has_begun);
+        last.system_is_apart = self.shared.api.has_system_prompt_of_message();
         self.turn(last, false)
     }
 
@@ -277,9 +242,9 @@ impl Conversation {
             Some(last) => last.clone(),
             None => self.last_of_history()?,
         };
-        let before = last.request.prompt();
+        let before = last.request.clone();
         last.request = change(last.request);
-        last.is_edited |= last.request.prompt().ok() != before.ok();
+        last.is_edited |= !last.request.has_prompt_of(&before);
         self.turn(last, true)
     }
 
@@ -337,15 +302,11 @@ impl Conversation {
         if model.is_some() && *model != self.remote.model {
             return Err(Error::invalid_input("the model of a conversation cannot be changed"));
         }
-        let (system, text) = last.system_and_text()?;
-        self.shared.api.check_length(&text)?;
+        let api = &self.shared.api;
+        api.check_length(&last.request.prompt()?)?;
         let cancel = last.request.cancel.take();
         let timer = self.shared.timer(cancel, last.request.total_timeout);
-        let mut message = OutgoingMessage::new(&last.id, text, last.request.parameters());
-        message.system = system;
-        message.regenerates = regenerates && last.is_stored;
-        message.is_edited = last.is_edited;
-        self.shared.api.render(&timer, &mut message)?;
+        let message = last.render(&self.shared, &timer, Some(&self.remote), regenerates)?;
         self.wait_for_stopped(&timer)?;
         match self.send(&timer, &message) {
             Ok(stream) => {
@@ -361,8 +322,7 @@ impl Conversation {
                     last.is_stored |= !error.ends_the_generation();
                     self.last = Some(last);
                 }
-                self.interrupt_after(&error, None);
-                Err(error)
+                Err(self.fail_reply(false, error, None))
             }
         }
     }
@@ -380,27 +340,50 @@ impl Conversation {
         let last = last.ok_or_else(|| {
             Error::invalid_input("there is no reply to regenerate: no message was sent yet")
         })?;
-        Ok(LastMessage {
-            id: last.id,
-            request: Request::new(last.message.content()),
-            system: SystemPrompt::InText,
-            is_stored: true,
-            is_edited: false,
-        })
+        let request = Request::new(last.message.content());
+        Ok(LastMessage { id: last.id, is_stored: true, ..LastMessage::new(request, false) })
     }
 
-    /// Called when the server has stored the message, with the system prompt before its text.
+    /// Called when the server has stored a message.
     pub(crate) fn message_accepted(&mut self) {
-        self.system = None;
+        self.has_begun = true;
     }
 
     pub(crate) fn generation_ended(&mut self) {
         self.is_running = false;
     }
 
+    /// Ends a reply: deletes the conversation if it is the reply's own, or else stops a generation
+    /// that may be running.
+    pub(crate) fn end_reply(&mut self, is_own: bool, stream: Option<ReplyStream>) -> Result<()> {
+        if is_own { self.close(stream) } else { self.interrupt(stream) }
+    }
+
+    /// Like [`end_reply`](Conversation::end_reply) after an error. If the deletion fails too, the
+    /// error names the conversation.
+    pub(crate) fn fail_reply(
+        &mut self,
+        is_own: bool,
+        error: Error,
+        stream: Option<ReplyStream>,
+    ) -> Error {
+        self.is_running &= !error.ends_the_generation();
+        match self.end_reply(is_own, stream) {
+            Ok(()) => error,
+            Err(second) => {
+                debug!("conversation {}: {second}", self.id());
+                if is_own {
+                    error.with_undeleted(self.id(), &self.remote.session.session)
+                } else {
+                    error
+                }
+            }
+        }
+    }
+
     /// Stops the generation if it may be running. Keeps the rest of its reply, to wait for its end
     /// later.
-    pub(crate) fn interrupt(&mut self, mut stream: Option<ReplyStream>) -> Result<()> {
+    fn interrupt(&mut self, mut stream: Option<ReplyStream>) -> Result<()> {
         if !self.is_running {
             return Ok(());
         }
@@ -410,19 +393,6 @@ impl Conversation {
         self.is_running = stopped.is_err();
         self.stopped = Some(Stopped { at: Instant::now(), stream });
         stopped
-    }
-
-    /// Like [`interrupt`](Conversation::interrupt) after an error. A failure is only logged.
-    pub(crate) fn interrupt_after(&mut self, error: &Error, stream: Option<ReplyStream>) {
-        self.is_running &= !error.ends_the_generation();
-        self.try_interrupt(stream);
-    }
-
-    /// Like [`interrupt`](Conversation::interrupt). A failure is only logged.
-    pub(crate) fn try_interrupt(&mut self, stream: Option<ReplyStream>) {
-        if let Err(error) = self.interrupt(stream) {
-            debug!("conversation {}: {error}", self.id());
-        }
     }
 
     /// Waits until a stopped generation has ended. Otherwise its end would mix with the next reply.
@@ -458,15 +428,19 @@ impl Conversation {
         Ok(())
     }
 
-    /// Hands the conversation over to the caller. Dropping either end leaves it on the server.
-    pub(crate) fn hand_over(&mut self) -> Conversation {
+    /// Ends a reply of its own, and hands the conversation over to the caller. Dropping either end
+    /// leaves it on the server.
+    pub(crate) fn hand_over(&mut self, stream: Option<ReplyStream>) -> Conversation {
+        if let Err(error) = self.interrupt(stream) {
+            debug!("conversation {}: {error}", self.id());
+        }
         self.is_armed = false;
         let rest = Conversation::resumed(Arc::clone(&self.shared), self.remote.clone());
         mem::replace(self, rest)
     }
 
     /// Stops and deletes, once. `delete`, `Drop` and the end of a reply share it.
-    pub(crate) fn close(&mut self, stream: Option<ReplyStream>) -> Result<()> {
+    fn close(&mut self, stream: Option<ReplyStream>) -> Result<()> {
         let stopped = self.stopped.take().and_then(|stopped| stopped.stream);
         let is_running = mem::take(&mut self.is_running);
         if !mem::take(&mut self.is_armed) {
@@ -476,39 +450,40 @@ impl Conversation {
         let stream = stream.or(stopped);
         self.shared.delete(&timer, &self.remote, is_running, stream)
     }
+}
 
-    /// Like [`close`](Conversation::close) after an error. If closing fails too, the error names
-    /// the conversation.
-    pub(crate) fn close_after(&mut self, error: Error, stream: Option<ReplyStream>) -> Error {
-        self.is_running &= !error.ends_the_generation();
-        match self.close(stream) {
-            Ok(()) => error,
-            Err(second) => {
-                debug!("{second}");
-                error.with_undeleted(self.id(), &self.remote.session.session)
-            }
+impl LastMessage {
+    fn new(request: Request, is_first: bool) -> LastMessage {
+        LastMessage {
+            id: OutgoingMessage::new_id(),
+            request,
+            system_is_apart: false,
+            is_first,
+            is_stored: false,
+            is_edited: false,
         }
+    }
+
+    /// What is sent of it, in this conversation or a new one.
+    fn render(
+        &self,
+        shared: &Shared,
+        timer: &Timer,
+        conversation: Option<&RemoteConversation>,
+        regenerates: bool,
+    ) -> Result<OutgoingMessage> {
+        let mut message = OutgoingMessage::new(&self.id, &self.request, self.system_is_apart)?;
+        message.is_first = self.is_first;
+        message.regenerates = regenerates && self.is_stored;
+        message.is_edited = self.is_edited;
+        shared.api.render(timer, conversation, &mut message)?;
+        Ok(message)
     }
 }
 
 fn pause(timer: &Timer, length: Duration) -> Result<()> {
     let paused = timer.pause(length);
     paused.map_err(|interrupt| interrupt.at(Step::SendMessage))
-}
-
-impl LastMessage {
-    /// A system prompt that is not in the text, and the text.
-    fn system_and_text(&self) -> Result<(Option<String>, String)> {
-        let prompt = self.request.prompt()?;
-        Ok(match &self.system {
-            SystemPrompt::InText => (None, prompt),
-            SystemPrompt::Separate => match self.request.split_system() {
-                Some((system, text)) => (Some(system), text),
-                None => (None, prompt),
-            },
-            SystemPrompt::Prepended(system) => (None, format!("{system}\n\n{prompt}")),
-        })
-    }
 }
 
 impl Drop for Conversation {

@@ -54,7 +54,7 @@ pub struct Request {
     pub(crate) cancel: Option<CancelHandle>,
 }
 
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 enum Prompt {
     Text(String),
     Messages(Vec<Message>),
@@ -232,6 +232,11 @@ impl Request {
             }
             _ => None,
         }
+    }
+
+    /// Returns whether both ask the same.
+    pub(crate) fn has_prompt_of(&self, other: &Request) -> bool {
+        self.prompt == other.prompt
     }
 
     /// The parameters that the caller has set.

@@ -59,9 +59,9 @@ impl Api {
         self.0.set_up(timer, named)
     }
 
-    /// Returns whether a conversation has a system prompt of its own. Otherwise it has to be a part
-    /// of the first message.
-    pub(crate) fn has_system_prompts(&self, timer: &Timer) -> Result<bool> {
+    /// Returns whether a conversation can have a system prompt. Otherwise it is a part of the first
+    /// message.
+    pub(crate) fn stores_system_prompts(&self, timer: &Timer) -> Result<bool> {
         Ok(self.0.detect_protocol(timer)? != Protocol::ChatUiClassic)
     }
 
@@ -102,10 +102,15 @@ impl Api {
 
     /// Renders the body for a classic server, whose messages do not depend on the history. Refuses
     /// a message that is too large for any server.
-    pub(crate) fn render(&self, timer: &Timer, message: &mut OutgoingMessage) -> Result<()> {
+    pub(crate) fn render(
+        &self,
+        timer: &Timer,
+        conversation: Option<&RemoteConversation>,
+        message: &mut OutgoingMessage,
+    ) -> Result<()> {
         let size = match self.0.detect_protocol(timer)? {
             Protocol::ChatUiClassic => {
-                message.body = classic::render(message);
+                message.body = classic::render(conversation, message);
                 message.body.len()
             }
             Protocol::ChatUi | Protocol::H2ogpte => message.text.len(),
@@ -113,7 +118,7 @@ impl Api {
         check_size(size, self.max_request())
     }
 
-    /// Creates a conversation. Its system prompt is ignored where it has none of its own.
+    /// Creates a conversation.
     pub(crate) fn create(
         &self,
         timer: &Timer,
@@ -122,7 +127,7 @@ impl Api {
         collection: Option<&str>,
     ) -> Result<RemoteConversation> {
         let create = || match self.0.detect_protocol(timer)? {
-            Protocol::ChatUiClassic => classic::create(&self.0, timer, model),
+            Protocol::ChatUiClassic => classic::create(&self.0, timer, model, system),
             Protocol::ChatUi => chat_ui::create(&self.0, timer, model, system),
             Protocol::H2ogpte => h2ogpte::create(&self.0, timer, model, system, collection),
         };
