@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use log::{debug, info, warn};
 
-use crate::api::{OutgoingMessage, RemoteConversation, ReplyStream};
+use crate::api::{MessageState, OutgoingMessage, RemoteConversation, ReplyStream};
 use crate::error::{Error, ErrorKind, Result, Step, Timeout};
 use crate::http::Timer;
 use crate::message::Message;
@@ -88,10 +88,7 @@ struct LastMessage {
     /// The server takes a system message of the request apart from its text.
     system_is_apart: bool,
     is_first: bool,
-    /// The server has stored it, as far as is known.
-    is_stored: bool,
-    /// Its text is no longer the one that the server has stored.
-    is_edited: bool,
+    state: MessageState,
 }
 
 impl Conversation {
@@ -120,13 +117,13 @@ impl Conversation {
     fn open(
         shared: &Arc<Shared>,
         model: Option<&str>,
-        system: Option<String>,
+        system: Option<&str>,
         collection: Option<&str>,
     ) -> Result<Conversation> {
         shared.api.check_collection(collection)?;
         let timer = shared.timer(None, None);
         let model = shared.api.set_up(&timer, model)?;
-        Conversation::create(shared, &timer, &model, system.as_deref(), collection)
+        Conversation::create(shared, &timer, &model, system, collection)
     }
 
     /// Sends a request in a conversation that is created for it, and deleted with its reply.
@@ -141,7 +138,7 @@ impl Conversation {
         let mut last = LastMessage::new(request, true);
         let mut render = || {
             last.system_is_apart = api.stores_system_prompts(&timer)?;
-            last.render(shared, &timer, None, false)
+            last.render(shared, &timer, None)
         };
         // A request that is too large is refused before anything is sent, if the protocol is known.
         let rendered = api.is_detected().then(&mut render).transpose()?;
@@ -149,7 +146,7 @@ impl Conversation {
         let message = rendered.map_or_else(render, Ok)?;
         let system = message.system.as_deref();
         let mut conversation = Conversation::create(shared, &timer, &model, system, None)?;
-        last.is_stored = true;
+        last.state = MessageState::Stored;
         conversation.last = Some(last);
         match conversation.send(&timer, &message) {
             Ok(stream) => Ok(Tokens::of_own(conversation, stream, timer)),
@@ -205,7 +202,7 @@ impl Conversation {
     pub fn stream(&mut self, request: impl Into<Request>) -> Result<Tokens<'_>> {
         let mut last = LastMessage::new(request.into(), !self.has_begun);
         last.system_is_apart = self.shared.api.has_system_prompt_of_message();
-        self.turn(last, false)
+        self.turn(last)
     }
 
     /// Regenerates the last reply. The parameters and the total timeout of its request apply again,
@@ -244,8 +241,10 @@ impl Conversation {
         };
         let before = last.request.clone();
         last.request = change(last.request);
-        last.is_edited |= !last.request.has_prompt_of(&before);
-        self.turn(last, true)
+        if last.state == MessageState::Stored && !last.request.has_prompt_of(&before) {
+            last.state = MessageState::Edited;
+        }
+        self.turn(last)
     }
 
     /// The messages of the conversation that the server has stored, the oldest first.
@@ -297,7 +296,7 @@ impl Conversation {
         self.remote.id.clone()
     }
 
-    fn turn(&mut self, mut last: LastMessage, regenerates: bool) -> Result<Tokens<'_>> {
+    fn turn(&mut self, mut last: LastMessage) -> Result<Tokens<'_>> {
         let model = &last.request.model;
         if model.is_some() && *model != self.remote.model {
             return Err(Error::invalid_input("the model of a conversation cannot be changed"));
@@ -306,12 +305,11 @@ impl Conversation {
         api.check_length(&last.request.prompt()?)?;
         let cancel = last.request.cancel.take();
         let timer = self.shared.timer(cancel, last.request.total_timeout);
-        let message = last.render(&self.shared, &timer, Some(&self.remote), regenerates)?;
+        let message = last.render(&self.shared, &timer, Some(&self.remote))?;
         self.wait_for_stopped(&timer)?;
         match self.send(&timer, &message) {
             Ok(stream) => {
-                last.is_stored = true;
-                last.is_edited = false;
+                last.state = MessageState::Stored;
                 self.last = Some(last);
                 Ok(Tokens::of_turn(self, stream, timer))
             }
@@ -319,7 +317,9 @@ impl Conversation {
                 let is_sent =
                     !matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported);
                 if is_sent {
-                    last.is_stored |= !error.ends_the_generation();
+                    if last.state == MessageState::New && !error.ends_the_generation() {
+                        last.state = MessageState::Stored;
+                    }
                     self.last = Some(last);
                 }
                 Err(self.fail_reply(false, error, None))
@@ -341,7 +341,8 @@ impl Conversation {
             Error::invalid_input("there is no reply to regenerate: no message was sent yet")
         })?;
         let request = Request::new(last.message.content());
-        Ok(LastMessage { id: last.id, is_stored: true, ..LastMessage::new(request, false) })
+        let state = MessageState::Stored;
+        Ok(LastMessage { id: last.id, state, ..LastMessage::new(request, false) })
     }
 
     /// Called when the server has stored a message.
@@ -459,8 +460,7 @@ impl LastMessage {
             request,
             system_is_apart: false,
             is_first,
-            is_stored: false,
-            is_edited: false,
+            state: MessageState::New,
         }
     }
 
@@ -470,12 +470,10 @@ impl LastMessage {
         shared: &Shared,
         timer: &Timer,
         conversation: Option<&RemoteConversation>,
-        regenerates: bool,
     ) -> Result<OutgoingMessage> {
         let mut message = OutgoingMessage::new(&self.id, &self.request, self.system_is_apart)?;
         message.is_first = self.is_first;
-        message.regenerates = regenerates && self.is_stored;
-        message.is_edited = self.is_edited;
+        message.state = self.state;
         shared.api.render(timer, conversation, &mut message)?;
         Ok(message)
     }

@@ -10,7 +10,7 @@ use super::account::SETTINGS;
 use super::context::{Context, FORM, JSON, form_encoded};
 use super::json_body::{JsonBody, not_a_stream};
 use super::listing::{self, TextField};
-use super::message::{OutgoingMessage, RemoteConversation, StoredMessage, is_id};
+use super::message::{MessageState, OutgoingMessage, RemoteConversation, StoredMessage, is_id};
 use super::page::{field, read_page};
 use super::reply_stream::ReplyStream;
 use super::version::{StopSupport, Version};
@@ -156,7 +156,9 @@ pub(super) fn send(
         info!("the server decides how to sample: the request's parameters are not sent");
     }
     let (body, likely) = match &conversation.root {
-        Some(root) if !message.regenerates => (answer_to(root, message), Version::V0_9_6),
+        Some(root) if message.state == MessageState::New => {
+            (answer_to(root, message), Version::V0_9_6)
+        }
         _ => {
             let history = History::read(context, timer, conversation)?;
             (history.body(message)?, history.version)
@@ -305,10 +307,12 @@ impl History {
     fn body(&self, message: &OutgoingMessage) -> Result<Value> {
         let reply = self.messages.last().filter(|last| !last.message.is_users());
         match (reply, &self.last) {
-            (Some(reply), _) if message.regenerates && self.was_last_message(&message.text) => {
+            (Some(reply), _)
+                if message.state != MessageState::New && self.was_last_message(&message.text) =>
+            {
                 Ok(json!({ "id": reply.id, "is_retry": true }))
             }
-            (Some(_), _) if message.regenerates && message.is_edited => Err(Error::unsupported(
+            (Some(_), _) if message.state == MessageState::Edited => Err(Error::unsupported(
                 "this server regenerates replies to the last message only as it is, not with \
                  another prompt",
             )),

@@ -6,7 +6,7 @@ use super::account::SETTINGS;
 use super::context::{Context, FORM, JSON, form_encoded};
 use super::json_body::{JsonBody, not_a_stream};
 use super::listing;
-use super::message::{OutgoingMessage, RemoteConversation, StoredMessage, is_id};
+use super::message::{MessageState, OutgoingMessage, RemoteConversation, StoredMessage, is_id};
 use super::page::{field, read_page};
 use super::reply_stream::ReplyStream;
 use crate::decode::Decoder;
@@ -202,7 +202,7 @@ pub(super) fn render(
         "options": {
             "id": message.id,
             "response_id": OutgoingMessage::new_id(),
-            "is_retry": message.regenerates,
+            "is_retry": message.state != MessageState::New,
             "use_cache": false,
             "web_search_id": "",
         },

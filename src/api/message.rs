@@ -47,6 +47,16 @@ impl RemoteConversation {
     }
 }
 
+/// How much of a message the server has, as far as is known.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum MessageState {
+    New,
+    /// All of it. Sending it again regenerates its reply.
+    Stored,
+    /// The message with another prompt, which this one replaces.
+    Edited,
+}
+
 /// A message to be sent.
 pub(crate) struct OutgoingMessage {
     /// The id under which classic servers store it.
@@ -58,10 +68,7 @@ pub(crate) struct OutgoingMessage {
     pub(super) parameters: Map<String, Value>,
     /// It begins the conversation.
     pub(crate) is_first: bool,
-    /// It replaces the message of the same id, and the reply to it.
-    pub(crate) regenerates: bool,
-    /// Its text is not the one that the server has.
-    pub(crate) is_edited: bool,
+    pub(crate) state: MessageState,
     /// The request body, where it depends on nothing else. Rendered by [`Api::render`].
     ///
     /// [`Api::render`]: super::Api::render
@@ -86,8 +93,7 @@ impl OutgoingMessage {
             text,
             parameters: request.parameters().clone(),
             is_first: true,
-            regenerates: false,
-            is_edited: false,
+            state: MessageState::New,
             body: Vec::new(),
         })
     }
