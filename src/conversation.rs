@@ -144,6 +144,7 @@ impl Conversation {
         let rendered = api.is_detected().then(&mut render).transpose()?;
         let model = api.set_up(&timer, model.as_deref())?;
         let message = rendered.map_or_else(render, Ok)?;
+        api.check_attachments(&timer, Some(&model), &message)?;
         let system = message.system.as_deref();
         let mut conversation = Conversation::create(shared, &timer, &model, system, None)?;
         last.state = MessageState::Stored;
@@ -216,8 +217,10 @@ impl Conversation {
     }
 
     /// Regenerates the last reply with a changed request: another temperature, a cancel handle,
-    /// another prompt. Servers from chat-ui 0.8 do not take another prompt, and h2oGPTe cannot
-    /// regenerate at all.
+    /// another prompt. h2oGPTe cannot regenerate at all.
+    ///
+    /// Another prompt replaces the message. A server from chat-ui 0.8 on keeps the replaced one
+    /// too, and [`messages`](Conversation::messages) has both; the model sees only the new one.
     ///
     /// ```no_run
     /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
@@ -228,8 +231,7 @@ impl Conversation {
     /// ```
     ///
     /// # Errors
-    /// Those of [`regenerate`](Conversation::regenerate), and [`ErrorKind::Unsupported`] if the
-    /// server does not take another prompt. That leaves the last message as it was.
+    /// Those of [`regenerate`](Conversation::regenerate).
     pub fn regenerate_with(
         &mut self,
         change: impl FnOnce(Request) -> Request,
@@ -242,7 +244,8 @@ impl Conversation {
         let before = last.request.clone();
         last.request = change(last.request);
         if last.state == MessageState::Stored && !last.request.has_prompt_of(&before) {
-            last.state = MessageState::Edited;
+            let before = OutgoingMessage::new(&last.id, &before, last.system_is_apart)?;
+            last.state = MessageState::Edited(before.text);
         }
         self.turn(last)
     }
@@ -264,6 +267,29 @@ impl Conversation {
         let timer = self.shared.timer(None, None);
         let history = self.shared.api.history(&timer, &self.remote)?;
         Ok(history.into_iter().map(|stored| stored.message).collect())
+    }
+
+    /// Changes the title that lists of conversations show.
+    ///
+    /// chat-ui servers choose a title of their own after the first reply, and accept at most 100
+    /// characters.
+    ///
+    /// ```no_run
+    /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
+    /// # let mut chat = client.conversation()?;
+    /// chat.rename("Primes")?;
+    /// # Ok::<(), h2o_chat::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`] if the title is empty. Otherwise, if the server cannot be
+    /// reached, refuses, or has deleted the conversation (404).
+    pub fn rename(&mut self, title: &str) -> Result<()> {
+        if title.trim().is_empty() {
+            return Err(Error::invalid_input("the title is empty"));
+        }
+        let timer = self.shared.timer(None, None);
+        self.shared.api.rename(&timer, &self.remote, title)
     }
 
     /// Deletes the conversation from the server. Succeeds if it is already gone.
@@ -306,6 +332,7 @@ impl Conversation {
         let cancel = last.request.cancel.take();
         let timer = self.shared.timer(cancel, last.request.total_timeout);
         let message = last.render(&self.shared, &timer, Some(&self.remote))?;
+        self.shared.api.check_attachments(&timer, self.remote.model.as_deref(), &message)?;
         self.wait_for_stopped(&timer)?;
         match self.send(&timer, &message) {
             Ok(stream) => {
@@ -473,7 +500,7 @@ impl LastMessage {
     ) -> Result<OutgoingMessage> {
         let mut message = OutgoingMessage::new(&self.id, &self.request, self.system_is_apart)?;
         message.is_first = self.is_first;
-        message.state = self.state;
+        message.state = self.state.clone();
         shared.api.render(timer, conversation, &mut message)?;
         Ok(message)
     }

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
+use crate::attachment::Attachment;
 use crate::error::Result;
 use crate::http::SessionCookie;
 use crate::message::Message;
@@ -48,13 +49,13 @@ impl RemoteConversation {
 }
 
 /// How much of a message the server has, as far as is known.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) enum MessageState {
     New,
     /// All of it. Sending it again regenerates its reply.
     Stored,
-    /// The message with another prompt, which this one replaces.
-    Edited,
+    /// A message with this text, which it replaces.
+    Edited(String),
 }
 
 /// A message to be sent.
@@ -63,7 +64,10 @@ pub(crate) struct OutgoingMessage {
     pub(crate) id: String,
     /// The request's system prompt, where a message can have one.
     pub(crate) system: Option<String>,
-    pub(super) text: String,
+    pub(crate) text: String,
+    pub(super) attachments: Vec<Attachment>,
+    /// The MCP servers whose tools the model may use.
+    pub(super) tools: Vec<String>,
     /// The parameters that the caller has set.
     pub(super) parameters: Map<String, Value>,
     /// It begins the conversation.
@@ -91,6 +95,8 @@ impl OutgoingMessage {
             id: id.to_owned(),
             system,
             text,
+            attachments: request.attachments.clone(),
+            tools: request.tools.clone(),
             parameters: request.parameters().clone(),
             is_first: true,
             state: MessageState::New,

@@ -3,6 +3,7 @@
 //! Nothing above this module knows which protocol is spoken.
 
 mod account;
+mod attachments;
 mod chat_ui;
 mod classic;
 mod context;
