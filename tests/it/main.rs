@@ -23,6 +23,7 @@ mod nothing_left;
 mod packaging;
 mod prompts;
 mod proxy;
+mod readme;
 mod regenerate;
 mod responses;
 mod retries;
