@@ -339,10 +339,10 @@ impl Tokens<'_> {
 impl Drop for Tokens<'_> {
     fn drop(&mut self) {
         // Without a stream, the reply is over and cleaned up already.
-        if self.stream.is_some()
-            && let Err(error) = self.leave()
-        {
-            warn!("{error}");
+        if self.stream.is_some() {
+            if let Err(error) = self.leave() {
+                warn!("{error}");
+            }
         }
     }
 }
