@@ -147,25 +147,34 @@ impl Conversation {
         shared: &Arc<Shared>,
         mut request: Request,
     ) -> Result<Tokens<'static>> {
+        let timer = shared.timer_of(&mut request);
+        let tokens = Conversation::stream_within(shared, request, &timer);
+        tokens.inspect_err(|_| timer.resume_panic())
+    }
+
+    fn stream_within(
+        shared: &Arc<Shared>,
+        request: Request,
+        timer: &Timer,
+    ) -> Result<Tokens<'static>> {
         let api = &shared.api;
         api.check_length(&request.prompt()?)?;
-        let timer = shared.timer(request.cancel.take(), request.total_timeout);
         let id = OutgoingMessage::new_id();
         let render = || {
             let (system, text) = match request.split_system() {
-                Some((system, text)) if api.has_system_prompts(&timer)? => (Some(system), text),
+                Some((system, text)) if api.has_system_prompts(timer)? => (Some(system), text),
                 _ => (None, request.prompt()?),
             };
             let mut message = OutgoingMessage::new(&id, text, request.parameters());
-            api.render(&timer, &mut message)?;
+            api.render(timer, &mut message)?;
             Ok((system, message))
         };
         // A request that is too large is refused before anything is sent, if the protocol is known.
         let rendered = api.is_detected().then(render).transpose()?;
-        let model = api.set_up(&timer, request.model.as_deref())?;
+        let model = api.set_up(timer, request.model.as_deref())?;
         let (system, message) = rendered.map_or_else(render, Ok)?;
         let mut conversation =
-            Conversation::create(shared, &timer, &model, system.as_deref(), None)?;
+            Conversation::create(shared, timer, &model, system.as_deref(), None)?;
         conversation.last = Some(LastMessage {
             id,
             request,
@@ -176,8 +185,8 @@ impl Conversation {
             is_stored: true,
             is_edited: false,
         });
-        match conversation.send(&timer, &message) {
-            Ok(stream) => Ok(Tokens::of_own(conversation, stream, timer)),
+        match conversation.send(timer, &message) {
+            Ok(stream) => Ok(Tokens::of_own(conversation, stream, timer.clone())),
             Err(error) => Err(conversation.close_after(error, None)),
         }
     }
@@ -244,7 +253,7 @@ impl Conversation {
     }
 
     /// Regenerates the last reply. The parameters and the total timeout of its request apply again,
-    /// but not its [`CancelHandle`](crate::CancelHandle).
+    /// but not its [`CancelHandle`](crate::CancelHandle) or its [`on_wait`](Request::on_wait).
     ///
     /// # Errors
     /// Those of [`stream`](Conversation::stream), and if no message was sent yet.
@@ -333,26 +342,35 @@ impl Conversation {
     }
 
     fn turn(&mut self, mut last: LastMessage, regenerates: bool) -> Result<Tokens<'_>> {
+        let timer = self.shared.timer_of(&mut last.request);
+        let tokens = self.turn_within(last, regenerates, &timer);
+        tokens.inspect_err(|_| timer.resume_panic())
+    }
+
+    fn turn_within(
+        &mut self,
+        mut last: LastMessage,
+        regenerates: bool,
+        timer: &Timer,
+    ) -> Result<Tokens<'_>> {
         let model = &last.request.model;
         if model.is_some() && *model != self.remote.model {
             return Err(Error::invalid_input("the model of a conversation cannot be changed"));
         }
         let (system, text) = last.system_and_text()?;
         self.shared.api.check_length(&text)?;
-        let cancel = last.request.cancel.take();
-        let timer = self.shared.timer(cancel, last.request.total_timeout);
         let mut message = OutgoingMessage::new(&last.id, text, last.request.parameters());
         message.system = system;
         message.regenerates = regenerates && last.is_stored;
         message.is_edited = last.is_edited;
-        self.shared.api.render(&timer, &mut message)?;
-        self.wait_for_stopped(&timer)?;
-        match self.send(&timer, &message) {
+        self.shared.api.render(timer, &mut message)?;
+        self.wait_for_stopped(timer)?;
+        match self.send(timer, &message) {
             Ok(stream) => {
                 last.is_stored = true;
                 last.is_edited = false;
                 self.last = Some(last);
-                Ok(Tokens::of_turn(self, stream, timer))
+                Ok(Tokens::of_turn(self, stream, timer.clone()))
             }
             Err(error) => {
                 let is_sent =
@@ -430,6 +448,7 @@ impl Conversation {
         let Some(Stopped { at, stream }) = &mut self.stopped else {
             return Ok(());
         };
+        timer.set_step(Step::SendMessage);
         let limited = timer.within(self.shared.timeouts.cleanup);
         let ended = match stream {
             Some(stream) => stream.wait_for_end(&limited),

@@ -133,6 +133,7 @@ impl<'c> Tokens<'c> {
     }
 
     fn new(conversation: Owner<'c>, stream: ReplyStream, timer: Timer) -> Tokens<'c> {
+        timer.set_step(Step::ReadReply);
         Tokens { stream: Some(stream), conversation, timer, received: 0, end: None }
     }
 }
@@ -302,7 +303,10 @@ impl Tokens<'_> {
     /// Turns what was read into the item for the caller, and cleans up at the end.
     fn item<T>(&mut self, read: Result<Option<T>>) -> Option<Result<T>> {
         match read {
-            Ok(Some(item)) => Some(Ok(item)),
+            Ok(Some(item)) => {
+                self.timer.end_wait();
+                Some(Ok(item))
+            }
             Ok(None) => self.finish().err().map(Err),
             Err(error) => Some(Err(self.fail(error))),
         }
@@ -322,13 +326,15 @@ impl Tokens<'_> {
         self.end = None;
         let error = error.after_tokens(self.received);
         let stream = self.stream.take();
-        match &mut self.conversation {
+        let error = match &mut self.conversation {
             Owner::Owned(conversation) => conversation.close_after(error, stream),
             Owner::Borrowed(conversation) => {
                 conversation.interrupt_after(&error, stream);
                 error
             }
-        }
+        };
+        self.timer.resume_panic();
+        error
     }
 
     /// Stops the generation if it may be running, and deletes a conversation of the reply's own.
