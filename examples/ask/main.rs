@@ -18,6 +18,7 @@ mod options;
 mod output;
 #[path = "../../tests/stand_in/mod.rs"]
 mod stand_in;
+mod waiting;
 
 use failure::{Failure, INTERRUPTED};
 use options::Options;
@@ -65,12 +66,14 @@ fn run(options: &Options, answer: &mut Answer) -> Result<(), Failure> {
     // Registered after the prompt was read: before that, there is nothing to clean up.
     let request = options.request(prompt(&options.words)?);
     let request = request.cancel_handle(&cancel_on_signals().map_err(Failure::Signals)?);
+    let request = waiting::show(request);
     answer.start = Instant::now();
     let answered = if options.stream {
         stream(&client, request, answer)
     } else {
         whole(&client, request, answer)
     };
+    waiting::end();
     // After Ctrl-C, a terminal shows ^C before the cursor.
     let is_cancelled = answered.as_ref().is_err_and(Failure::is_cancelled);
     let closed = answer.screen.close(answered.is_ok() || is_cancelled);

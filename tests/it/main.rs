@@ -20,6 +20,7 @@ mod lifecycle;
 mod limits;
 mod lists;
 mod nothing_left;
+mod on_wait;
 mod packaging;
 mod prompts;
 mod proxy;
