@@ -1,5 +1,6 @@
-//! The connection to a server. It waits in slices of at most 100 ms and looks at the deadlines and
-//! cancel handles of the call between them, where the callback is called too. Nothing else in this crate waits for the network.
+//! The connection to a server. It waits in slices of at most 100 ms. Between them it calls the
+//! callback of the call, and looks at its deadlines and cancel handles. Nothing else in this crate
+//! waits for the network.
 
 use std::fmt;
 use std::io;
