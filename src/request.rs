@@ -52,6 +52,7 @@ pub struct Request {
     /// `None` for the client's. `Duration::MAX` for no timeout at all.
     pub(crate) total_timeout: Option<Duration>,
     pub(crate) cancel: Option<CancelHandle>,
+    pub(crate) keep_thinking: bool,
 }
 
 #[derive(Clone)]
@@ -95,6 +96,7 @@ impl Request {
             not_finite: BTreeSet::new(),
             total_timeout: None,
             cancel: None,
+            keep_thinking: false,
         }
     }
 
@@ -194,6 +196,14 @@ impl Request {
         self
     }
 
+    /// Sets whether the text of the reply stays as it came, reasoning and tags included. Defaults to
+    /// false: what a reply has between `<think>` and `</think>` before its answer is not text but
+    /// [`Event::Reasoning`](crate::Event::Reasoning).
+    pub fn keep_thinking(mut self, keep: bool) -> Request {
+        self.keep_thinking = keep;
+        self
+    }
+
     fn number(self, name: &str, value: f64) -> Request {
         let mut request = self.param(name, value);
         if !value.is_finite() {
@@ -261,6 +271,7 @@ impl fmt::Debug for Request {
             .field("parameters", &self.parameters)
             .field("total_timeout", &self.total_timeout)
             .field("cancel_handle", &self.cancel)
+            .field("keep_thinking", &self.keep_thinking)
             .finish_non_exhaustive()
     }
 }
