@@ -43,7 +43,8 @@ pub enum Event {
     /// reply. On every server it is taken out of the text, together with the tags and the white
     /// space around them, unless [`Request::keep_thinking`](crate::Request::keep_thinking) is set.
     /// A model may think several times before its answer. In the answer, tags are text. Without a
-    /// closing tag, the whole reply is reasoning.
+    /// closing tag, the whole reply is reasoning. The messages that a server has stored have it in
+    /// their text: see [`Conversation::messages`](crate::Conversation::messages).
     ///
     /// Of a token that has a part of a tag, the rest keeps the token's id and probability.
     Reasoning(String),

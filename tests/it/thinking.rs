@@ -1,5 +1,7 @@
 //! Reasoning is apart from the answer, and what is neither is an event of its own.
 
+use std::io::{self, Write};
+
 use h2o_chat::{ErrorKind, Event, Reply, Request, Tokens};
 
 use crate::stand_in::{Act, Last, Plan, StandIn};
@@ -123,6 +125,25 @@ fn text_that_was_held_comes_before_an_error() {
             assert_eq!(server.counts().conversations, 0, "{kind:?}");
         }
     });
+}
+
+#[test]
+fn nothing_follows_an_error_of_the_writer() {
+    struct Full;
+    impl Write for Full {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::StorageFull.into())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let server = StandIn::builder().plan(|_| Plan::tokens(["<", "thi", "s>"])).start();
+    let mut tokens = client(&server).stream("hello").unwrap();
+    // The three tokens arrive before the first is written.
+    assert_eq!(tokens.write_to(Full).unwrap_err().kind(), ErrorKind::Write);
+    assert!(tokens.next().is_none());
+    assert_nothing_left(&server);
 }
 
 #[test]
