@@ -37,6 +37,7 @@ the conversation. A second Ctrl-C ends the program at once.
   --help             print this
 ";
 
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub struct Options {
     pub url: Option<String>,
     model: Option<String>,
