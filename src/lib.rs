@@ -206,6 +206,7 @@
 struct Readme;
 
 mod api;
+mod attachment;
 mod cancel;
 mod client;
 mod conversation;
@@ -225,6 +226,7 @@ mod shared;
 mod text;
 mod tokens;
 
+pub use attachment::Attachment;
 pub use cancel::CancelHandle;
 pub use client::{Client, ClientBuilder, DEFAULT_MODEL, PUBLIC_URL};
 pub use conversation::Conversation;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
+use crate::attachment::Attachment;
 use crate::cancel::CancelHandle;
 use crate::error::{Error, Result};
 use crate::message::{Message, Role, joined};
@@ -44,6 +45,8 @@ use crate::message::{Message, Role, joined};
 #[must_use = "a request does nothing until it is given to a client"]
 pub struct Request {
     prompt: Prompt,
+    pub(crate) attachments: Vec<Attachment>,
+    pub(crate) tools: Vec<String>,
     pub(crate) model: Option<String>,
     /// Those that the caller has set.
     parameters: Map<String, Value>,
@@ -55,7 +58,7 @@ pub struct Request {
     pub(crate) keep_thinking: bool,
 }
 
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 enum Prompt {
     Text(String),
     Messages(Vec<Message>),
@@ -91,6 +94,8 @@ impl Request {
     fn with(prompt: Prompt) -> Request {
         Request {
             prompt,
+            attachments: Vec::new(),
+            tools: Vec::new(),
             model: None,
             parameters: Map::new(),
             not_finite: BTreeSet::new(),
@@ -98,6 +103,33 @@ impl Request {
             cancel: None,
             keep_thinking: false,
         }
+    }
+
+    /// Sends a file with the prompt. Call it again for another one. Defaults to none.
+    ///
+    /// Only servers from chat-ui 0.9.2 on take attachments, and only models that take their media
+    /// types. Anything else is an error of kind
+    /// [`Unsupported`](crate::ErrorKind::Unsupported). For that, the first request with an
+    /// attachment asks the server for its models once per client. See [`Attachment`] for the
+    /// limits.
+    pub fn attach(mut self, attachment: Attachment) -> Request {
+        self.attachments.push(attachment);
+        self
+    }
+
+    /// The MCP servers whose tools the model may use, by the names that the chat server knows them
+    /// by. Defaults to none.
+    ///
+    /// Only servers from chat-ui 0.9.6 on have them; on others this is an error of kind
+    /// [`Unsupported`](crate::ErrorKind::Unsupported).
+    ///
+    /// ```
+    /// # use h2o_chat::Request;
+    /// let request = Request::new("What is new in Rust?").tools(["Web Search (Exa)"]);
+    /// ```
+    pub fn tools(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Request {
+        self.tools = names.into_iter().map(Into::into).collect();
+        self
     }
 
     /// The model to ask. Defaults to the client's.
@@ -221,6 +253,7 @@ impl Request {
             return Err(Error::zero_timeout("total timeout"));
         }
         validate_model(self.model.as_deref())?;
+        self.attachments.iter().try_for_each(Attachment::validate)?;
         let prompt = match &self.prompt {
             Prompt::Text(text) => text.clone(),
             Prompt::Messages(messages) => joined(messages),
@@ -242,6 +275,11 @@ impl Request {
             }
             _ => None,
         }
+    }
+
+    /// Returns whether both ask the same.
+    pub(crate) fn has_prompt_of(&self, other: &Request) -> bool {
+        self.prompt == other.prompt && self.attachments == other.attachments
     }
 
     /// The parameters that the caller has set.
@@ -267,7 +305,9 @@ impl fmt::Debug for Request {
             Prompt::Text(text) => out.field("prompt", &format_args!("{} bytes", text.len())),
             Prompt::Messages(messages) => out.field("messages", messages),
         };
-        out.field("model", &self.model)
+        out.field("attachments", &self.attachments)
+            .field("tools", &self.tools)
+            .field("model", &self.model)
             .field("parameters", &self.parameters)
             .field("total_timeout", &self.total_timeout)
             .field("cancel_handle", &self.cancel)

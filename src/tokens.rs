@@ -76,6 +76,10 @@ enum Owner<'c> {
 }
 
 impl Owner<'_> {
+    fn is_own(&self) -> bool {
+        matches!(self, Owner::Owned(_))
+    }
+
     fn get(&self) -> &Conversation {
         match self {
             Owner::Owned(conversation) => conversation,
@@ -126,9 +130,7 @@ impl Tokens<'static> {
     /// ```
     pub fn keep(mut self) -> Conversation {
         let stream = self.stream.take();
-        let conversation = self.conversation.get_mut();
-        conversation.try_interrupt(stream);
-        conversation.hand_over()
+        self.conversation.get_mut().hand_over(stream)
     }
 }
 
@@ -395,22 +397,15 @@ impl Tokens<'_> {
         self.is_thinking = false;
         let error = error.after_tokens(self.received);
         let stream = self.stream.take();
-        match &mut self.conversation {
-            Owner::Owned(conversation) => conversation.close_after(error, stream),
-            Owner::Borrowed(conversation) => {
-                conversation.interrupt_after(&error, stream);
-                error
-            }
-        }
+        let is_own = self.conversation.is_own();
+        self.conversation.get_mut().fail_reply(is_own, error, stream)
     }
 
     /// Stops the generation if it may be running, and deletes a conversation of the reply's own.
     fn leave(&mut self) -> Result<()> {
         let stream = self.stream.take();
-        match &mut self.conversation {
-            Owner::Owned(conversation) => conversation.close(stream),
-            Owner::Borrowed(conversation) => conversation.interrupt(stream),
-        }
+        let is_own = self.conversation.is_own();
+        self.conversation.get_mut().end_reply(is_own, stream)
     }
 }
 

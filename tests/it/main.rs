@@ -1,6 +1,7 @@
 //! The client's promises, over real sockets: one module for each topic.
 
 mod account;
+mod attachments;
 mod cancel;
 mod cleanup;
 mod conversation;
