@@ -77,6 +77,11 @@ pub struct Token {
 }
 
 impl Event {
+    /// Returns whether this is text or reasoning, which restarts the token timeout.
+    pub(crate) fn is_generated(&self) -> bool {
+        matches!(self, Event::Reasoning(_)) || self.text().is_some()
+    }
+
     /// The text of a token that is text.
     pub(crate) fn text(&self) -> Option<&str> {
         match self {

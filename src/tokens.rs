@@ -208,7 +208,7 @@ impl Tokens<'_> {
     pub fn reply(mut self) -> Result<Reply> {
         let (mut text, mut reasoning) = (String::new(), String::new());
         loop {
-            let event = self.read_event();
+            let event = self.read_generated();
             let (piece, is_thought) = match self.item(event) {
                 Some(Ok(Event::Reasoning(thought))) => (thought, true),
                 Some(Ok(event)) => (event.into_text().unwrap_or_default(), false),
@@ -351,16 +351,24 @@ impl Tokens<'_> {
             conversation.message_accepted();
             self.end = update.end;
             if let Some(event) = update.event {
-                let is_text = event.text().is_some();
-                self.received += u64::from(is_text);
-                // Reasoning counts as a token.
-                if is_text || matches!(event, Event::Reasoning(_)) {
+                self.received += u64::from(event.text().is_some());
+                if event.is_generated() {
                     self.since = None;
                 }
                 return Ok(Some(event));
             }
         }
         Ok(None)
+    }
+
+    /// Reads the next piece of text or reasoning, or `None` when the reply is complete.
+    fn read_generated(&mut self) -> Result<Option<Event>> {
+        loop {
+            match self.read_event()? {
+                Some(event) if !event.is_generated() => {}
+                event => return Ok(event),
+            }
+        }
     }
 
     /// Reads the next token that is text, or `None` when the reply is complete.
