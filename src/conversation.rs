@@ -389,6 +389,11 @@ impl Conversation {
         self.has_begun = true;
     }
 
+    /// Returns whether the reply to the last message keeps its reasoning in the text.
+    pub(crate) fn keeps_thinking(&self) -> bool {
+        self.last.as_ref().is_some_and(|last| last.request.keep_thinking)
+    }
+
     pub(crate) fn generation_ended(&mut self) {
         self.is_running = false;
     }

@@ -224,8 +224,8 @@ impl Error {
     }
 
     /// The text that [`Client::ask`], [`Conversation::ask`], [`Tokens::text`] or [`Tokens::reply`]
-    /// had collected. Empty for errors of the iterator and of `write_to`, which pass on each token
-    /// as it arrives.
+    /// had collected, without reasoning. Empty for errors of the iterator and of `write_to`, which
+    /// pass on each token as it arrives.
     ///
     /// [`Client::ask`]: crate::Client::ask
     /// [`Conversation::ask`]: crate::Conversation::ask

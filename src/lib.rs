@@ -41,7 +41,7 @@
 //!   event. The end of the connection proves nothing, and an error inside a reply with status 200
 //!   is an error. See [`ErrorKind`].
 //! * **No lost text.** The tokens before an error have been returned, or are in
-//!   [`Error::received`].
+//!   [`Error::received`]. Only [reasoning](Event::Reasoning) before an error is left out there.
 //! * **No leaks.** After a reply, an error, an early end or a panic, the conversation is deleted. A
 //!   generation that is still running is stopped first, because it would continue without its
 //!   client. A conversation that could not be deleted is listed in [`Client::leftovers`];

@@ -4,8 +4,11 @@
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Reply {
-    /// The text of all tokens.
+    /// The answer: the text of all tokens, without reasoning.
     pub text: String,
+    /// The reasoning of the model before its answer, without white space at its ends: see
+    /// [`Event::Reasoning`]. Empty if there is none.
+    pub reasoning: String,
     /// The server's last event.
     pub end: End,
 }
@@ -34,9 +37,29 @@ pub enum Event {
     Token(Token),
     /// The new title of the conversation. Only from chat-ui 0.8 on.
     Title(String),
-    /// Reasoning of the model, from a server that separates it from the text. On most servers it is
-    /// part of the tokens, between `<think>` and `</think>`.
+    /// A piece of the model's reasoning, which is not part of the answer.
+    ///
+    /// Most servers send it as text, between `<think>` and `</think>` at the beginning of the
+    /// reply. On every server it is taken out of the text, together with the tags and the white
+    /// space around them, unless [`Request::keep_thinking`](crate::Request::keep_thinking) is set.
+    /// A model may think several times before its answer. In the answer, tags are text. Without a
+    /// closing tag, the whole reply is reasoning. The messages that a server has stored have it in
+    /// their text: see [`Conversation::messages`](crate::Conversation::messages).
+    ///
+    /// Of a token that has a part of a tag, the rest keeps the token's id and probability.
     Reasoning(String),
+    /// Something else that the server sends between the tokens: a tool call and its result, a
+    /// source, the route to a model, or a kind that is not known yet. Keep-alives, and the status
+    /// updates of chat-ui, are not events. The [token timeout] does not restart.
+    ///
+    /// [token timeout]: crate::ClientBuilder::token_timeout
+    Other {
+        /// The object's `type`, such as `tool` or `routerMetadata`. Empty if it has none.
+        kind: String,
+        /// The object, as the server sent it. `None` if it is longer than 1 MiB, as the results of
+        /// tools can be.
+        json: Option<String>,
+    },
 }
 
 /// A token, as the model generated it.
@@ -54,24 +77,29 @@ pub struct Token {
 }
 
 impl Event {
+    /// Returns whether this is text or reasoning, which restarts the token timeout.
+    pub(crate) fn is_generated(&self) -> bool {
+        matches!(self, Event::Reasoning(_)) || self.text().is_some()
+    }
+
     /// The text of a token that is text.
     pub(crate) fn text(&self) -> Option<&str> {
         match self {
             Event::Token(token) => Some(&*token.text).filter(|_| token.is_text()),
-            Event::Title(_) | Event::Reasoning(_) => None,
+            Event::Title(_) | Event::Reasoning(_) | Event::Other { .. } => None,
         }
     }
 
     pub(crate) fn into_text(self) -> Option<String> {
         match self {
             Event::Token(token) => token.is_text().then_some(token.text),
-            Event::Title(_) | Event::Reasoning(_) => None,
+            Event::Title(_) | Event::Reasoning(_) | Event::Other { .. } => None,
         }
     }
 }
 
 impl Token {
-    fn is_text(&self) -> bool {
+    pub(crate) fn is_text(&self) -> bool {
         !self.special && !self.text.is_empty()
     }
 }
@@ -80,8 +108,9 @@ impl Token {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct End {
-    /// The whole text, as the server repeats it. It may differ from the tokens in white space at
-    /// its beginning and end. h2oGPTe may repeat another text, or none.
+    /// The whole text, as the server repeats it, with the reasoning and its tags. It may differ from
+    /// the tokens in white space at its beginning and end. h2oGPTe may repeat another text, or
+    /// none.
     pub text: String,
     /// How the reply was generated. Only from classic servers, and only if
     /// [`Request::details`](crate::Request::details) asked for it.

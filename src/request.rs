@@ -57,6 +57,7 @@ pub struct Request {
     pub(crate) total_timeout: Option<Duration>,
     pub(crate) cancel: Option<CancelHandle>,
     pub(crate) on_wait: Option<OnWait>,
+    pub(crate) keep_thinking: bool,
 }
 
 #[derive(Clone, PartialEq)]
@@ -103,6 +104,7 @@ impl Request {
             total_timeout: None,
             cancel: None,
             on_wait: None,
+            keep_thinking: false,
         }
     }
 
@@ -229,6 +231,14 @@ impl Request {
         self
     }
 
+    /// Sets whether the text of the reply stays as it came, reasoning and tags included. Defaults to
+    /// false: what a reply has between `<think>` and `</think>` before its answer is not text but
+    /// [`Event::Reasoning`](crate::Event::Reasoning).
+    pub fn keep_thinking(mut self, keep: bool) -> Request {
+        self.keep_thinking = keep;
+        self
+    }
+
     /// A callback that is called about ten times a second while the call waits for the server: for a
     /// spinner, for keep-alives to your own client, or to cancel when it has left. Defaults to none.
     ///
@@ -340,6 +350,7 @@ impl fmt::Debug for Request {
             .field("parameters", &self.parameters)
             .field("total_timeout", &self.total_timeout)
             .field("cancel_handle", &self.cancel)
+            .field("keep_thinking", &self.keep_thinking)
             .finish_non_exhaustive()
     }
 }

@@ -9,12 +9,13 @@ use log::warn;
 
 use crate::api::ReplyStream;
 use crate::conversation::Conversation;
-use crate::decode::Update;
+use crate::decode::{Thinking, Update};
 use crate::error::{Error, ErrorKind, Result, Step};
 use crate::http::Timer;
 use crate::reply::{End, Event, Reply};
 
-/// The longest text that is collected, in bytes: two million tokens, more than any model writes.
+/// The longest text that is collected, reasoning included, in bytes: two million tokens, more than
+/// any model writes.
 const MAX_TEXT: usize = 8 << 20;
 
 /// How long to wait for the end of a complete reply, so that its connection can be reused.
@@ -23,8 +24,8 @@ const DRAIN_TIMEOUT: Duration = Duration::from_millis(250);
 /// The tokens of a reply, as they arrive.
 ///
 /// Returned by [`Client::stream`](crate::Client::stream) and, for a turn of a conversation, by
-/// [`Conversation::stream`]. Each item is a piece of text and never empty. Special tokens, which
-/// are not text, are left out.
+/// [`Conversation::stream`]. Each item is a piece of the answer and never empty. Special tokens,
+/// which are not text, are left out, and so is [reasoning](Event::Reasoning).
 ///
 /// * `None` means that the reply is complete, and that its conversation has been deleted (unless
 ///   it is a turn). If only the deletion failed, an error of [`Step::DeleteConversation`] comes
@@ -53,6 +54,15 @@ pub struct Tokens<'c> {
     stream: Option<ReplyStream>,
     conversation: Owner<'c>,
     timer: Timer,
+    /// Since when a token is waited for. `None` before the first wait.
+    since: Option<Instant>,
+    /// How long a token had been waited for when another event was returned to the program.
+    waited: Option<Duration>,
+    thinking: Thinking,
+    /// The answer has not begun, so tokens go through `thinking`.
+    is_thinking: bool,
+    /// The error that comes after the tokens that `thinking` still has.
+    error: Option<Error>,
     received: u64,
     end: Option<Box<End>>,
 }
@@ -136,7 +146,19 @@ impl<'c> Tokens<'c> {
 
     fn new(conversation: Owner<'c>, stream: ReplyStream, timer: Timer) -> Tokens<'c> {
         timer.set_step(Step::ReadReply);
-        Tokens { stream: Some(stream), conversation, timer, received: 0, end: None }
+        let keeps_thinking = conversation.get().keeps_thinking();
+        Tokens {
+            stream: Some(stream),
+            conversation,
+            timer,
+            since: None,
+            waited: None,
+            thinking: Thinking::new(),
+            is_thinking: !keeps_thinking,
+            error: None,
+            received: 0,
+            end: None,
+        }
     }
 }
 
@@ -160,7 +182,8 @@ impl Tokens<'_> {
         self.leave()
     }
 
-    /// Collects the rest of the reply as text, of at most 8 MiB.
+    /// Collects the rest of the reply as text, of at most 8 MiB with its reasoning, which is left
+    /// out.
     ///
     /// # Errors
     /// Those of the iterator, with the text so far in [`Error::received`]. A failed deletion is
@@ -169,7 +192,8 @@ impl Tokens<'_> {
         Ok(self.reply()?.text)
     }
 
-    /// Collects the rest of the reply: its text, of at most 8 MiB, and its end.
+    /// Collects the rest of the reply: its text and reasoning, together of at most 8 MiB, and its
+    /// end.
     ///
     /// ```no_run
     /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
@@ -183,26 +207,38 @@ impl Tokens<'_> {
     /// # Errors
     /// Those of [`text`](Tokens::text), and if the reply had already failed.
     pub fn reply(mut self) -> Result<Reply> {
-        let mut text = String::new();
-        while let Some(token) = self.next() {
-            match token {
-                Ok(token) if text.len() + token.len() > MAX_TEXT => {
-                    let message = format!("the text is longer than {MAX_TEXT} bytes");
-                    let error = Error::new(ErrorKind::TooLarge, Step::ReadReply, message);
-                    return Err(self.fail(error).with_received(text));
+        let (mut text, mut reasoning) = (String::new(), String::new());
+        loop {
+            let event = self.read_generated();
+            let (piece, is_thought) = match self.item(event) {
+                Some(Ok(Event::Reasoning(thought))) => (thought, true),
+                Some(Ok(event)) => (event.into_text().unwrap_or_default(), false),
+                Some(Err(error)) if error.step() == Step::DeleteConversation => {
+                    warn!("{error}");
+                    break;
                 }
-                Ok(token) => text.push_str(&token),
-                Err(error) if error.step() == Step::DeleteConversation => warn!("{error}"),
-                Err(error) => return Err(error.with_received(text)),
+                Some(Err(error)) => return Err(error.with_received(text)),
+                None => break,
+            };
+            if text.len() + reasoning.len() + piece.len() > MAX_TEXT {
+                let message = format!("the text is longer than {MAX_TEXT} bytes");
+                let error = Error::new(ErrorKind::TooLarge, Step::ReadReply, message);
+                return Err(self.fail(error).with_received(text));
+            }
+            match is_thought {
+                false => text.push_str(&piece),
+                true if reasoning.is_empty() => reasoning.push_str(piece.trim_start()),
+                true => reasoning.push_str(&piece),
             }
         }
+        reasoning.truncate(reasoning.trim_end().len());
         match self.end.take() {
-            Some(end) => Ok(Reply { text, end: *end }),
+            Some(end) => Ok(Reply { text, reasoning, end: *end }),
             None => Err(truncated("the reply has failed before")),
         }
     }
 
-    /// Writes the rest of the reply, and flushes after each token.
+    /// Writes the rest of the answer, and flushes after each token.
     ///
     /// # Errors
     /// Those of the iterator. If only the deletion failed, the whole text has been written. An
@@ -236,7 +272,8 @@ impl Tokens<'_> {
     }
 
     /// The next event of the reply, or `None` when it is complete. Besides the iterator's items,
-    /// events are titles, reasoning, special tokens and empty tokens.
+    /// events are titles, reasoning, special tokens, empty tokens and whatever else the server
+    /// tells: see [`Event`].
     ///
     /// ```no_run
     /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
@@ -254,18 +291,53 @@ impl Tokens<'_> {
         if let Some(stream) = &mut self.stream {
             stream.read_metadata();
         }
-        let event = self.read_event(&mut None);
+        if let Some(waited) = self.waited.take() {
+            self.since = Instant::now().checked_sub(waited);
+        }
+        let event = self.read_event();
+        self.waited = self.since.take().map(|since| since.elapsed());
         self.item(event)
     }
 
-    /// Reads the next event, or `None` when the reply is complete. The token timeout counts from
-    /// `since`, or from now.
-    fn read_event(&mut self, since: &mut Option<Instant>) -> Result<Option<Event>> {
+    /// Reads the next event, with reasoning apart from the answer, or `None` when the reply is
+    /// complete.
+    fn read_event(&mut self) -> Result<Option<Event>> {
+        if self.is_thinking { self.read_thinking() } else { self.read_raw_event() }
+    }
+
+    /// Reads the next event before the answer has begun.
+    #[cold]
+    fn read_thinking(&mut self) -> Result<Option<Event>> {
+        while !self.thinking.is_over() {
+            if let Some(event) = self.thinking.next() {
+                return Ok(Some(event));
+            }
+            match self.read_raw_event() {
+                Ok(Some(Event::Token(token))) if token.is_text() => self.thinking.add(token),
+                Ok(Some(event)) => return Ok(Some(event)),
+                ended => {
+                    self.thinking.finish();
+                    self.error = ended.err();
+                    if self.error.as_ref().is_some_and(Error::ends_the_generation) {
+                        self.conversation.get_mut().generation_ended();
+                    }
+                }
+            }
+        }
+        self.is_thinking = false;
+        match self.error.take() {
+            Some(error) => Err(error),
+            None => self.read_raw_event(),
+        }
+    }
+
+    /// Reads the next event as the server sent it, or `None` when the reply is complete.
+    fn read_raw_event(&mut self) -> Result<Option<Event>> {
         while self.end.is_none() {
             let Some(stream) = &mut self.stream else {
                 return Ok(None);
             };
-            let update = stream.next(&self.timer, since)?;
+            let update = stream.next(&self.timer, &mut self.since)?;
             let conversation = self.conversation.get_mut();
             // The end of the stream also ends the generation.
             if update.as_ref().is_none_or(Update::is_last) {
@@ -281,20 +353,28 @@ impl Tokens<'_> {
             self.end = update.end;
             if let Some(event) = update.event {
                 self.received += u64::from(event.text().is_some());
+                if event.is_generated() {
+                    self.since = None;
+                }
                 return Ok(Some(event));
             }
         }
         Ok(None)
     }
 
+    /// Reads the next piece of text or reasoning, or `None` when the reply is complete.
+    fn read_generated(&mut self) -> Result<Option<Event>> {
+        loop {
+            match self.read_event()? {
+                Some(event) if !event.is_generated() => {}
+                event => return Ok(event),
+            }
+        }
+    }
+
     /// Reads the next token that is text, or `None` when the reply is complete.
     fn read_text(&mut self) -> Result<Option<String>> {
-        let mut since = None;
-        while let Some(event) = self.read_event(&mut since)? {
-            // Reasoning counts as a token.
-            if matches!(event, Event::Reasoning(_)) {
-                since = None;
-            }
+        while let Some(event) = self.read_event()? {
             if let Some(text) = event.into_text() {
                 return Ok(Some(text));
             }
@@ -326,6 +406,7 @@ impl Tokens<'_> {
     /// Cleans up after an error. If that fails, adds the conversation to the error.
     fn fail(&mut self, error: Error) -> Error {
         self.end = None;
+        self.is_thinking = false;
         let error = error.after_tokens(self.received);
         let stream = self.stream.take();
         let is_own = self.conversation.is_own();

@@ -33,6 +33,7 @@ const CASES: &[Case] = &[
     Case("20 MB of long comments", || replies(|| comments(10_000, 20)), "Reply", 2),
     Case("1 MB of empty comments", || replies(|| comments(0, 1)), "Reply", 2),
     Case("tokens without end", || plans(|| tokens(text(1).cycle())), "TooLarge at ReadReply", 16),
+    Case("reasoning without end", || plans(|| tokens(thoughts())), "TooLarge at ReadReply", 16),
     Case("a comment of 20 MB in one line", || replies(|| one_comment(20)), "Reply", 2),
     Case("a line without end", || plans(endless_data), "TooLarge at ReadReply", 4),
     Case("a line without end after text", || plans(|| tokens(text(3)).then(acts(endless_data()))), "TooLarge at ReadReply", 64),
@@ -85,6 +86,10 @@ fn tokens(texts: impl Iterator<Item = String> + Send + 'static) -> Plan {
 /// A text of this many MiB.
 fn text(size: usize) -> impl Iterator<Item = String> + Clone + Send {
     iter::repeat_n("x".repeat(MIB / 16), size * 16)
+}
+
+fn thoughts() -> impl Iterator<Item = String> + Send {
+    iter::once("<think>".to_owned()).chain(text(1).cycle())
 }
 
 /// Events, each as long as the text before it allows.

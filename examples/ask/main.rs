@@ -5,12 +5,13 @@
 //! line is invalid, and with 130 after Ctrl-C.
 
 use std::io::{self, IsTerminal, Read, Write};
+use std::iter;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use h2o_chat::{CancelHandle, Client, Request};
+use h2o_chat::{CancelHandle, Client, Event, Request, Tokens};
 use signal_hook::{consts, flag};
 
 mod failure;
@@ -22,7 +23,7 @@ mod waiting;
 
 use failure::{Failure, INTERRUPTED};
 use options::Options;
-use output::{Screen, harmless, tell, write};
+use output::{Screen, Thoughts, harmless, tell, write};
 use stand_in::{Dialect, StandIn};
 
 fn main() -> ExitCode {
@@ -68,12 +69,16 @@ fn run(options: &Options, answer: &mut Answer) -> Result<(), Failure> {
     let request = request.cancel_handle(&cancel_on_signals().map_err(Failure::Signals)?);
     let request = waiting::show(request);
     answer.start = Instant::now();
+    answer.thoughts = options.thinking.then(Thoughts::new);
     let answered = if options.stream {
         stream(&client, request, answer)
     } else {
         whole(&client, request, answer)
     };
     waiting::end();
+    if let Some(thoughts) = &mut answer.thoughts {
+        thoughts.close();
+    }
     // After Ctrl-C, a terminal shows ^C before the cursor.
     let is_cancelled = answered.as_ref().is_err_and(Failure::is_cancelled);
     let closed = answer.screen.close(answered.is_ok() || is_cancelled);
@@ -86,9 +91,8 @@ fn run(options: &Options, answer: &mut Answer) -> Result<(), Failure> {
 
 fn stream(client: &Client, request: Request, answer: &mut Answer) -> Result<(), Failure> {
     let mut tokens = client.stream(request)?;
-    while let Some(token) = tokens.next() {
+    while let Some(token) = answer.next(&mut tokens) {
         let token = token?;
-        answer.count();
         if let Err(failure) = answer.screen.print(&token) {
             // Unlike drop, this returns the error if the deletion fails.
             tokens.cancel()?;
@@ -101,9 +105,9 @@ fn stream(client: &Client, request: Request, answer: &mut Answer) -> Result<(), 
 /// Prints the whole text at the end of the reply, or the text before an error.
 fn whole(client: &Client, request: Request, answer: &mut Answer) -> Result<(), Failure> {
     let mut text = String::new();
-    let gathered = client.stream(request)?.try_for_each(|token| {
+    let mut tokens = client.stream(request)?;
+    let gathered = iter::from_fn(|| answer.next(&mut tokens)).try_for_each(|token| {
         text.push_str(&token?);
-        answer.count();
         Ok::<_, h2o_chat::Error>(())
     });
     answer.screen.print(&text)?;
@@ -140,6 +144,8 @@ fn cancel_on_signals() -> io::Result<CancelHandle> {
 /// The answer on the screen, and what is printed after it.
 struct Answer {
     screen: Screen,
+    /// `None` if they are not shown.
+    thoughts: Option<Thoughts>,
     tokens: u64,
     start: Instant,
     first: Option<Duration>,
@@ -151,11 +157,34 @@ impl Answer {
     fn new() -> Answer {
         Answer {
             screen: Screen::new(),
+            thoughts: None,
             tokens: 0,
             start: Instant::now(),
             first: None,
             sweep_command: None,
         }
+    }
+
+    /// The next token of the answer. Prints the reasoning before it, if it is wanted.
+    fn next(&mut self, tokens: &mut Tokens) -> Option<h2o_chat::Result<String>> {
+        let token = match &mut self.thoughts {
+            None => tokens.next()?,
+            Some(thoughts) => loop {
+                match tokens.next_event()? {
+                    Ok(Event::Reasoning(thought)) => thoughts.print(&thought),
+                    Ok(Event::Token(token)) if !token.special && !token.text.is_empty() => {
+                        thoughts.close();
+                        break Ok(token.text);
+                    }
+                    Ok(_) => {}
+                    Err(error) => break Err(error),
+                }
+            },
+        };
+        if token.is_ok() {
+            self.count();
+        }
+        Some(token)
     }
 
     fn count(&mut self) {

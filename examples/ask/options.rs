@@ -31,11 +31,13 @@ the conversation. A second Ctrl-C ends the program at once.
   --total-timeout S  the maximum seconds for the whole call
   --retries N        how often to retry a request before the reply begins [2]
   --check            describe the server, or what is wrong with it, and ask nothing
+  --thinking         print the model's reasoning on standard error
   --no-stream        print the reply when it is complete
   --stats            print token count and times as JSON on standard error at the end
   --help             print this
 ";
 
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub struct Options {
     pub url: Option<String>,
     model: Option<String>,
@@ -51,6 +53,7 @@ pub struct Options {
     retries: u32,
     pub check: bool,
     pub stream: bool,
+    pub thinking: bool,
     pub stats: bool,
     pub words: Vec<String>,
 }
@@ -73,6 +76,7 @@ impl Options {
             retries: 2,
             check: false,
             stream: true,
+            thinking: false,
             stats: false,
             words: Vec::new(),
         };
@@ -94,6 +98,7 @@ impl Options {
                 }
                 Long("retries") => options.retries = arguments.value()?.parse()?,
                 Long("check") => options.check = true,
+                Long("thinking") => options.thinking = true,
                 Long("no-stream") => options.stream = false,
                 Long("stats") => options.stats = true,
                 Long("help") | Short('h') => return Ok(None),

@@ -1,5 +1,6 @@
 //! Standard output and standard error of `ask`. No text from a server can control the terminal.
 
+use std::env;
 use std::io::{self, IsTerminal, Write};
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
@@ -31,6 +32,42 @@ impl Screen {
     /// Ends the text with a newline. An empty text gets one only if it is complete.
     pub fn close(&mut self, complete: bool) -> Result<(), Failure> {
         if self.ends_in_newline || (self.is_empty && !complete) { Ok(()) } else { write("\n") }
+    }
+}
+
+/// Prints reasoning on standard error, dimmed on a terminal unless `NO_COLOR` is set. Ignores
+/// errors, because standard error may be closed.
+pub struct Thoughts {
+    is_terminal: bool,
+    is_dimmed: bool,
+    is_open: bool,
+}
+
+impl Thoughts {
+    pub fn new() -> Thoughts {
+        let is_terminal = io::stderr().is_terminal();
+        let no_color = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        Thoughts { is_terminal, is_dimmed: is_terminal && !no_color, is_open: false }
+    }
+
+    pub fn print(&mut self, thought: &str) {
+        // White space at the beginning is only the model's habit.
+        let thought = if self.is_open { thought } else { thought.trim_start() };
+        if thought.is_empty() {
+            return;
+        }
+        self.is_open = true;
+        let thought = if self.is_terminal { harmless(thought) } else { thought.to_owned() };
+        let (dim, normal) = if self.is_dimmed { ("\x1b[2m", "\x1b[22m") } else { ("", "") };
+        drop(write!(io::stderr(), "{dim}{thought}{normal}"));
+    }
+
+    /// Ends the reasoning with a newline, if there was any.
+    pub fn close(&mut self) {
+        if self.is_open {
+            self.is_open = false;
+            drop(writeln!(io::stderr()));
+        }
     }
 }
 

@@ -59,7 +59,8 @@ impl ReplyStream {
         }
     }
 
-    /// Reads the id and the probability of each token too, from now on.
+    /// Reads the id and the probability of each token too, and the events that are not text, from
+    /// now on.
     pub(crate) fn read_metadata(&mut self) {
         self.decoder.read_metadata();
     }

@@ -103,7 +103,8 @@ impl Decoder {
         update.is_last() || self.pending.is_some()
     }
 
-    /// Reads the id and the probability of each token too, from now on.
+    /// Reads the id and the probability of each token too, and the events that are not text, from
+    /// now on.
     pub(crate) fn read_metadata(&mut self) {
         self.context.reads_metadata = true;
     }
@@ -114,6 +115,12 @@ impl Decoder {
             return Ok(self.pending.take());
         }
         while let Some((name, event)) = self.framing.next(self.max_event)? {
+            if event.len() > self.max_event {
+                match self.context.other(event, false) {
+                    Some(update) => return Ok(Some(update)),
+                    None => continue,
+                }
+            }
             let read = (self.read)(event, &mut self.context);
             if name == Name::Error {
                 return Err(failure(event));
@@ -129,6 +136,9 @@ impl Decoder {
                 _ if is_keep_alive(name, event) => {}
                 Ok(None) => {
                     self.first_skipped.get_or_insert_with(|| excerpt(event));
+                    if let Some(update) = self.context.other(event, true) {
+                        return Ok(Some(update));
+                    }
                 }
                 Err(error) => {
                     // The end of the stream may have cut off an object.
@@ -148,6 +158,8 @@ impl Decoder {
         self.framing.lines().end();
         match self.next() {
             Ok(Some(update)) if self.is_ending(&update) => Ok(Some(update)),
+            // The whole reply may have come before it.
+            Ok(Some(Update { event: Some(Event::Other { .. }), .. })) => self.finish(),
             Err(error) if error.kind() == ErrorKind::Generation => Err(error),
             Ok(None) => Ok(self.context.only_text.take().map(|text| {
                 let end = Some(Box::new(End { text, details: None }));

@@ -2,6 +2,7 @@
 //! before.
 
 use std::io::{self, Read};
+use std::mem;
 use std::ops::Range;
 
 use crate::error::{Error, ErrorKind, Result, Step};
@@ -43,8 +44,9 @@ impl Lines {
         }
     }
 
-    /// Where the next line is, without its end, if all of it is here. One of more than `longest`
-    /// bytes is skipped if it does not matter, and otherwise an error.
+    /// Where the next line is, without its end, if all of it is here. Of one that is longer than
+    /// `longest` and does not matter, only the first `longest` bytes and one more are returned; one
+    /// that matters is an error.
     #[inline]
     pub(crate) fn next(&mut self, longest: usize) -> Result<Option<Range<usize>>> {
         if !self.has_begun && !self.skip_bom() {
@@ -63,15 +65,21 @@ impl Lines {
                 }));
             }
             // The decision depends on the same bytes, however they arrive.
-            if !self.is_skipping && !(self.is_skipped)(&self.bytes(line)[..=longest]) {
+            let beginning = line.start..line.start + longest + 1;
+            let is_new = !mem::replace(&mut self.is_skipping, end.is_none());
+            if is_new && !(self.is_skipped)(self.bytes(beginning.clone())) {
                 return Err(too_long(longest));
             }
             self.start = self.searched;
-            self.is_skipping = end.is_none();
+            if end.is_some() {
+                self.skip_end();
+            }
+            if is_new {
+                return Ok(Some(beginning));
+            }
             if self.is_skipping {
                 return Ok(None);
             }
-            self.skip_end();
         }
     }
 
@@ -182,6 +190,10 @@ mod properties {
             let mut longest_seen = 0;
             let end = loop {
                 match lines.next(longest) {
+                    // One byte more shows that it was cut off.
+                    Ok(Some(line)) if line.len() == longest + 1 => {
+                        assert!(is_comment(lines.bytes(line)), "{}", context());
+                    }
                     Ok(Some(line)) => longest_seen = longest_seen.max(line.len()),
                     Ok(None) => {
                         let kept = lines.end - lines.start;

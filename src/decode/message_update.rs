@@ -29,7 +29,9 @@ pub(super) fn read(line: &[u8], context: &mut Context) -> Result<Option<Update>>
     let Some(kind) = message.kind.bytes() else {
         return reported(line).map_or(Ok(None), Err);
     };
-    if !TYPES.contains(&&*kind) {
+    // The older servers also send headings of their own with the reasoning.
+    let is_heading = *kind == *b"reasoning" && message.token.is_null();
+    if is_heading || !TYPES.contains(&&*kind) {
         return Ok(None);
     }
     if *kind == *b"error" || *kind == *b"status" && message.status.is("error") {
@@ -82,10 +84,7 @@ impl<'a> MessageUpdate<'a> {
                 let text = context.halves.join(unpadded(self.token)?)?;
                 Some(text_token(text))
             }
-            b"reasoning" => {
-                let token = unpadded(self.token).and_then(into_string);
-                token.or_else(|| self.status.text()).map(Event::Reasoning)
-            }
+            b"reasoning" => unpadded(self.token).and_then(into_string).map(Event::Reasoning),
             b"title" => self.title.text().map(Event::Title),
             _ if self.status.is("title") => self.message.text().map(Event::Title),
             _ => None,
@@ -199,19 +198,16 @@ mod tests {
     }
 
     #[test]
-    fn titles_and_thoughts_are_separate_events() {
+    fn titles_and_reasoning_are_separate_events() {
         let title = |text: &str| Some(Event::Title(text.to_owned()));
-        let thought = |text: &str| Some(Event::Reasoning(text.to_owned()));
+        let reasoning = |text: &str| Some(Event::Reasoning(text.to_owned()));
         let events = [
             (r#"{"type":"title","title":"Fake title"}"#, title("Fake title")),
             (r#"{"type":"status","status":"title","message":"💬 x"}"#, title("💬 x")),
             (r#"{"type":"title","title":null}"#, None),
-            (r#"{"type":"reasoning","subtype":"stream","token":"Hm"}"#, thought("Hm")),
-            (r#"{"type":"reasoning","subtype":"stream","token":"a\u0000"}"#, thought("a")),
-            (
-                r#"{"type":"reasoning","subtype":"status","status":"Done in 2s."}"#,
-                thought("Done in 2s."),
-            ),
+            (r#"{"type":"reasoning","subtype":"stream","token":"Hm"}"#, reasoning("Hm")),
+            (r#"{"type":"reasoning","subtype":"stream","token":"a\u0000"}"#, reasoning("a")),
+            (r#"{"type":"reasoning","subtype":"status","status":"Done in 2s."}"#, None),
             (r#"{"type":"reasoning","subtype":"unheard-of"}"#, None),
         ];
         for (line, expected) in events {
@@ -240,6 +236,84 @@ mod tests {
         ] {
             assert_eq!(event(line), None, "{line}");
         }
+    }
+
+    /// The events other than tokens, of a reader that wants them.
+    fn other_events(mut decoder: Decoder, mut bytes: &[u8]) -> Vec<Event> {
+        decoder.read_metadata();
+        let mut events = Vec::new();
+        loop {
+            while let Some(update) = decoder.next().unwrap() {
+                events.extend(update.event.filter(|event| event.text().is_none()));
+            }
+            if decoder.fill(&mut bytes).unwrap() == 0 {
+                return events;
+            }
+        }
+    }
+
+    fn other(kind: &str, json: Option<&str>) -> Event {
+        Event::Other { kind: kind.to_owned(), json: json.map(str::to_owned) }
+    }
+
+    #[test]
+    fn what_is_no_part_of_the_text_is_another_event() {
+        let lines = [
+            (r#"{"type":"tool","subtype":"call","uuid":"u"}"#, "tool"),
+            (r#"{"type":"routerMetadata","route":"r","model":"m"}"#, "routerMetadata"),
+            (r#"{"later":{"type":"x"},"type":"from-the-future","text":7}"#, "from-the-future"),
+            (r#"{"type":"reasoning","subtype":"status","status":"Done in 2s."}"#, "reasoning"),
+            (r#"{"type":"a\n\ud83d","x":"é"}"#, "a\n\u{fffd}"),
+            (r#"{"type":7}"#, ""),
+            (r#"{"sources":[{"title":"t"}]}"#, ""),
+        ];
+        for (line, kind) in lines {
+            let bytes = format!(" {line} \n");
+            let events = other_events(Decoder::chat_ui(), bytes.as_bytes());
+            assert_eq!(events, [other(kind, Some(line))], "{line}");
+            assert_eq!(event(line), None, "{line}");
+            let events = other_events(Decoder::tgi(), format!("data:{line}\n\n").as_bytes());
+            assert_eq!(events, [other(kind, Some(line))], "{line}");
+            let events = other_events(Decoder::h2ogpte(), bytes.as_bytes());
+            assert_eq!(events, [other(kind, Some(line))], "{line}");
+        }
+        for line in [
+            r#"{"type":"status","status":"keepAlive"}"#,
+            r#"{"type":"status","status":"started"}"#,
+            r#"{"type":"stream","token":null}"#,
+            r#"{"type":"stream","token":"x"}"#,
+            "null",
+            "{}",
+            "[]",
+            ": x",
+            "",
+        ] {
+            let events = other_events(Decoder::chat_ui(), format!("{line}\n").as_bytes());
+            assert_eq!(events, [], "{line}");
+        }
+    }
+
+    #[test]
+    fn a_long_object_is_named_and_left_out() {
+        const LONGEST: usize = 1 << 20;
+        let begin = r#"{"type":"tool","output":""#;
+        let next = r#"{"type":"title","title":"t"}"#;
+        // The length of the line, and how much of it is white space.
+        for (length, space) in [(LONGEST, 0), (LONGEST + 1, 0), (LONGEST + 1, 99), (3 << 20, 0)] {
+            let rest = "x".repeat(length - space - begin.len() - 2);
+            let line = format!("{}{begin}{rest}\"}}", " ".repeat(space));
+            assert_eq!(line.len(), length);
+            let events = other_events(Decoder::chat_ui(), format!("{line}\n{next}\n").as_bytes());
+            let json = (length <= LONGEST).then_some(line.as_str());
+            let title = Event::Title("t".to_owned());
+            assert!(events == [other("tool", json), title], "{length}: {}", events.len());
+        }
+        // A line may be longer after a long text.
+        let text = "x".repeat(LONGEST);
+        let line = format!("{begin}{text}\"}}");
+        let token = format!(r#"{{"type":"stream","token":"{}"}}"#, &text[..LONGEST - 99]);
+        let events = other_events(Decoder::chat_ui(), format!("{token}\n{line}\n").as_bytes());
+        assert_eq!(events, [other("tool", None)]);
     }
 
     #[test]

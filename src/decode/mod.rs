@@ -19,7 +19,9 @@ mod random;
 mod sse;
 mod surrogates;
 mod tgi;
+mod thinking;
 mod update;
 
 pub(crate) use decoder::Decoder;
+pub(crate) use thinking::Thinking;
 pub(crate) use update::Update;

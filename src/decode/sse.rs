@@ -57,7 +57,9 @@ impl Events {
                 continue;
             }
             let Some(value) = value_of(self.lines.bytes(line.clone()), b"data") else {
-                if let Some(name) = value_of(self.lines.bytes(line), b"event") {
+                let is_whole = line.len() <= longest;
+                let name = value_of(self.lines.bytes(line), b"event");
+                if let Some(name) = name.filter(|_| is_whole) {
                     self.name = match name {
                         b"" | b"message" => Name::Message,
                         b"error" => Name::Error,

@@ -3,6 +3,7 @@
 use serde_core::de::IgnoredAny;
 use serde_json::Value;
 
+use super::object::{Raw, first_field, read_object};
 use super::surrogates::Halves;
 use crate::error::{Error, ErrorKind, Result, Step};
 use crate::json::read_json;
@@ -11,6 +12,12 @@ use crate::text::{ErrorReport, excerpt, one_line};
 
 /// The longest event that is searched for an error, in bytes. As JSON it takes sixteen times that.
 const MAX_ERROR: usize = 1 << 20;
+
+/// The longest object that is handed out as it is, in bytes.
+const MAX_OTHER: usize = 1 << 20;
+
+/// The key of an object's type.
+const TYPE: &str = r#""type":"#;
 
 /// One step of a reply.
 #[derive(Debug, Default, PartialEq)]
@@ -26,12 +33,21 @@ pub(crate) struct Update {
 #[derive(Default)]
 pub(super) struct Context {
     pub(super) halves: Halves,
-    /// The id and the probability of each token are read too.
+    /// The id and the probability of each token are read too, and the events that are not text.
     pub(super) reads_metadata: bool,
     /// An update has been read.
     pub(super) has_begun: bool,
     /// The text of the first line, which is the whole reply if no other line comes.
     pub(super) only_text: Option<String>,
+}
+
+impl Context {
+    /// The update of an object that has no part of the reply's text, if that is wanted.
+    #[cold]
+    pub(super) fn other(&self, object: &[u8], is_whole: bool) -> Option<Update> {
+        let event = Some(self.reads_metadata.then(|| other(object, is_whole))??);
+        Some(Update { event, ..Update::default() })
+    }
 }
 
 impl Update {
@@ -107,6 +123,27 @@ fn is_set(value: &Value) -> bool {
         Value::Array(items) => !items.is_empty(),
         Value::Object(fields) => !fields.is_empty(),
     }
+}
+
+/// An object that has no part of the reply's text, as an event. `None` if it is no object. One that
+/// is not whole is too long; its first field is its type.
+fn other(object: &[u8], is_whole: bool) -> Option<Event> {
+    let object = object.trim_ascii();
+    let kind = first_field(object, TYPE).or_else(|| {
+        let mut kind = Raw::default();
+        read_object(object, |json| {
+            if json.has_key(TYPE) {
+                kind = json.value()?;
+                Some(())
+            } else {
+                json.other()
+            }
+        })?;
+        Some(kind)
+    })?;
+    let is_short = is_whole && object.len() <= MAX_OTHER;
+    let json = is_short.then(|| String::from_utf8_lossy(object).into_owned());
+    Some(Event::Other { kind: kind.text().unwrap_or_default(), json })
 }
 
 /// Tells an event that may be skipped from one whose text is lost.

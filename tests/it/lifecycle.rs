@@ -323,11 +323,12 @@ fn the_title_is_an_event_of_the_first_turn() {
 }
 
 #[test]
-fn reasoning_is_text_or_events() {
+fn reasoning_is_not_text() {
     each(EVERY, |kind| {
         let server = kind.start();
-        let text = client(&server).ask("/reasoning").unwrap();
-        assert_eq!(text, "<think>Let me think.</think>The answer is 42.");
+        let reply = client(&server).stream("/reasoning").unwrap().reply().unwrap();
+        let parts = (&*reply.reasoning, &*reply.text);
+        assert_eq!(parts, ("Let me think.", "The answer is 42."), "{kind:?}");
     });
     let lines = [
         r#"{"type":"reasoning","subtype":"status","status":"Thinking"}"#,
@@ -343,13 +344,16 @@ fn reasoning_is_text_or_events() {
         let server = kind.builder().plan(said).start();
         assert_eq!(client(&server).ask("hello").unwrap(), "42", "{kind:?}");
         let mut tokens = client(&server).stream("hello").unwrap();
-        let mut thoughts = Vec::new();
+        let (mut reasoning, mut others) = (Vec::new(), Vec::new());
         while let Some(event) = tokens.next_event() {
-            if let Event::Reasoning(thought) = event.unwrap() {
-                thoughts.push(thought);
+            match event.unwrap() {
+                Event::Reasoning(piece) => reasoning.push(piece),
+                Event::Other { kind, .. } => others.push(kind),
+                _ => {}
             }
         }
-        assert_eq!(thoughts, ["Thinking", "Hm."], "{kind:?}");
+        assert_eq!(reasoning, ["Hm."], "{kind:?}");
+        assert_eq!(others, ["reasoning", "tool", "from-the-future"], "{kind:?}");
     });
 }
 

@@ -9,13 +9,13 @@ use std::thread;
 use std::time::Duration;
 
 use h2o_chat::{
-    CancelHandle, Client, ClientBuilder, Error, ErrorKind, Proxy, Request, Step, Timeout,
+    CancelHandle, Client, ClientBuilder, Error, ErrorKind, Event, Proxy, Request, Step, Timeout,
 };
 
 use crate::stand_in::{Act, Dialect, Plan, StandIn, frame};
 use crate::support::{
-    CLASSIC, EVERY, FORM, GREETING, JSON, Kind, NEWEST, assert_failed, assert_nothing_left,
-    builder, client, count, each, keep_port, timed,
+    CLASSIC, EVERY, FORM, GREETING, H2OGPTE, JSON, Kind, NEWEST, assert_failed,
+    assert_nothing_left, builder, client, count, each, keep_port, timed,
 };
 
 /// A timeout that the earlier steps do not reach, on a busy machine either.
@@ -168,6 +168,39 @@ fn tokens_without_text_hit_the_token_timeout() {
     let client = builder(&server).token_timeout(SHORT).build().unwrap();
     let error = client.ask("hello").unwrap_err();
     assert_failed(&error, ErrorKind::Timeout(Timeout::Token), Step::ReadReply);
+}
+
+#[test]
+fn events_other_than_tokens_do_not_restart_the_token_timeout() {
+    let tools = |_: &str| {
+        let tool = || Act::Other(r#"{"type":"tool","subtype":"progress"}"#.to_owned());
+        Plan::acts(iter::repeat_with(tool)).paced(DRIBBLE)
+    };
+    each([CLASSIC, FORM, NEWEST, H2OGPTE], |kind| {
+        let server = kind.builder().plan(tools).start();
+        let client = builder(&server).token_timeout(SHORT).build().unwrap();
+        let error = client.ask("hello").unwrap_err();
+        assert_failed(&error, ErrorKind::Timeout(Timeout::Token), Step::ReadReply);
+        let mut tokens = client.stream("hello").unwrap();
+        let events = iter::from_fn(|| tokens.next_event()).collect::<Vec<_>>();
+        let (last, before) = events.split_last().unwrap();
+        let error = last.as_ref().unwrap_err();
+        assert_failed(error, ErrorKind::Timeout(Timeout::Token), Step::ReadReply);
+        let is_tool = |event: &Event| matches!(event, Event::Other { kind, .. } if kind == "tool");
+        let others = before.iter().filter(|event| event.as_ref().is_ok_and(is_tool));
+        assert!(others.count() > 1, "{kind:?}: {before:?}");
+    });
+}
+
+#[test]
+fn reasoning_restarts_the_token_timeout() {
+    let pieces = ["<think>", "a", "b", "c", "d", "e", "f", "</think>x"];
+    let thoughts = move |_: &str| Plan::tokens(pieces).paced(SHORT / 4);
+    each([CLASSIC, NEWEST, H2OGPTE], |kind| {
+        let server = kind.builder().plan(thoughts).start();
+        let client = builder(&server).token_timeout(SHORT).build().unwrap();
+        assert_eq!(client.ask("hello").unwrap(), "x", "{kind:?}");
+    });
 }
 
 #[test]

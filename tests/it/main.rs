@@ -34,6 +34,7 @@ mod soak;
 mod stand_in_is_strict;
 mod support;
 mod system_prompt;
+mod thinking;
 mod types;
 
 #[path = "../example/mod.rs"]

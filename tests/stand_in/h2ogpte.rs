@@ -406,6 +406,7 @@ impl Encoder for Completions {
                 chunks.push(if self.is_stream { line(&last) } else { last.into_bytes() });
                 chunks
             }
+            Act::Other(object) => vec![line(object)],
             Act::Send(bytes) => vec![bytes.clone()],
             // The comments of the model's server are not passed on.
             _ => Vec::new(),

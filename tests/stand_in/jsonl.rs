@@ -107,6 +107,7 @@ impl Encoder for JsonLines {
                 }
                 chunks
             }
+            Act::Other(object) => vec![line(object)],
             Act::Send(bytes) => vec![bytes.clone()],
             _ => Vec::new(),
         }

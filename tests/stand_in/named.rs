@@ -27,6 +27,7 @@ pub const NAMED: &[Named] = &[
     named("/comments", "a comment between two tokens", |_| comments()),
     named("/empty", "a complete reply without text", |_| Plan::tokens([""; 0])),
     named("/reasoning", "a reply that thinks aloud first", |_| Plan::tokens(REASONING.split('|')).paced(PACE)),
+    named("/tool", "a tool call and its result, then a friendly reply", |_| tool()),
     named("/error-event-first", "an error event and nothing else", |_| Plan::acts([out_of_memory()])),
     named("/error-event", "five tokens, then an error event", |_| greeting().then([out_of_memory()]).paced(PACE)),
     named("/no-final", "five tokens and a clean end without the last event", |_| greeting().paced(PACE)),
@@ -45,7 +46,7 @@ pub const NAMED: &[Named] = &[
 const PACE: Duration = Duration::from_millis(20);
 
 const GREETING: [&str; 8] = [" Hi", " there", ",", " how", " can", " I", " help", "?"];
-const REASONING: &str = "<think>Let| me| think|.|</think>The| answer| is| 42|.";
+const REASONING: &str = "<th|ink>Let| me| think|.</|think>|\n\n|The| answer| is| 42|.";
 #[rustfmt::skip]
 const EMOJI: &str = " hé|llo| 你好| 😀|\u{fffd}|👨\u{200d}👩\u{200d}👧| \\ \"q\" \n\t|\u{2028}";
 
@@ -94,6 +95,15 @@ fn count(number: &str) -> Plan {
             Some(Act::Together(batch))
         }
     }))
+}
+
+fn tool() -> Plan {
+    let update = |rest: &str| Act::Other(format!(r#"{{"type":"tool","uuid":"1",{rest}}}"#));
+    let call = r#""subtype":"call","call":{"name":"clock","parameters":{}}"#;
+    let result = r#""subtype":"result","result":{"status":"success","outputs":[{"text":"noon"}]}"#;
+    let friendly = Plan::tokens(GREETING);
+    let Plan::Acts(friendly) = friendly else { return friendly };
+    Plan::acts([update(call), update(result)]).then(friendly).paced(PACE)
 }
 
 fn slow() -> Plan {

@@ -36,6 +36,8 @@ pub enum Act {
     /// Several steps in chunks that are cut after three bytes and then after every seventh, even
     /// inside a character.
     Cut(Box<Act>),
+    /// An object that is not part of the text, as an event of its own.
+    Other(String),
     /// Exactly these bytes. The server does not store them.
     Send(Vec<u8>),
     Wait(Duration),

@@ -107,6 +107,7 @@ impl Encoder for Events {
                 frame::error(&failure.message, failure.kind)
             }
             Act::Comment => frame::comment(),
+            Act::Other(object) => format!("data:{object}\n\n").into_bytes(),
             Act::Send(bytes) => bytes.clone(),
             _ => return Vec::new(),
         };

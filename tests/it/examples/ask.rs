@@ -53,6 +53,20 @@ fn only_the_text_and_a_newline_are_printed() {
 }
 
 #[test]
+fn reasoning_is_printed_only_if_wanted() {
+    const ANSWER: &str = "The answer is 42.\n";
+    for dialect in [Dialect::Classic, Dialect::Newest] {
+        let server = StandIn::builder().dialect(dialect).start();
+        for mode in [&[][..], &["--no-stream"]] {
+            let ended = ask(&server, &[mode, &["/reasoning"]].concat());
+            assert_eq!((ended.stdout.as_str(), ended.stderr.as_str()), (ANSWER, ""));
+            let ended = ask(&server, &[mode, &["--thinking", "/reasoning"]].concat());
+            assert_eq!((ended.stdout.as_str(), ended.stderr.as_str()), (ANSWER, "Let me think.\n"));
+        }
+    }
+}
+
+#[test]
 fn a_long_reply_is_printed_whole_and_counted() {
     const TOKENS: usize = 200_000;
     let server = StandIn::start();
