@@ -69,7 +69,8 @@ fn the_callback_is_called_by_time_and_not_silenced_by_keep_alives() {
     let server = StandIn::builder().plan(plan).start();
     let waits = Arc::new(Mutex::new(Vec::new()));
     let seen = Arc::clone(&waits);
-    let request = Request::new("hello").on_wait(move |wait| {
+    // Without the callback's cancel, the call would never end.
+    let request = Request::new("hello").total_timeout(INTERVAL * 200).on_wait(move |wait| {
         let mut seen = seen.lock().unwrap();
         seen.push((thread::current().id(), wait.step(), wait.elapsed()));
         if seen.len() == 5 {
