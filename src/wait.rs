@@ -91,12 +91,12 @@ impl Waiting {
     /// [`resume_panic`](Waiting::resume_panic).
     pub(crate) fn tick(&self) -> Duration {
         let mut state = self.state();
-        let now = Instant::now();
-        let since = *state.since.get_or_insert(now);
-        let left = INTERVAL.saturating_sub(now - state.last_call);
         if self.cancel.is_cancelled() {
             return INTERVAL;
         }
+        let now = Instant::now();
+        let since = *state.since.get_or_insert(now);
+        let left = INTERVAL.saturating_sub(now - state.last_call);
         if !left.is_zero() {
             return left;
         }

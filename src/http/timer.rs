@@ -112,17 +112,23 @@ impl Timer {
 
     /// Sets the step that the callback is told.
     pub(crate) fn set_step(&self, step: Step) {
-        self.hooks.waiting.as_ref().inspect(|waiting| waiting.set_step(step));
+        if let Some(waiting) = &self.hooks.waiting {
+            waiting.set_step(step);
+        }
     }
 
     /// Begins a new wait for the callback: the caller has got a token.
     pub(crate) fn end_wait(&self) {
-        self.hooks.waiting.as_ref().inspect(|waiting| waiting.end_wait());
+        if let Some(waiting) = &self.hooks.waiting {
+            waiting.end_wait();
+        }
     }
 
     /// Resumes a panic of the callback, after the cleanup. A panic cancels the call.
     pub(crate) fn resume_panic(&self) {
-        self.hooks.waiting.as_ref().inspect(|waiting| waiting.resume_panic());
+        if let Some(waiting) = &self.hooks.waiting {
+            waiting.resume_panic();
+        }
     }
 
     /// Extends an expired timeout by `grace`, for a request whose lost response would leak a
