@@ -56,6 +56,7 @@ impl Thoughts {
         if thought.is_empty() {
             return;
         }
+        waiting::end();
         self.is_open = true;
         let thought = if self.is_terminal { harmless(thought) } else { thought.to_owned() };
         let (dim, normal) = if self.is_dimmed { ("\x1b[2m", "\x1b[22m") } else { ("", "") };
