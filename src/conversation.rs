@@ -131,26 +131,35 @@ impl Conversation {
         shared: &Arc<Shared>,
         mut request: Request,
     ) -> Result<Tokens<'static>> {
+        let timer = shared.timer_of(&mut request);
+        let tokens = Conversation::stream_within(shared, request, &timer);
+        tokens.inspect_err(|_| timer.resume_panic())
+    }
+
+    fn stream_within(
+        shared: &Arc<Shared>,
+        request: Request,
+        timer: &Timer,
+    ) -> Result<Tokens<'static>> {
         let api = &shared.api;
         api.check_length(&request.prompt()?)?;
         let model = request.model.clone();
-        let timer = shared.timer(request.cancel.take(), request.total_timeout);
         let mut last = LastMessage::new(request, true);
         let mut render = || {
-            last.system_is_apart = api.stores_system_prompts(&timer)?;
-            last.render(shared, &timer, None)
+            last.system_is_apart = api.stores_system_prompts(timer)?;
+            last.render(shared, timer, None)
         };
         // A request that is too large is refused before anything is sent, if the protocol is known.
         let rendered = api.is_detected().then(&mut render).transpose()?;
-        let model = api.set_up(&timer, model.as_deref())?;
+        let model = api.set_up(timer, model.as_deref())?;
         let message = rendered.map_or_else(render, Ok)?;
-        api.check_attachments(&timer, Some(&model), &message)?;
+        api.check_attachments(timer, Some(&model), &message)?;
         let system = message.system.as_deref();
-        let mut conversation = Conversation::create(shared, &timer, &model, system, None)?;
+        let mut conversation = Conversation::create(shared, timer, &model, system, None)?;
         last.state = MessageState::Stored;
         conversation.last = Some(last);
-        match conversation.send(&timer, &message) {
-            Ok(stream) => Ok(Tokens::of_own(conversation, stream, timer)),
+        match conversation.send(timer, &message) {
+            Ok(stream) => Ok(Tokens::of_own(conversation, stream, timer.clone())),
             Err(error) => Err(conversation.fail_reply(true, error, None)),
         }
     }
@@ -207,7 +216,7 @@ impl Conversation {
     }
 
     /// Regenerates the last reply. The parameters and the total timeout of its request apply again,
-    /// but not its [`CancelHandle`](crate::CancelHandle).
+    /// but not its [`CancelHandle`](crate::CancelHandle) or its [`on_wait`](Request::on_wait).
     ///
     /// # Errors
     /// Those of [`stream`](Conversation::stream), and if no message was sent yet.
@@ -323,22 +332,25 @@ impl Conversation {
     }
 
     fn turn(&mut self, mut last: LastMessage) -> Result<Tokens<'_>> {
+        let timer = self.shared.timer_of(&mut last.request);
+        let tokens = self.turn_within(last, &timer);
+        tokens.inspect_err(|_| timer.resume_panic())
+    }
+
+    fn turn_within(&mut self, mut last: LastMessage, timer: &Timer) -> Result<Tokens<'_>> {
         let model = &last.request.model;
         if model.is_some() && *model != self.remote.model {
             return Err(Error::invalid_input("the model of a conversation cannot be changed"));
         }
-        let api = &self.shared.api;
-        api.check_length(&last.request.prompt()?)?;
-        let cancel = last.request.cancel.take();
-        let timer = self.shared.timer(cancel, last.request.total_timeout);
-        let message = last.render(&self.shared, &timer, Some(&self.remote))?;
-        self.shared.api.check_attachments(&timer, self.remote.model.as_deref(), &message)?;
-        self.wait_for_stopped(&timer)?;
-        match self.send(&timer, &message) {
+        self.shared.api.check_length(&last.request.prompt()?)?;
+        let message = last.render(&self.shared, timer, Some(&self.remote))?;
+        self.shared.api.check_attachments(timer, self.remote.model.as_deref(), &message)?;
+        self.wait_for_stopped(timer)?;
+        match self.send(timer, &message) {
             Ok(stream) => {
                 last.state = MessageState::Stored;
                 self.last = Some(last);
-                Ok(Tokens::of_turn(self, stream, timer))
+                Ok(Tokens::of_turn(self, stream, timer.clone()))
             }
             Err(error) => {
                 let is_sent =
@@ -433,6 +445,7 @@ impl Conversation {
         let Some(Stopped { at, stream }) = &mut self.stopped else {
             return Ok(());
         };
+        timer.set_step(Step::SendMessage);
         let limited = timer.within(self.shared.timeouts.cleanup);
         let ended = match stream {
             Some(stream) => stream.wait_for_end(&limited),

@@ -48,7 +48,8 @@
 //!   [`Error::undeleted`] names it or, on drop, the log. [`Client::delete_leftovers`] tries again.
 //! * **Timeouts for streams.** There are separate timeouts for [connecting], [no bytes], [no token]
 //!   and the [whole call]. By default a reply may take any time, but a minute without a byte is an
-//!   error. A [`CancelHandle`] ends a call from another thread.
+//!   error. A [`CancelHandle`] ends a call from another thread, and [`Request::on_wait`] from the
+//!   same one.
 //! * **Bounded memory**, whatever a server sends. See [`ErrorKind::TooLarge`].
 //! * **No harm to an account.** In a [`Session`] that you give, the client changes no setting
 //!   except [what is necessary](#terms-and-sharing).
@@ -75,6 +76,7 @@
 //!
 //! While a call waits for bytes, it checks its timeouts and its [`CancelHandle`] every 0.1 s. The
 //! error names the timeout, its length, and how many tokens had arrived.
+//! [`Request::on_wait`] calls you meanwhile, to show a spinner for example.
 //!
 //! Not covered are:
 //!
@@ -198,7 +200,7 @@
 //!
 //! # Minimum supported Rust version
 //!
-//! Rust 1.89. Raising it takes a minor release and an entry in the changelog.
+//! Rust 1.85. Raising it takes a minor release and an entry in the changelog.
 
 /// The README's examples compile.
 #[cfg(doctest)]
@@ -225,6 +227,7 @@ mod session;
 mod shared;
 mod text;
 mod tokens;
+mod wait;
 
 pub use attachment::Attachment;
 pub use cancel::CancelHandle;
@@ -239,3 +242,4 @@ pub use request::Request;
 pub use server::{ConversationSummary, Model, Protocol, ServerInfo};
 pub use session::Session;
 pub use tokens::Tokens;
+pub use wait::Wait;

@@ -10,6 +10,7 @@ use crate::attachment::Attachment;
 use crate::cancel::CancelHandle;
 use crate::error::{Error, Result};
 use crate::message::{Message, Role, joined};
+use crate::wait::{OnWait, Wait};
 
 /// A prompt, and how the reply to it is to be generated.
 ///
@@ -56,6 +57,7 @@ pub struct Request {
     pub(crate) total_timeout: Option<Duration>,
     pub(crate) cancel: Option<CancelHandle>,
     pub(crate) keep_thinking: bool,
+    pub(crate) on_wait: Option<OnWait>,
 }
 
 #[derive(Clone, PartialEq)]
@@ -102,6 +104,7 @@ impl Request {
             total_timeout: None,
             cancel: None,
             keep_thinking: false,
+            on_wait: None,
         }
     }
 
@@ -233,6 +236,42 @@ impl Request {
     /// [`Event::Reasoning`](crate::Event::Reasoning).
     pub fn keep_thinking(mut self, keep: bool) -> Request {
         self.keep_thinking = keep;
+        self
+    }
+
+    /// A callback that is called about ten times a second while the call waits for the server: for a
+    /// spinner, for keep-alives to your own client, or to cancel when it has left. Defaults to none.
+    ///
+    /// It runs on the thread that makes the call, from the beginning of the call to the end of the
+    /// reply, even while keep-alives of the server arrive. The call also waits before a retry, and
+    /// for a [stopped generation](crate::Conversation#ending-a-turn-early). The callback is not
+    /// called during name lookup, TCP connect and sending, or during cleanup.
+    ///
+    /// ```no_run
+    /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
+    /// use std::time::Duration;
+    /// use h2o_chat::Request;
+    ///
+    /// let request = Request::new("Why is the sky blue?").on_wait(|wait| {
+    ///     eprint!("\r{:?} {:.1} s ", wait.step(), wait.elapsed().as_secs_f64());
+    ///     if wait.elapsed() > Duration::from_secs(30) {
+    ///         wait.cancel();
+    ///     }
+    /// });
+    /// println!("{}", client.ask(request)?);
+    /// # Ok::<(), h2o_chat::Error>(())
+    /// ```
+    ///
+    /// * A slow callback delays the tokens, the timeouts and a cancellation. Its time counts for
+    ///   the timeouts.
+    /// * It may make calls of its own, also with the same client.
+    /// * If it panics, the call is cancelled: the generation is stopped and the conversation
+    ///   deleted. Then the panic continues. The conversation of a turn stays usable.
+    /// * Clones of the request share the callback, so several threads may run it at once.
+    /// * It applies to one call, as the cancel handle does. A conversation does not keep it for
+    ///   [`regenerate`](crate::Conversation::regenerate).
+    pub fn on_wait(mut self, callback: impl Fn(&Wait) + Send + Sync + 'static) -> Request {
+        self.on_wait = Some(OnWait::new(callback));
         self
     }
 

@@ -145,6 +145,7 @@ impl<'c> Tokens<'c> {
     }
 
     fn new(conversation: Owner<'c>, stream: ReplyStream, timer: Timer) -> Tokens<'c> {
+        timer.set_step(Step::ReadReply);
         let keeps_thinking = conversation.get().keeps_thinking();
         Tokens {
             stream: Some(stream),
@@ -384,7 +385,10 @@ impl Tokens<'_> {
     /// Turns what was read into the item for the caller, and cleans up at the end.
     fn item<T>(&mut self, read: Result<Option<T>>) -> Option<Result<T>> {
         match read {
-            Ok(Some(item)) => Some(Ok(item)),
+            Ok(Some(item)) => {
+                self.timer.end_wait();
+                Some(Ok(item))
+            }
             Ok(None) => self.finish().err().map(Err),
             Err(error) => Some(Err(self.fail(error))),
         }
@@ -406,7 +410,9 @@ impl Tokens<'_> {
         let error = error.after_tokens(self.received);
         let stream = self.stream.take();
         let is_own = self.conversation.is_own();
-        self.conversation.get_mut().fail_reply(is_own, error, stream)
+        let error = self.conversation.get_mut().fail_reply(is_own, error, stream);
+        self.timer.resume_panic();
+        error
     }
 
     /// Stops the generation if it may be running, and deletes a conversation of the reply's own.
@@ -420,10 +426,10 @@ impl Tokens<'_> {
 impl Drop for Tokens<'_> {
     fn drop(&mut self) {
         // Without a stream, the reply is over and cleaned up already.
-        if self.stream.is_some()
-            && let Err(error) = self.leave()
-        {
-            warn!("{error}");
+        if self.stream.is_some() {
+            if let Err(error) = self.leave() {
+                warn!("{error}");
+            }
         }
     }
 }

@@ -19,6 +19,7 @@ mod options;
 mod output;
 #[path = "../../tests/stand_in/mod.rs"]
 mod stand_in;
+mod waiting;
 
 use failure::{Failure, INTERRUPTED};
 use options::Options;
@@ -66,6 +67,7 @@ fn run(options: &Options, answer: &mut Answer) -> Result<(), Failure> {
     // Registered after the prompt was read: before that, there is nothing to clean up.
     let request = options.request(prompt(&options.words)?);
     let request = request.cancel_handle(&cancel_on_signals().map_err(Failure::Signals)?);
+    let request = waiting::show(request);
     answer.start = Instant::now();
     answer.thoughts = options.thinking.then(Thoughts::new);
     let answered = if options.stream {
@@ -73,6 +75,7 @@ fn run(options: &Options, answer: &mut Answer) -> Result<(), Failure> {
     } else {
         whole(&client, request, answer)
     };
+    waiting::end();
     if let Some(thoughts) = &mut answer.thoughts {
         thoughts.close();
     }

@@ -6,6 +6,7 @@ use std::io::{self, IsTerminal, Write};
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
 use crate::failure::Failure;
+use crate::waiting;
 
 /// Prints the text of a reply on standard output.
 pub struct Screen {
@@ -55,6 +56,7 @@ impl Thoughts {
         if thought.is_empty() {
             return;
         }
+        waiting::end();
         self.is_open = true;
         let thought = if self.is_terminal { harmless(thought) } else { thought.to_owned() };
         let (dim, normal) = if self.is_dimmed { ("\x1b[2m", "\x1b[22m") } else { ("", "") };
@@ -72,6 +74,7 @@ impl Thoughts {
 
 /// Writes to standard output and flushes it.
 pub fn write(text: &str) -> Result<(), Failure> {
+    waiting::end();
     let mut out = io::stdout().lock();
     let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
     written.map_err(Failure::Output)
@@ -80,6 +83,7 @@ pub fn write(text: &str) -> Result<(), Failure> {
 /// Prints one line on standard error. Ignores errors, because standard error may be closed.
 pub fn tell(message: &str) {
     let line = harmless(message).replace('\n', " ");
+    waiting::remove();
     drop(writeln!(io::stderr(), "ask: {line}"));
 }
 

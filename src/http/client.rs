@@ -141,6 +141,7 @@ impl HttpClient {
         // No attempt begins after the deadline. The grace is only for a request that has been sent.
         let interrupted = |interrupt: Interrupt| interrupt.at(request.step);
         timer.check().map_err(interrupted)?;
+        timer.set_step(request.step);
         loop {
             let (error, body) = match self.send_once(timer, request) {
                 Ok(response) if response.is_busy() => response.into_error_and_body(timer),
