@@ -271,7 +271,7 @@ impl Tokens<'_> {
             let Some(update) = update else {
                 return Err(stream.unfinished());
             };
-            if update.interrupted.is_some() {
+            if update.is_interrupted {
                 return Err(truncated("the generation of the reply was stopped"));
             }
             conversation.message_accepted();

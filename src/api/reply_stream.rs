@@ -102,7 +102,7 @@ impl ReplyStream {
     pub(crate) fn wait_for_end(&mut self, timer: &Timer) -> Result<bool> {
         loop {
             match self.next(timer, &mut None) {
-                Ok(Some(update)) if update.is_last() => return Ok(update.interrupted.is_some()),
+                Ok(Some(update)) if update.is_last() => return Ok(update.is_interrupted),
                 Ok(Some(_)) => {}
                 Ok(None) => return Ok(false),
                 Err(error) if error.is_interrupt() => return Err(error.at(Step::SendMessage)),
