@@ -10,7 +10,7 @@ use log::warn;
 use crate::api::ReplyStream;
 use crate::conversation::Conversation;
 use crate::decode::Update;
-use crate::error::{Error, ErrorKind, Result, Step};
+use crate::error::{Error, ErrorKind, Result, Step, Timeout};
 use crate::http::Timer;
 use crate::reply::{End, Event, Reply};
 
@@ -19,6 +19,9 @@ const MAX_TEXT: usize = 8 << 20;
 
 /// How long to wait for the end of a complete reply, so that its connection can be reused.
 const DRAIN_TIMEOUT: Duration = Duration::from_millis(250);
+
+/// How much text [`Tokens::write_to`] gathers, in bytes.
+const MAX_GATHERED: usize = 8 << 10;
 
 /// The tokens of a reply, as they arrive.
 ///
@@ -199,25 +202,44 @@ impl Tokens<'_> {
         }
     }
 
-    /// Writes the rest of the reply, and flushes after each token.
+    /// Writes the rest of the reply as it arrives.
+    ///
+    /// Gathers up to 8 KiB of text, so `out` need not be buffered. Before a wait for the next
+    /// token, and before this returns, all text is written and flushed. Each write begins and ends
+    /// between two characters, as long as `out` takes the whole of it.
     ///
     /// # Errors
     /// Those of the iterator. If only the deletion failed, the whole text has been written. An
     /// error of the writer ends the reply, and is the source of an [`ErrorKind::Write`].
     pub fn write_to(&mut self, mut out: impl Write) -> Result<()> {
-        while let Some(token) = self.next() {
-            let token = token?;
-            let written = out.write_all(token.as_bytes()).and_then(|()| out.flush());
-            if let Err(error) = written {
-                let message = format!("the text cannot be written: {error}");
-                let write = Error::new(ErrorKind::Write, Step::ReadReply, message);
-                return Err(self.fail(write.with_source(error)));
+        let mut text = String::new();
+        loop {
+            let mut read = self.read_text(false);
+            let would_wait = read.as_ref().is_err_and(is_wait);
+            // Also before the cleanup, which takes its time.
+            if would_wait || !matches!(read, Ok(Some(_))) || text.len() >= MAX_GATHERED {
+                if let Err(error) = write(&mut text, &mut out) {
+                    return Err(self.fail(error));
+                }
+            }
+            if would_wait {
+                read = self.read_text(true);
+            }
+            match self.item(read) {
+                Some(token) => text.push_str(&token?),
+                None => break,
             }
         }
         match self.end {
             Some(_) => Ok(()),
             None => Err(truncated("the reply has failed before")),
         }
+    }
+
+    /// The number of tokens so far that are text.
+    #[must_use]
+    pub fn token_count(&self) -> u64 {
+        self.received
     }
 
     /// The server's last event. `None` before the end, and after an error.
@@ -251,18 +273,18 @@ impl Tokens<'_> {
         if let Some(stream) = &mut self.stream {
             stream.read_metadata();
         }
-        let event = self.read_event(&mut None);
+        let event = self.read_event(&mut None, true);
         self.item(event)
     }
 
     /// Reads the next event, or `None` when the reply is complete. The token timeout counts from
-    /// `since`, or from now.
-    fn read_event(&mut self, since: &mut Option<Instant>) -> Result<Option<Event>> {
+    /// `since`, or from now. See [`ReplyStream::next`] for a read that may not wait.
+    fn read_event(&mut self, since: &mut Option<Instant>, may_wait: bool) -> Result<Option<Event>> {
         while self.end.is_none() {
             let Some(stream) = &mut self.stream else {
                 return Ok(None);
             };
-            let update = stream.next(&self.timer, since)?;
+            let update = stream.next(&self.timer, since, may_wait)?;
             let conversation = self.conversation.get_mut();
             // The end of the stream also ends the generation.
             if update.as_ref().is_none_or(Update::is_last) {
@@ -285,9 +307,9 @@ impl Tokens<'_> {
     }
 
     /// Reads the next token that is text, or `None` when the reply is complete.
-    fn read_text(&mut self) -> Result<Option<String>> {
+    fn read_text(&mut self, may_wait: bool) -> Result<Option<String>> {
         let mut since = None;
-        while let Some(event) = self.read_event(&mut since)? {
+        while let Some(event) = self.read_event(&mut since, may_wait)? {
             // Reasoning counts as a token.
             if matches!(event, Event::Reasoning(_)) {
                 since = None;
@@ -352,6 +374,24 @@ impl Drop for Tokens<'_> {
     }
 }
 
+/// Returns whether this is the error of a read that would have had to wait.
+fn is_wait(error: &Error) -> bool {
+    error.kind() == ErrorKind::Timeout(Timeout::Cleanup)
+}
+
+/// Writes and flushes the text, if there is any, and clears it.
+fn write(text: &mut String, out: &mut impl Write) -> Result<()> {
+    if text.is_empty() {
+        return Ok(());
+    }
+    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    text.clear();
+    written.map_err(|error| {
+        let message = format!("the text cannot be written: {error}");
+        Error::new(ErrorKind::Write, Step::ReadReply, message).with_source(error)
+    })
+}
+
 fn truncated(message: &str) -> Error {
     Error::new(ErrorKind::Truncated, Step::ReadReply, message)
 }
@@ -360,7 +400,7 @@ impl Iterator for Tokens<'_> {
     type Item = Result<String>;
 
     fn next(&mut self) -> Option<Result<String>> {
-        let text = self.read_text();
+        let text = self.read_text(true);
         self.item(text)
     }
 }

@@ -32,6 +32,7 @@ mod stand_in_is_strict;
 mod support;
 mod system_prompt;
 mod types;
+mod writing;
 
 #[path = "../example/mod.rs"]
 mod example;
