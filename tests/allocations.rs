@@ -1,4 +1,9 @@
-//! A token of a reply costs the allocation of its text, and almost nothing else.
+//! A token of a reply costs the allocation of its text, and almost nothing else. A stream holds
+//! little memory.
+
+use std::iter;
+use std::thread;
+use std::time::Duration;
 
 use h2o_chat::{Client, Proxy};
 
@@ -29,4 +34,33 @@ fn a_token_costs_one_allocation() {
     let a_token = counted / f64::from(u32::try_from(TOKENS).unwrap());
     println!("\n{a_token:.3} allocations a token");
     assert!(a_token <= 1.1, "{a_token}");
+}
+
+#[test]
+fn a_stream_holds_at_most_40_kib() {
+    const STREAMS: u16 = 50;
+    let ready = ready::Ready::new(move |socket| {
+        socket.write_all(tokens::tokens(20).as_bytes())?;
+        loop {
+            thread::park();
+        }
+    });
+    let (server, _) = ready.start().unwrap();
+    let client = Client::builder(&format!("http://{server}")).proxy(Proxy::none());
+    let client = client.cleanup_timeout(Duration::from_millis(1)).build().unwrap();
+    let open = || {
+        let mut stream = client.stream("hello").unwrap();
+        stream.next().unwrap().unwrap();
+        stream
+    };
+    // What the client allocates only once.
+    let mut streams = vec![open()];
+    streams.reserve(STREAMS.into());
+    let counted = allocation_counter::measure(|| {
+        streams.extend(iter::repeat_with(open).take(STREAMS.into()));
+    });
+    let held = u32::try_from(counted.bytes_current).map(f64::from).unwrap();
+    let kib = held / 1024.0 / f64::from(STREAMS);
+    println!("\n{kib:.1} KiB a stream");
+    assert!(kib <= 40.0, "{kib}");
 }
