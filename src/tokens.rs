@@ -215,14 +215,12 @@ impl Tokens<'_> {
         let mut text = String::new();
         loop {
             let mut read = self.read_text(false);
-            let would_wait = read.as_ref().is_err_and(is_wait);
-            // Also before the cleanup, which takes its time.
-            if would_wait || !matches!(read, Ok(Some(_))) || text.len() >= MAX_GATHERED {
-                if let Err(error) = write(&mut text, &mut out) {
-                    return Err(self.fail(error));
-                }
+            // The cleanup takes its time too.
+            let may_take_long = !matches!(read, Ok(Some(_)));
+            if may_take_long || text.len() >= MAX_GATHERED {
+                write(&mut text, &mut out).map_err(|error| self.fail(error))?;
             }
-            if would_wait {
+            if read.as_ref().is_err_and(would_wait) {
                 read = self.read_text(true);
             }
             match self.item(read) {
@@ -375,7 +373,7 @@ impl Drop for Tokens<'_> {
 }
 
 /// Returns whether this is the error of a read that would have had to wait.
-fn is_wait(error: &Error) -> bool {
+fn would_wait(error: &Error) -> bool {
     error.kind() == ErrorKind::Timeout(Timeout::Cleanup)
 }
 

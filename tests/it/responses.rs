@@ -267,7 +267,7 @@ fn large_headers_are_sent() {
     let server = server.start();
     // Small headers of the user, and larger ones.
     for length in [350, 7000] {
-        let client = builder(&server).header("cookie", &format!("c={}", "x".repeat(length)));
+        let client = builder(&server).header("cookie", format!("c={}", "x".repeat(length)));
         assert_eq!(client.build().unwrap().ask("hello").unwrap(), "Hi");
         let longest = server.requests().iter().map(cookies).max();
         assert!(longest.is_some_and(|longest| longest > 3000 + length), "{longest:?}");
