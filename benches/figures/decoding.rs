@@ -73,7 +73,7 @@ fn of_lines(
     let server = server.start();
     let client = Client::builder(&server.url()).proxy(Proxy::none());
     let client = match dialect {
-        Dialect::H2ogpte => client.api_key("key").build()?,
+        Dialect::H2ogpte => client.api_key("sk-bench").build()?,
         _ => client.build()?,
     };
     let rate = |took: Duration| float(count) / took.as_secs_f64();
