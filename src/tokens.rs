@@ -10,7 +10,7 @@ use log::warn;
 use crate::api::ReplyStream;
 use crate::conversation::Conversation;
 use crate::decode::{Thinking, Update};
-use crate::error::{Error, ErrorKind, Result, Step};
+use crate::error::{Error, ErrorKind, Result, Step, Timeout};
 use crate::http::Timer;
 use crate::reply::{End, Event, Reply};
 
@@ -20,6 +20,9 @@ const MAX_TEXT: usize = 8 << 20;
 
 /// How long to wait for the end of a complete reply, so that its connection can be reused.
 const DRAIN_TIMEOUT: Duration = Duration::from_millis(250);
+
+/// How much text [`Tokens::write_to`] gathers, in bytes.
+const MAX_GATHERED: usize = 8 << 10;
 
 /// The tokens of a reply, as they arrive.
 ///
@@ -238,25 +241,44 @@ impl Tokens<'_> {
         }
     }
 
-    /// Writes the rest of the answer, and flushes after each token.
+    /// Writes the rest of the answer as it arrives.
+    ///
+    /// Gathers up to 8 KiB of text, so `out` need not be buffered. Before a wait for the next
+    /// token, and before this returns, all text is written and flushed. Each write begins and ends
+    /// between two characters, as long as `out` takes the whole of it.
     ///
     /// # Errors
     /// Those of the iterator. If only the deletion failed, the whole text has been written. An
     /// error of the writer ends the reply, and is the source of an [`ErrorKind::Write`].
     pub fn write_to(&mut self, mut out: impl Write) -> Result<()> {
-        while let Some(token) = self.next() {
-            let token = token?;
-            let written = out.write_all(token.as_bytes()).and_then(|()| out.flush());
-            if let Err(error) = written {
-                let message = format!("the text cannot be written: {error}");
-                let write = Error::new(ErrorKind::Write, Step::ReadReply, message);
-                return Err(self.fail(write.with_source(error)));
+        let mut text = String::new();
+        loop {
+            let mut read = self.read_text(false);
+            let would_wait = read.as_ref().is_err_and(is_wait);
+            // Also before the cleanup, which takes its time.
+            if would_wait || !matches!(read, Ok(Some(_))) || text.len() >= MAX_GATHERED {
+                if let Err(error) = write(&mut text, &mut out) {
+                    return Err(self.fail(error));
+                }
+            }
+            if would_wait {
+                read = self.read_text(true);
+            }
+            match self.item(read) {
+                Some(token) => text.push_str(&token?),
+                None => break,
             }
         }
         match self.end {
             Some(_) => Ok(()),
             None => Err(truncated("the reply has failed before")),
         }
+    }
+
+    /// The number of tokens so far that are text, reasoning in the text included.
+    #[must_use]
+    pub fn token_count(&self) -> u64 {
+        self.received
     }
 
     /// The server's last event. `None` before the end, and after an error.
@@ -294,27 +316,28 @@ impl Tokens<'_> {
         if let Some(waited) = self.waited.take() {
             self.since = Instant::now().checked_sub(waited);
         }
-        let event = self.read_event();
+        let event = self.read_event(true);
         self.waited = self.since.take().map(|since| since.elapsed());
         self.item(event)
     }
 
     /// Reads the next event, with reasoning apart from the answer, or `None` when the reply is
-    /// complete.
-    fn read_event(&mut self) -> Result<Option<Event>> {
-        if self.is_thinking { self.read_thinking() } else { self.read_raw_event() }
+    /// complete. See [`ReplyStream::next`] for a read that may not wait.
+    fn read_event(&mut self, may_wait: bool) -> Result<Option<Event>> {
+        if self.is_thinking { self.read_thinking(may_wait) } else { self.read_raw_event(may_wait) }
     }
 
     /// Reads the next event before the answer has begun.
     #[cold]
-    fn read_thinking(&mut self) -> Result<Option<Event>> {
+    fn read_thinking(&mut self, may_wait: bool) -> Result<Option<Event>> {
         while !self.thinking.is_over() {
             if let Some(event) = self.thinking.next() {
                 return Ok(Some(event));
             }
-            match self.read_raw_event() {
+            match self.read_raw_event(may_wait) {
                 Ok(Some(Event::Token(token))) if token.is_text() => self.thinking.add(token),
                 Ok(Some(event)) => return Ok(Some(event)),
+                Err(error) if is_wait(&error) => return Err(error),
                 ended => {
                     self.thinking.finish();
                     self.error = ended.err();
@@ -327,17 +350,17 @@ impl Tokens<'_> {
         self.is_thinking = false;
         match self.error.take() {
             Some(error) => Err(error),
-            None => self.read_raw_event(),
+            None => self.read_raw_event(may_wait),
         }
     }
 
     /// Reads the next event as the server sent it, or `None` when the reply is complete.
-    fn read_raw_event(&mut self) -> Result<Option<Event>> {
+    fn read_raw_event(&mut self, may_wait: bool) -> Result<Option<Event>> {
         while self.end.is_none() {
             let Some(stream) = &mut self.stream else {
                 return Ok(None);
             };
-            let update = stream.next(&self.timer, &mut self.since)?;
+            let update = stream.next(&self.timer, &mut self.since, may_wait)?;
             let conversation = self.conversation.get_mut();
             // The end of the stream also ends the generation.
             if update.as_ref().is_none_or(Update::is_last) {
@@ -346,7 +369,7 @@ impl Tokens<'_> {
             let Some(update) = update else {
                 return Err(stream.unfinished());
             };
-            if update.interrupted.is_some() {
+            if update.is_interrupted {
                 return Err(truncated("the generation of the reply was stopped"));
             }
             conversation.message_accepted();
@@ -365,7 +388,7 @@ impl Tokens<'_> {
     /// Reads the next piece of text or reasoning, or `None` when the reply is complete.
     fn read_generated(&mut self) -> Result<Option<Event>> {
         loop {
-            match self.read_event()? {
+            match self.read_event(true)? {
                 Some(event) if !event.is_generated() => {}
                 event => return Ok(event),
             }
@@ -373,8 +396,8 @@ impl Tokens<'_> {
     }
 
     /// Reads the next token that is text, or `None` when the reply is complete.
-    fn read_text(&mut self) -> Result<Option<String>> {
-        while let Some(event) = self.read_event()? {
+    fn read_text(&mut self, may_wait: bool) -> Result<Option<String>> {
+        while let Some(event) = self.read_event(may_wait)? {
             if let Some(text) = event.into_text() {
                 return Ok(Some(text));
             }
@@ -434,6 +457,24 @@ impl Drop for Tokens<'_> {
     }
 }
 
+/// Returns whether this is the error of a read that would have had to wait.
+fn is_wait(error: &Error) -> bool {
+    error.kind() == ErrorKind::Timeout(Timeout::Cleanup)
+}
+
+/// Writes and flushes the text, if there is any, and clears it.
+fn write(text: &mut String, out: &mut impl Write) -> Result<()> {
+    if text.is_empty() {
+        return Ok(());
+    }
+    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    text.clear();
+    written.map_err(|error| {
+        let message = format!("the text cannot be written: {error}");
+        Error::new(ErrorKind::Write, Step::ReadReply, message).with_source(error)
+    })
+}
+
 fn truncated(message: &str) -> Error {
     Error::new(ErrorKind::Truncated, Step::ReadReply, message)
 }
@@ -442,7 +483,7 @@ impl Iterator for Tokens<'_> {
     type Item = Result<String>;
 
     fn next(&mut self) -> Option<Result<String>> {
-        let text = self.read_text();
+        let text = self.read_text(true);
         self.item(text)
     }
 }

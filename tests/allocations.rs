@@ -1,7 +1,10 @@
-//! What a reply and an attachment cost in memory: a token costs the allocation of its text, and an
-//! attachment its bytes.
+//! What a reply and an attachment cost in memory: a token the allocation of its text, a stream
+//! little, an attachment its bytes.
 
 use std::fs;
+use std::iter;
+use std::thread;
+use std::time::Duration;
 
 use h2o_chat::{Attachment, Client, Proxy, Request};
 
@@ -9,6 +12,7 @@ use stand_in::{Dialect, StandIn};
 
 #[path = "../benches/figures/ready.rs"]
 mod ready;
+#[allow(dead_code, reason = "a test of one protocol")]
 #[path = "../benches/figures/tokens.rs"]
 mod tokens;
 
@@ -55,4 +59,33 @@ fn an_attachment_is_not_copied() {
     let above = usize::try_from(counted.bytes_max).unwrap() - SIZE;
     println!("\n{} KiB above the attachment's bytes", above / 1024);
     assert!(above <= 6 << 20, "{above}");
+}
+
+#[test]
+fn a_stream_holds_at_most_40_kib() {
+    const STREAMS: u16 = 50;
+    let ready = ready::Ready::new(move |socket| {
+        socket.write_all(tokens::tokens(20).as_bytes())?;
+        loop {
+            thread::park();
+        }
+    });
+    let (server, _) = ready.start().unwrap();
+    let client = Client::builder(&format!("http://{server}")).proxy(Proxy::none());
+    let client = client.cleanup_timeout(Duration::from_millis(1)).build().unwrap();
+    let open = || {
+        let mut stream = client.stream("hello").unwrap();
+        stream.next().unwrap().unwrap();
+        stream
+    };
+    // What the client allocates only once.
+    let mut streams = vec![open()];
+    streams.reserve(STREAMS.into());
+    let counted = allocation_counter::measure(|| {
+        streams.extend(iter::repeat_with(open).take(STREAMS.into()));
+    });
+    let held = u32::try_from(counted.bytes_current).map(f64::from).unwrap();
+    let kib = held / 1024.0 / f64::from(STREAMS);
+    println!("\n{kib:.1} KiB a stream");
+    assert!(kib <= 40.0, "{kib}");
 }

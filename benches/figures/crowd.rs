@@ -9,14 +9,14 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 use std::{env, thread};
 
-use h2o_chat::Client;
+use h2o_chat::{Client, Proxy};
 use serde_json::{Value, json};
 
-use super::latency::{age, read_stamps, stamped};
+use super::latency::{age, end, read_stamps, stamp};
 use super::ready::Ready;
 use super::rounds::{float, interleaved, median, median_ratio, quantile};
 use super::table::Row;
-use super::{Outcome, client, system};
+use super::{Outcome, system};
 
 const TOKEN_INTERVAL: Duration = Duration::from_millis(20);
 
@@ -28,7 +28,10 @@ const START_DELAY: Duration = Duration::from_millis(1);
 const STACK: usize = 128 * 1024;
 
 /// The maximum number of tokens in a reply.
-const MAX_TOKENS: usize = 1024;
+const MAX_TOKENS: usize = 4096;
+
+/// On a busy machine, a thousand connections and deletions take longer than the defaults allow.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The number of open files in addition to one for each reply.
 const OTHER_FILES: usize = 50;
@@ -81,7 +84,7 @@ pub fn rows(quick: bool) -> Outcome<Vec<Row>> {
 
 /// Lets a crowd of this kind read its replies, and returns the figures of crowd and server.
 fn crowd(size: usize, tokens: usize, kind: &str) -> Outcome<Value> {
-    let mut server = Role::start("server", &[&tokens])?;
+    let mut server = Role::start("server", &[&tokens, &size])?;
     let address = server.line()?;
     let mut crowd = Role::start(kind, &[&address.trim(), &size])?;
     let mut figures: Value = serde_json::from_str(&crowd.line()?)?;
@@ -135,10 +138,10 @@ impl Drop for Role {
 /// The main function of a process with a role.
 pub fn play(role: &str, arguments: &[String]) -> Outcome<()> {
     match (role, arguments) {
-        ("server", [tokens]) => serve(tokens.parse()?),
+        ("server", [tokens, size]) => serve(tokens.parse()?, size.parse()?),
         ("client", [server, size]) => {
-            let server = server.parse()?;
-            let client = client(server)?;
+            let client = Client::builder(&format!("http://{server}")).proxy(Proxy::none());
+            let client = client.connect_timeout(PATIENCE).cleanup_timeout(PATIENCE).build()?;
             read_all(size.parse()?, |found| read_tokens(&client, found))
         }
         ("sockets", [server, size]) => {
@@ -149,8 +152,23 @@ pub fn play(role: &str, arguments: &[String]) -> Outcome<()> {
     }
 }
 
-fn serve(tokens: usize) -> Outcome<()> {
-    let ready = Ready::new(move |socket| stamped(socket, tokens, TOKEN_INTERVAL));
+/// Each reply has this number of tokens, and more while others have not begun: on a busy machine
+/// too, all run at once.
+fn serve(tokens: usize, size: usize) -> Outcome<()> {
+    let begun = AtomicUsize::new(0);
+    let ready = Ready::new(move |socket| {
+        let number = begun.fetch_add(1, SeqCst);
+        for sent in 0..MAX_TOKENS {
+            if sent >= tokens && begun.load(SeqCst) >= size {
+                break;
+            }
+            thread::sleep(TOKEN_INTERVAL);
+            stamp(socket)?;
+        }
+        // They end one after the other, as they have begun.
+        thread::sleep(START_DELAY * u32::try_from(number).unwrap_or_default());
+        end(socket)
+    });
     let (address, ready) = ready.start()?;
     println!("{address}");
     io::copy(&mut io::stdin(), &mut io::sink())?;

@@ -1,15 +1,18 @@
-//! How fast a reply is decoded: the iterator compared with only reading the bytes.
+//! How fast a reply is decoded: the iterator compared with only reading the bytes, for each
+//! protocol.
 
 use std::hint::black_box;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use h2o_chat::Client;
+use h2o_chat::{Client, Proxy};
 use serde_json::Value;
 
 use super::ready::Ready;
 use super::rounds::{float, interleaved, median, median_ratio};
+use super::stand_in::{Act, Dialect, Last, Plan, Reaction, StandIn};
 use super::table::Row;
 use super::tokens;
 use super::{Outcome, cargo, client, raw};
@@ -33,17 +36,58 @@ pub fn rows(quick: bool) -> Outcome<Vec<Row>> {
         ],
     )?;
     let row = |yardstick: &str, rates: &[f64]| {
-        Row::new("decoding", per_second(&tokens))
+        Row::new("decoding, chat-ui-classic", per_second(&tokens))
             .against(format!("{yardstick}: {}", per_second(rates)))
     };
     let allocations = cargo::allocations()?;
     Ok(vec![
         row("raw socket", &socket).ratio(median_ratio(&tokens, &socket)),
-        row("`ureq` into a sink", &sink).at_least(median_ratio(&tokens, &sink), 0.30),
+        row("`ureq` into a sink", &sink).at_least(median_ratio(&tokens, &sink), 0.35),
         row("lines and `Value`", &obvious).at_least(median_ratio(&tokens, &obvious), 2.0),
         Row::new("", format!("{allocations:.2} allocations per token"))
             .goal("at most 1.10", allocations <= 1.10),
+        of_lines(Dialect::Newest, tokens::chat_ui_line, count, rounds)?,
+        of_lines(Dialect::H2ogpte, tokens::h2ogpte_line, count, rounds)?,
     ])
+}
+
+/// The row of a protocol whose tokens are lines.
+fn of_lines(
+    dialect: Dialect,
+    line: fn(&str) -> String,
+    count: usize,
+    rounds: usize,
+) -> Outcome<Row> {
+    let text = |number| tokens::text(number);
+    let lines: Arc<str> = (1..count).map(|number| line(text(number))).collect::<String>().into();
+    let whole: String = (0..count).map(text).collect();
+    let bytes = Arc::clone(&lines);
+    let ready = Ready::new(move |socket: &mut dyn Write| socket.write_all(bytes.as_bytes()));
+    let (bytes, _) = ready.start()?;
+    let server = StandIn::builder().dialect(dialect).plan(move |_| {
+        // The head of the response is sent with the first token.
+        let lines = Reaction::Response(lines.as_bytes().to_vec());
+        let last = Last::eos(whole.clone(), count);
+        Plan::acts([Act::token(0, tokens::text(0)), Act::React(lines), Act::Last(last)])
+    });
+    let server = server.start();
+    let client = Client::builder(&server.url()).proxy(Proxy::none());
+    let client = match dialect {
+        Dialect::H2ogpte => client.api_key("sk-bench").build()?,
+        _ => client.build()?,
+    };
+    let rate = |took: Duration| float(count) / took.as_secs_f64();
+    let [sink, tokens] = interleaved(
+        rounds,
+        [&mut || bytes_of_ureq(bytes).map(rate), &mut || iterator(&client, count).map(rate)],
+    )?;
+    let topic = match dialect {
+        Dialect::H2ogpte => "decoding, h2ogpte",
+        _ => "decoding, chat-ui",
+    };
+    Ok(Row::new(topic, per_second(&tokens))
+        .against(format!("`ureq` into a sink: {}", per_second(&sink)))
+        .ratio(median_ratio(&tokens, &sink)))
 }
 
 fn per_second(rates: &[f64]) -> String {

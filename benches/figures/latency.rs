@@ -17,7 +17,7 @@ const TOKEN_INTERVAL: Duration = Duration::from_millis(5);
 
 pub fn rows(quick: bool) -> Outcome<Vec<Row>> {
     let (count, rounds) = if quick { (100, 2) } else { (125, 16) };
-    let (server, _) = Ready::new(move |socket| stamped(socket, count, TOKEN_INTERVAL)).start()?;
+    let (server, _) = Ready::new(move |socket| stamped(socket, count)).start()?;
     let client = client(server)?;
     let [tokens, socket] =
         interleaved(rounds, [&mut || of_tokens(&client), &mut || of_socket(server)])?;
@@ -35,13 +35,20 @@ pub fn rows(quick: bool) -> Outcome<Vec<Row>> {
     Ok(vec![row(50, 1.2), row(99, 2.0)])
 }
 
-/// Writes tokens at this interval. Each contains the time at which it was sent.
-pub fn stamped(socket: &mut dyn Write, count: usize, interval: Duration) -> io::Result<()> {
+fn stamped(socket: &mut dyn Write, count: usize) -> io::Result<()> {
     for _ in 0..count {
-        thread::sleep(interval);
-        let now = now().to_string();
-        socket.write_all(tokens::token(&now).as_bytes())?;
+        thread::sleep(TOKEN_INTERVAL);
+        stamp(socket)?;
     }
+    end(socket)
+}
+
+/// Writes a token that contains the time at which it was sent.
+pub fn stamp(socket: &mut dyn Write) -> io::Result<()> {
+    socket.write_all(tokens::token(&now().to_string()).as_bytes())
+}
+
+pub fn end(socket: &mut dyn Write) -> io::Result<()> {
     socket.write_all(tokens::last("").as_bytes())
 }
 

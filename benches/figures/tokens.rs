@@ -1,4 +1,4 @@
-//! The tokens of the measured replies: of about 110 bytes each, one in 16 with an escape and one in
+//! The tokens of the measured replies: on classic servers of about 110 bytes each, one in 16 with an escape and one in
 //! 50 not ASCII.
 
 use std::fmt::Write;
@@ -34,11 +34,20 @@ pub fn last(generated_text: &str) -> String {
 
 /// The events of `count` tokens, each in a chunk of its own.
 pub fn tokens(count: usize) -> String {
-    let mut tokens = String::new();
-    for number in 0..count {
-        tokens.push_str(&token(text(number)));
-    }
-    tokens
+    (0..count).map(|number| token(text(number))).collect()
+}
+
+/// A line of the newest chat-ui, in a chunk of its own. Short tokens are padded.
+pub fn chat_ui_line(text: &str) -> String {
+    const PADDED_LENGTH: usize = 16;
+    let padding = PADDED_LENGTH.saturating_sub(text.encode_utf16().count());
+    let token = Value::from(format!("{text}{}", "\0".repeat(padding)));
+    chunk(&format!("{{\"type\":\"stream\",\"token\":{token}}}\n"))
+}
+
+/// A line of h2oGPTe, in a chunk of its own.
+pub fn h2ogpte_line(text: &str) -> String {
+    chunk(&format!("{{\"body\":{},\"finished\":false}}\n", Value::from(text)))
 }
 
 fn event(text: &str, generated_text: Option<&str>) -> String {

@@ -1,5 +1,6 @@
 //! The errors of `ask`, with their messages and exit codes.
 
+use std::error::Error;
 use std::io;
 use std::process::ExitCode;
 
@@ -30,6 +31,20 @@ impl Failure {
         }
     }
 
+    /// Returns whether the reader of the output, `head` for example, has closed it, and nothing is
+    /// left behind.
+    fn is_closed_output(&self) -> bool {
+        let error = match self {
+            Failure::Output(error) => Some(error),
+            Failure::Chat(error) if error.kind() == ErrorKind::Write => {
+                error.source().and_then(|source| source.downcast_ref())
+            }
+            _ => None,
+        };
+        error.is_some_and(|error: &io::Error| error.kind() == io::ErrorKind::BrokenPipe)
+            && self.left_behind().is_none()
+    }
+
     pub fn is_cancelled(&self) -> bool {
         matches!(self, Failure::Chat(error) if error.kind() == ErrorKind::Cancelled)
     }
@@ -41,6 +56,7 @@ pub fn report(outcome: &Result<(), Failure>) -> ExitCode {
         return ExitCode::SUCCESS;
     };
     let (message, code) = match failure {
+        _ if failure.is_closed_output() => return ExitCode::SUCCESS,
         Failure::Chat(error) if failure.is_cancelled() => {
             if failure.left_behind().is_none() {
                 return ExitCode::from(INTERRUPTED);
@@ -51,10 +67,6 @@ pub fn report(outcome: &Result<(), Failure>) -> ExitCode {
         Failure::Chat(error) => (with_hint(error), 1),
         Failure::Usage(message) => (format!("{message}; see --help"), 2),
         Failure::Input(error) => (format!("standard input: {error}"), 1),
-        // The reader of the output, `head` for example, has closed it.
-        Failure::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => {
-            return ExitCode::SUCCESS;
-        }
         Failure::Output(error) => (format!("standard output: {error}"), 1),
         Failure::Signals(error) => (format!("signals: {error}"), 1),
     };

@@ -31,7 +31,7 @@ fn main() -> ExitCode {
     let mut answer = Answer::new();
     let options = match Options::parse() {
         Ok(Some(options)) => options,
-        Ok(None) => return failure::report(&write(options::HELP)),
+        Ok(None) => return failure::report(&write(options::HELP).map_err(Failure::Output)),
         Err(failure) => return failure::report(&Err(failure)),
     };
     let code = failure::report(&run(&options, &mut answer));
@@ -62,7 +62,7 @@ fn run(options: &Options, answer: &mut Answer) -> Result<(), Failure> {
     let client = options.client(&url)?;
     if options.check {
         let info = client.server_info()?.to_string();
-        return write(&format!("{}\n", harmless(&info)));
+        return write(&format!("{}\n", harmless(&info))).map_err(Failure::Output);
     }
     // Registered after the prompt was read: before that, there is nothing to clean up.
     let request = options.request(prompt(&options.words)?);
@@ -86,17 +86,21 @@ fn run(options: &Options, answer: &mut Answer) -> Result<(), Failure> {
     // With an API key, the command would delete all of the user's conversations.
     let left = left.filter(|_| options.api_key.is_none());
     answer.sweep_command = left.map(|error| options.sweep_command(&url, &client, error));
-    answered.and(closed)
+    answered.and(closed.map_err(Failure::Output))
 }
 
 fn stream(client: &Client, request: Request, answer: &mut Answer) -> Result<(), Failure> {
     let mut tokens = client.stream(request)?;
+    if answer.thoughts.is_none() {
+        let written = tokens.write_to(&mut *answer);
+        answer.tokens = tokens.token_count();
+        return Ok(written?);
+    }
     while let Some(token) = answer.next(&mut tokens) {
-        let token = token?;
-        if let Err(failure) = answer.screen.print(&token) {
+        if let Err(error) = answer.screen.print(&token?) {
             // Unlike drop, this returns the error if the deletion fails.
             tokens.cancel()?;
-            return Err(failure);
+            return Err(Failure::Output(error));
         }
     }
     Ok(())
@@ -110,7 +114,8 @@ fn whole(client: &Client, request: Request, answer: &mut Answer) -> Result<(), F
         text.push_str(&token?);
         Ok::<_, h2o_chat::Error>(())
     });
-    answer.screen.print(&text)?;
+    answer.tokens = tokens.token_count();
+    answer.screen.print(&text).map_err(Failure::Output)?;
     Ok(gathered?)
 }
 
@@ -181,15 +186,16 @@ impl Answer {
                 }
             },
         };
+        self.tokens = tokens.token_count();
         if token.is_ok() {
-            self.count();
+            self.begin();
         }
         Some(token)
     }
 
-    fn count(&mut self) {
+    /// Called with the first text.
+    fn begin(&mut self) {
         self.first.get_or_insert_with(|| self.start.elapsed());
-        self.tokens += 1;
     }
 
     fn stats(&self) -> String {
@@ -198,5 +204,19 @@ impl Answer {
         let first = first.as_deref().unwrap_or("null");
         let seconds = self.start.elapsed().as_secs_f64();
         format!(r#"{{"tokens":{tokens},"first_token_ms":{first},"seconds":{seconds:.3}}}"#)
+    }
+}
+
+/// Prints text as it arrives.
+impl Write for Answer {
+    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+        self.begin();
+        let whole = std::str::from_utf8(text).map_err(io::Error::other)?;
+        self.screen.print(whole)?;
+        Ok(text.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(()) // Printing has flushed.
     }
 }

@@ -5,7 +5,6 @@ use std::io::{self, IsTerminal, Write};
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
-use crate::failure::Failure;
 use crate::waiting;
 
 /// Prints the text of a reply on standard output.
@@ -20,7 +19,7 @@ impl Screen {
         Screen { is_terminal: io::stdout().is_terminal(), is_empty: true, ends_in_newline: false }
     }
 
-    pub fn print(&mut self, text: &str) -> Result<(), Failure> {
+    pub fn print(&mut self, text: &str) -> io::Result<()> {
         if text.is_empty() {
             return Ok(());
         }
@@ -30,7 +29,7 @@ impl Screen {
     }
 
     /// Ends the text with a newline. An empty text gets one only if it is complete.
-    pub fn close(&mut self, complete: bool) -> Result<(), Failure> {
+    pub fn close(&mut self, complete: bool) -> io::Result<()> {
         if self.ends_in_newline || (self.is_empty && !complete) { Ok(()) } else { write("\n") }
     }
 }
@@ -73,11 +72,11 @@ impl Thoughts {
 }
 
 /// Writes to standard output and flushes it.
-pub fn write(text: &str) -> Result<(), Failure> {
+pub fn write(text: &str) -> io::Result<()> {
     waiting::end();
     let mut out = io::stdout().lock();
-    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-    written.map_err(Failure::Output)
+    out.write_all(text.as_bytes())?;
+    out.flush()
 }
 
 /// Prints one line on standard error. Ignores errors, because standard error may be closed.

@@ -32,7 +32,12 @@ fuzz_target!(|json: &[u8]| {
     let object = strict.or(lenient.filter(|_| begins_as_object));
     let fields = object.as_ref().and_then(Value::as_object).into_iter().flatten();
     let fields = fields.filter(|(_, value)| is_strict || value.is_string());
-    for (name, value) in fields.filter(|(name, _)| !name.contains(['"', '\\', '\u{fffd}'])) {
+    // Names are compared as they are written, and these could be written with escapes.
+    if text.contains("\\u00") {
+        return;
+    }
+    let is_simple = |name: &str| name.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    for (name, value) in fields.filter(|(name, _)| is_simple(name)) {
         assert_eq!(field(json, name).as_ref(), Some(value), "{name}");
     }
 });

@@ -30,10 +30,14 @@ impl ReplyStream {
     /// The next update, or `None` at the end of the body, which does not prove that the reply is
     /// complete. The token timeout counts from `since`, or from the first wait: the clock is
     /// read only when there is something to wait for.
+    ///
+    /// # Errors
+    /// If it may not wait but would have to, a cleanup timeout; the next call continues.
     pub(crate) fn next(
         &mut self,
         timer: &Timer,
         since: &mut Option<Instant>,
+        may_wait: bool,
     ) -> Result<Option<Update>> {
         loop {
             match timer.check() {
@@ -52,6 +56,8 @@ impl ReplyStream {
                 Err(error) => return Err(self.with_encoding(error)),
             }
             let since = *since.get_or_insert_with(Instant::now);
+            let no_wait = (!may_wait).then(|| Timer::cleanup(Duration::ZERO));
+            let timer = no_wait.as_ref().unwrap_or(timer);
             let read = timer.run(since, || self.decoder.fill(&mut self.body));
             if read.map_err(|error| unreadable(Step::ReadReply, error))? == 0 {
                 return self.decoder.finish();
@@ -102,8 +108,8 @@ impl ReplyStream {
     /// Only if the client gives up: every other end of the reply ends the generation too.
     pub(crate) fn wait_for_end(&mut self, timer: &Timer) -> Result<bool> {
         loop {
-            match self.next(timer, &mut None) {
-                Ok(Some(update)) if update.is_last() => return Ok(update.interrupted.is_some()),
+            match self.next(timer, &mut None, true) {
+                Ok(Some(update)) if update.is_last() => return Ok(update.is_interrupted),
                 Ok(Some(_)) => {}
                 Ok(None) => return Ok(false),
                 Err(error) if error.is_interrupt() => return Err(error.at(Step::SendMessage)),

@@ -287,7 +287,7 @@ impl ClientBuilder {
         };
         let (session, cookies) = session_and_cookies(self.session, self.cookie_name, &mut headers)?;
         let header_sizes = self.headers.iter().map(|(name, value)| name.len() + value.len());
-        validate_size(header_sizes.chain([
+        let header_size = validate_size(header_sizes.chain([
             self.url.len(),
             self.user_agent.len(),
             session.name.len(),
@@ -299,6 +299,7 @@ impl ClientBuilder {
             base,
             user_agent: self.user_agent,
             headers,
+            header_size,
             key: self.api_key,
             session,
             cookies,

@@ -48,15 +48,15 @@ pub(super) fn validate_key(key: &str) -> Result<()> {
     Ok(())
 }
 
-/// Validates that what goes into every request is not too long.
-pub(super) fn validate_size(sizes: impl IntoIterator<Item = usize>) -> Result<()> {
+/// Validates that what goes into every request is not too long. Returns its size.
+pub(super) fn validate_size(sizes: impl IntoIterator<Item = usize>) -> Result<usize> {
     let size: usize = sizes.into_iter().sum();
     if size > MAX_HEADERS {
         return Err(Error::invalid_input(format!(
             "the URL, session and headers have {size} bytes, more than {MAX_HEADERS}"
         )));
     }
-    Ok(())
+    Ok(size)
 }
 
 pub(super) fn validate_timeouts(timeouts: &Timeouts) -> Result<()> {

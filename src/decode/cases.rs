@@ -343,7 +343,7 @@ fn check(case: &Case, (updates, error): &(Vec<Update>, Option<Error>)) {
     let texts = updates.iter().filter_map(|it| it.event.as_ref()?.text());
     assert_eq!(texts.collect::<String>(), case.text);
     let Some(error) = error else {
-        let is_interrupted = updates.last().unwrap().interrupted.is_some();
+        let is_interrupted = updates.last().unwrap().is_interrupted;
         assert!(matches!(case.outcome, Truncated) == is_interrupted);
         assert!(matches!(case.outcome, Truncated | Complete));
         return;

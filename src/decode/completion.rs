@@ -4,7 +4,6 @@
 use super::object::{Raw, read_object};
 use super::update::{Context, Update, reported, text_token, unexpected, unreadable};
 use crate::error::Result;
-use crate::reply::End;
 
 /// The fields that matter.
 #[derive(Default)]
@@ -36,13 +35,13 @@ impl<'a> ChatCompletionDelta<'a> {
     fn read(line: &'a [u8]) -> Option<ChatCompletionDelta<'a>> {
         let mut delta = ChatCompletionDelta::default();
         read_object(line, |json| {
-            if json.has_key(r#""body":"#) {
+            if json.has_key(r#""body""#) {
                 delta.body = json.value()?;
-            } else if json.has_key(r#""finished":"#) {
+            } else if json.has_key(r#""finished""#) {
                 delta.finished = json.value()?;
-            } else if json.has_key(r#""message_id":"#) {
+            } else if json.has_key(r#""message_id""#) {
                 delta.message_id = json.value()?;
-            } else if json.has_key(r#""error":"#) {
+            } else if json.has_key(r#""error""#) {
                 delta.error = json.value()?;
             } else {
                 json.other()?;
@@ -68,8 +67,7 @@ impl<'a> ChatCompletionDelta<'a> {
         } else if self.finished.is_true() {
             // The last line repeats the whole text.
             let text = if self.body.is_null() { String::new() } else { self.body.text()? };
-            update.event = before.map(text_token);
-            update.end = Some(Box::new(End { text, details: None }));
+            update = Update { event: before.map(text_token), ..Update::last(text, None) };
         } else {
             let text = context.halves.join(self.body.bytes()?.into_owned())?;
             let text = match before {

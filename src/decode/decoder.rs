@@ -1,6 +1,7 @@
 //! The decoder of a reply, in any of the formats in which servers send it.
 
 use std::io::{self, Read};
+use std::mem;
 
 use super::handed_out::HandedOut;
 use super::lines::Lines;
@@ -8,7 +9,7 @@ use super::sse::{Events, Name};
 use super::update::{Context, Update, failure, text_token, unexpected};
 use super::{completion, message_update, tgi};
 use crate::error::{Error, ErrorKind, Result, Step};
-use crate::reply::{End, Event};
+use crate::reply::Event;
 use crate::text::excerpt;
 
 /// The longest event of a reply that has no text yet, in bytes.
@@ -126,10 +127,11 @@ impl Decoder {
                 return Err(failure(event));
             }
             match read {
-                Ok(Some(update)) => {
+                Ok(Some(mut update)) => {
                     self.has_begun = true;
                     if !update.is_empty() {
-                        return Ok(Some(self.with_rest(update)));
+                        self.hand_out(&mut update);
+                        return Ok(Some(update));
                     }
                 }
                 Err(error) if error.kind() != ErrorKind::Protocol => return Err(error),
@@ -162,8 +164,9 @@ impl Decoder {
             Ok(Some(Update { event: Some(Event::Other { .. }), .. })) => self.finish(),
             Err(error) if error.kind() == ErrorKind::Generation => Err(error),
             Ok(None) => Ok(self.context.only_text.take().map(|text| {
-                let end = Some(Box::new(End { text, details: None }));
-                self.with_rest(Update { end, ..Update::default() })
+                let mut update = Update::last(text, None);
+                self.hand_out(&mut update);
+                update
             })),
             _ => Ok(None),
         }
@@ -180,31 +183,30 @@ impl Decoder {
         }
     }
 
-    /// Hands out text that comes only in the last update, as a token before it.
-    fn with_rest(&mut self, mut update: Update) -> Update {
+    /// Adds the text of an update. If text comes only in the last update, replaces that one by a
+    /// token; it comes next.
+    fn hand_out(&mut self, update: &mut Update) {
         if let Some(text) = update.event.as_ref().and_then(Event::text) {
             let longer = self.max_event + text.len() * MAX_ESCAPE;
             self.max_event = longer.min(MAX_EVENT + MAX_REPEATED);
             self.handed_out.add(text);
         }
-        let Some(whole) = update.whole_text() else {
-            return update;
+        let Some(end) = &update.end else {
+            return;
         };
         // The whole text may have both halves of what was cut into two.
         let half = self.context.halves.give_up();
-        let Some(rest) = self.handed_out.rest(whole).or(half) else {
-            return update;
+        let Some(rest) = self.handed_out.rest(&end.text).or(half) else {
+            return;
         };
-        let rest = text_token(rest.to_owned());
-        let event = match update.event.take() {
-            Some(token) => {
-                update.event = Some(rest);
-                token
-            }
-            None => rest,
-        };
-        self.pending = Some(update);
-        Update { event: Some(event), ..Update::default() }
+        let rest = Some(text_token(rest.to_owned()));
+        let mut last = mem::take(update);
+        if last.event.is_some() {
+            update.event = mem::replace(&mut last.event, rest);
+        } else {
+            update.event = rest;
+        }
+        self.pending = Some(last);
     }
 
     /// Reads more bytes, once. Returns 0 at the end of the stream.

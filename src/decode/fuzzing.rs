@@ -96,7 +96,7 @@ pub fn is_object(json: &[u8]) -> bool {
 /// backslash.
 #[must_use]
 pub fn field(json: &[u8], name: &str) -> Option<Value> {
-    let quoted = format!("\"{name}\":");
+    let quoted = format!("\"{name}\"");
     let mut field = None;
     read_object(json, |json| {
         if json.has_key(&quoted) {

@@ -4,7 +4,7 @@ use super::object::{Raw, first_field, read_object};
 use super::surrogates::into_string;
 use super::update::{Context, Update, failure, reported, text_token, unexpected, unreadable};
 use crate::error::Result;
-use crate::reply::{End, Event};
+use crate::reply::Event;
 
 /// The fields that matter, of all types of lines.
 #[derive(Default)]
@@ -45,7 +45,7 @@ pub(super) fn read(line: &[u8], context: &mut Context) -> Result<Option<Update>>
 /// text.
 pub(super) fn is_skipped(beginning: &[u8]) -> bool {
     let is_comment = beginning.trim_ascii_start().starts_with(b":");
-    let kind = first_field(beginning, r#""type":"#).and_then(Raw::bytes);
+    let kind = first_field(beginning, r#""type""#).and_then(Raw::bytes);
     is_comment || kind.is_some_and(|kind| !TYPES.contains(&&*kind))
 }
 
@@ -53,19 +53,19 @@ impl<'a> MessageUpdate<'a> {
     fn read(line: &'a [u8]) -> Option<MessageUpdate<'a>> {
         let mut message = MessageUpdate::default();
         read_object(line, |json| {
-            if json.has_key(r#""type":"#) {
+            if json.has_key(r#""type""#) {
                 message.kind = json.value()?;
-            } else if json.has_key(r#""token":"#) {
+            } else if json.has_key(r#""token""#) {
                 message.token = json.value()?;
-            } else if json.has_key(r#""text":"#) {
+            } else if json.has_key(r#""text""#) {
                 message.text = json.value()?;
-            } else if json.has_key(r#""interrupted":"#) {
+            } else if json.has_key(r#""interrupted""#) {
                 message.interrupted = json.value()?;
-            } else if json.has_key(r#""status":"#) {
+            } else if json.has_key(r#""status""#) {
                 message.status = json.value()?;
-            } else if json.has_key(r#""message":"#) {
+            } else if json.has_key(r#""message""#) {
                 message.message = json.value()?;
-            } else if json.has_key(r#""title":"#) {
+            } else if json.has_key(r#""title""#) {
                 message.title = json.value()?;
             } else {
                 json.other()?;
@@ -97,14 +97,8 @@ impl<'a> MessageUpdate<'a> {
             text if text.is_null() => String::new(),
             text => text.text()?,
         };
-        let mut update = Update::default();
-        if self.interrupted.is_true() {
-            update.interrupted = Some(text.into());
-        } else {
-            let details = None;
-            update.end = Some(Box::new(End { text, details }));
-        }
-        Some(update)
+        let is_interrupted = self.interrupted.is_true();
+        Some(Update { is_interrupted, ..Update::last(text, None) })
     }
 }
 
@@ -177,12 +171,11 @@ mod tests {
             let update = read(line.as_bytes(), &mut Context::default()).unwrap().unwrap();
             let end = update.end.as_ref().expect(line);
             assert_eq!((&*end.text, &end.details), (text, &None), "{line}");
-            assert!(update.is_last() && update.interrupted.is_none() && update.event.is_none());
+            assert!(!update.is_interrupted && update.event.is_none());
         }
         let line = br#"{"type":"finalAnswer","text":"a","interrupted":true}"#;
         let update = read(line, &mut Context::default()).unwrap().unwrap();
-        assert!(update.is_last() && update.interrupted.is_some());
-        assert_eq!((update.end, update.event), (None, None));
+        assert!(update.is_last() && update.is_interrupted && update.event.is_none());
     }
 
     #[test]

@@ -10,50 +10,36 @@ use serde_core::de::{Deserialize, Deserializer, IgnoredAny, Visitor};
 
 use super::surrogates::into_string;
 
-/// JSON that is being read.
-pub(super) struct Json<'a> {
-    bytes: &'a [u8],
-    /// Where the rest begins.
-    at: usize,
-    /// The key of the next value, if it was read but not found yet.
-    key: Option<Vec<u8>>,
-}
+/// The rest of the JSON that is being read.
+pub(super) struct Json<'a>(&'a [u8]);
 
-/// A value as it was sent, which is not looked into before somebody asks for it. Absent and null
-/// are the same.
+/// A value as it was sent, which is not looked into before somebody asks for it. Empty if it is
+/// absent.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Raw<'a>(Option<&'a [u8]>);
+pub(super) struct Raw<'a>(&'a [u8]);
 
 /// Reads an object: see [`Json::object`]. `None` if that is not JSON, or no object.
 pub(super) fn read_object<'a>(
     json: &'a [u8],
     field: impl FnMut(&mut Json<'a>) -> Option<()>,
 ) -> Option<()> {
-    let mut json = Json::new(json);
+    let mut json = Json(json);
     json.object(field)?;
     json.next().is_none().then_some(())
 }
 
 /// The value of an object's first field, if it has this key. The end of the object may be missing.
 pub(super) fn first_field<'a>(json: &'a [u8], key: &str) -> Option<Raw<'a>> {
-    let mut json = Json::new(json);
+    let mut json = Json(json);
     json.skip(b'{')?;
     json.next()?;
-    if !json.has_key(key) {
-        json.other()?;
-        json.has_key(key).then_some(())?;
-    }
-    json.value()
+    if json.has_key(key) { json.value() } else { None }
 }
 
 impl<'a> Json<'a> {
-    fn new(json: &'a [u8]) -> Json<'a> {
-        Json { bytes: json, at: 0, key: None }
-    }
-
     /// Reads an object. `field` reads one field: the value of a key that it looks for, or any
     /// `other` field.
-    pub(super) fn object(&mut self, mut field: impl FnMut(&mut Self) -> Option<()>) -> Option<()> {
+    fn object(&mut self, mut field: impl FnMut(&mut Self) -> Option<()>) -> Option<()> {
         self.skip(b'{')?;
         if self.skip(b'}').is_some() {
             return Some(());
@@ -61,79 +47,79 @@ impl<'a> Json<'a> {
         loop {
             self.next()?;
             field(self)?;
-            // Once more if only the key was read.
-            if self.key.is_none() && self.skip(b',').is_none() {
+            if self.skip(b',').is_none() {
                 return self.skip(b'}');
             }
         }
     }
 
-    /// Returns whether the next field has this key, and skips the key then. The key is given as it
-    /// is usually written, with its quotes and its colon: comparing is cheaper than looking for the
-    /// end.
+    /// Returns whether the next field has this key, which is given in its quotes, and skips the key
+    /// then. A key that is written with escapes is another one.
     #[inline]
     pub(super) fn has_key(&mut self, key: &str) -> bool {
-        let left = match &self.key {
-            Some(key) => key,
-            None => &self.bytes[self.at..],
-        };
-        let is_same = left.starts_with(key.as_bytes());
-        if is_same && self.key.take().is_none() {
-            self.at += key.len();
-        }
-        is_same
+        let rest = self.0.strip_prefix(key.as_bytes());
+        self.0 = rest.unwrap_or(self.0);
+        rest.is_some()
     }
 
-    /// Skips a field whose key is not looked for. The first time it only reads the key, which may
-    /// be written in another way: with white space after it, or with escapes.
+    /// Skips a field whose key is not looked for.
     #[cold]
     pub(super) fn other(&mut self) -> Option<()> {
-        if self.key.take().is_some() {
-            return self.value().map(drop);
-        }
-        let key = self.value()?.bytes()?;
-        // No key that is looked for has a quote in it, but one with a quote can begin like it.
-        let is_odd = key.contains(&b'"');
-        self.key = Some(if is_odd { Vec::new() } else { [b"\"", &*key, b"\":"].concat() });
-        self.skip(b':')
+        (self.next()? == b'"').then_some(())?;
+        self.raw()?;
+        self.value().map(drop)
     }
 
+    /// The value of the field whose key was skipped.
     pub(super) fn value(&mut self) -> Option<Raw<'a>> {
-        let first = self.next()?;
-        let json = &self.bytes[self.at..];
-        let length = match first {
-            b'"' => plain_string_length(json),
-            b'-' | b'0'..=b'9' => number_length(json),
-            b'n' if json.starts_with(b"null") => {
-                self.at += 4;
-                return Some(Raw(None));
-            }
-            b't' if json.starts_with(b"true") => Some(4),
-            b'f' if json.starts_with(b"false") => Some(5),
+        self.skip(b':')?;
+        self.raw()
+    }
+
+    /// Reads the value of the field whose key was skipped, an object or null: see
+    /// [`Json::object`]. Returns whether it is an object.
+    pub(super) fn object_value(
+        &mut self,
+        field: impl FnMut(&mut Self) -> Option<()>,
+    ) -> Option<bool> {
+        self.skip(b':')?;
+        if self.next()? == b'{' {
+            return self.object(field).map(|()| true);
+        }
+        self.raw()?.is_null().then_some(false)
+    }
+
+    fn raw(&mut self) -> Option<Raw<'a>> {
+        let length = match self.next()? {
+            b'"' => plain_string_length(self.0),
+            b'-' | b'0'..=b'9' => number_length(self.0),
+            b'n' if self.0.starts_with(b"null") => Some(4),
+            b't' if self.0.starts_with(b"true") => Some(4),
+            b'f' if self.0.starts_with(b"false") => Some(5),
             _ => None,
         };
-        let length = length.or_else(|| length_by_serde(json))?;
-        self.at += length;
-        Some(Raw(Some(&json[..length])))
-    }
-
-    /// Returns whether an object comes next.
-    pub(super) fn is_at_object(&mut self) -> bool {
-        self.next() == Some(b'{')
+        let (value, rest) = self.0.split_at(length.or_else(|| length_by_serde(self.0))?);
+        self.0 = rest;
+        Some(Raw(value))
     }
 
     #[inline]
     fn skip(&mut self, byte: u8) -> Option<()> {
-        (self.next()? == byte).then(|| self.at += 1)
+        if self.0.first() != Some(&byte) {
+            self.next()?;
+        }
+        self.0 = self.0.strip_prefix(&[byte])?;
+        Some(())
     }
 
     /// The next byte that is not white space.
     #[inline]
     fn next(&mut self) -> Option<u8> {
         loop {
-            match *self.bytes.get(self.at)? {
-                b' ' | b'\n' | b'\r' | b'\t' => self.at += 1,
-                byte => return Some(byte),
+            match self.0 {
+                [byte @ b'!'..=u8::MAX, ..] => return Some(*byte),
+                [b' ' | b'\n' | b'\r' | b'\t', rest @ ..] => self.0 = rest,
+                _ => return self.0.first().copied(),
             }
         }
     }
@@ -192,8 +178,9 @@ fn skip_digits(json: &[u8], start: usize) -> Option<usize> {
 }
 
 impl<'a> Raw<'a> {
+    /// Returns whether this is absent or null.
     pub(super) fn is_null(self) -> bool {
-        self.0.is_none()
+        matches!(self.0, b"" | b"null")
     }
 
     /// Returns whether this is that string.
@@ -203,17 +190,17 @@ impl<'a> Raw<'a> {
 
     /// Returns whether this is true, for which some say 1.
     pub(super) fn is_true(self) -> bool {
-        matches!(self.0, Some(b"true" | b"1"))
+        matches!(self.0, b"true" | b"1")
     }
 
     /// The value, if it is of this type.
     pub(super) fn read<T: Deserialize<'a>>(self) -> Option<T> {
-        serde_json::from_slice(self.0?).ok()
+        serde_json::from_slice(self.0).ok()
     }
 
     /// Reads an object: see [`Json::object`].
     pub(super) fn object(self, field: impl FnMut(&mut Json<'a>) -> Option<()>) -> Option<()> {
-        read_object(self.0?, field)
+        read_object(self.0, field)
     }
 
     /// A string, with U+FFFD for lone surrogates.
@@ -223,7 +210,7 @@ impl<'a> Raw<'a> {
 
     /// A string as WTF-8, unless it is not UTF-8 to begin with.
     pub(super) fn bytes(self) -> Option<Cow<'a, [u8]>> {
-        let inner = self.0?.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
+        let inner = self.0.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
         if inner.iter().all(|&byte| byte != b'\\') {
             return Some(Cow::Borrowed(inner));
         }
@@ -269,15 +256,20 @@ mod tests {
         let is_read = read_object(json.as_bytes(), Json::other).is_some();
         assert_eq!(is_read, meant.is_some(), "{json}");
         let fields = meant.iter().filter_map(Value::as_object).flatten();
-        for (key, meant) in fields.filter(|(key, _)| !key.contains('"')) {
+        for (key, meant) in fields.filter(|(key, _)| is_simple(key)) {
             let field = field(json, key).expect(json);
             assert_eq!(value(field), Some(meant.clone()), "{key} of {json}");
             let fields = meant.as_object().into_iter().flatten();
-            for (inner, meant) in fields.filter(|(key, _)| !key.contains('"')) {
+            for (inner, meant) in fields.filter(|(key, _)| is_simple(key)) {
                 let field = inner_field(json, key, inner).expect(json);
                 assert_eq!(value(field), Some(meant.clone()), "{inner} of {json}");
             }
         }
+    }
+
+    /// Returns whether this is a key as those that are looked for are.
+    fn is_simple(key: &str) -> bool {
+        key.bytes().all(|byte| byte.is_ascii_alphanumeric())
     }
 
     fn field<'a>(json: &'a str, key: &str) -> Option<Raw<'a>> {
@@ -288,7 +280,7 @@ mod tests {
 
     /// Reads a field into `field` if it has this key, or else skips it.
     fn take<'a>(json: &mut Json<'a>, key: &str, field: &mut Raw<'a>) -> Option<()> {
-        if !json.has_key(&format!("\"{key}\":")) {
+        if !json.has_key(&format!("\"{key}\"")) {
             return json.other();
         }
         *field = json.value()?;
@@ -298,14 +290,11 @@ mod tests {
     fn inner_field<'a>(json: &'a str, key: &str, inner: &str) -> Option<Raw<'a>> {
         let mut field = Raw::default();
         read_object(json.as_bytes(), |json| {
-            if !json.has_key(&format!("\"{key}\":")) {
+            if !json.has_key(&format!("\"{key}\"")) {
                 return json.other();
             }
-            if !json.is_at_object() {
-                return json.value().map(drop);
-            }
             field = Raw::default();
-            json.object(|json| take(json, inner, &mut field))
+            json.value()?.object(|json| take(json, inner, &mut field)).or(Some(()))
         })?;
         Some(field)
     }
@@ -331,8 +320,8 @@ mod tests {
             r#"{"0":0,"1":-0,"2":0.0,"3":10,"4":1E+2,"5":-1.25e-2,"6":18446744073709551616}"#,
             r#"{"text":null,"number":null,"inner":null}"#,
             r#"{"text":"one","text":"two","inner":{"text":"one"},"inner":{}}"#,
-            r#"{"other":[{},[1.5e9,"]}"]],"other \" one":null,"t\u0065xt":"yes"}"#,
-            r#"{ "inner" : {"text" :"a", "t\u0065xt":"b"}, "text\":x":1, "inn\u0065r":{"a":1} }"#,
+            r#"{"other":[{},[1.5e9,"]}"]],"other \" one":null,"text":"yes"}"#,
+            r#"{ "inner" : {"text" :"a", "number"  : 7}, "text\":x":1, "inner" :{"a":1} }"#,
         ] {
             assert!(serde_json::from_str::<Value>(json).is_ok(), "{json}");
             check(json);
@@ -361,7 +350,7 @@ mod tests {
         let json = b"{\"a\":\"\xff\",\"b\":\"\\n\xff\",\"c\":\"x\"}";
         let mut texts = Vec::new();
         let read = read_object(json, |json| {
-            if ["a", "b", "c"].iter().any(|key| json.has_key(&format!("\"{key}\":"))) {
+            if ["a", "b", "c"].iter().any(|key| json.has_key(&format!("\"{key}\""))) {
                 texts.push(json.value()?.text());
                 Some(())
             } else {

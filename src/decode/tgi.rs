@@ -9,7 +9,8 @@ use crate::reply::{Details, End, Event, Token};
 /// An event of the reply.
 #[derive(Default)]
 struct StreamResponse<'a> {
-    token: Option<TokenObject<'a>>,
+    has_token: bool,
+    token: TokenObject<'a>,
     /// Only in the last event.
     generated_text: Raw<'a>,
     details: Raw<'a>,
@@ -30,7 +31,7 @@ pub(super) fn read(event: &[u8], context: &mut Context) -> Result<Option<Update>
     if response.read(event).is_none() {
         return unreadable(event);
     }
-    let is_of_reply = response.token.is_some() || !response.generated_text.is_null();
+    let is_of_reply = response.has_token || !response.generated_text.is_null();
     if !is_of_reply || !response.error.is_null() {
         match reported(event) {
             Some(error) => return Err(error),
@@ -45,18 +46,14 @@ pub(super) fn read(event: &[u8], context: &mut Context) -> Result<Option<Update>
 impl<'a> StreamResponse<'a> {
     fn read(&mut self, event: &'a [u8]) -> Option<()> {
         read_object(event, |json| {
-            if json.has_key(r#""token":"#) {
-                self.token = None;
-                if json.is_at_object() {
-                    self.token.insert(TokenObject::default()).read(json)?;
-                } else {
-                    json.value()?.is_null().then_some(())?;
-                }
-            } else if json.has_key(r#""generated_text":"#) {
+            if json.has_key(r#""token""#) {
+                self.token = TokenObject::default();
+                self.has_token = json.object_value(|json| self.token.read(json))?;
+            } else if json.has_key(r#""generated_text""#) {
                 self.generated_text = json.value()?;
-            } else if json.has_key(r#""details":"#) {
+            } else if json.has_key(r#""details""#) {
                 self.details = json.value()?;
-            } else if json.has_key(r#""error":"#) {
+            } else if json.has_key(r#""error""#) {
                 self.error = json.value()?;
             } else {
                 json.other()?;
@@ -67,37 +64,33 @@ impl<'a> StreamResponse<'a> {
 
     /// Returns the update, or `None` if its text is not a string.
     fn update(&self, context: &mut Context) -> Option<Update> {
-        let event = match &self.token {
-            Some(token) if !token.text.is_null() => Some(Event::Token(token.token(context)?)),
-            _ => None,
-        };
-        let mut update = Update { event, ..Update::default() };
+        let mut update = Update::default();
+        if !self.token.text.is_null() {
+            update.event = Some(Event::Token(self.token.token(context)?));
+        }
         if !self.generated_text.is_null() {
-            update.end = Some(Box::new(End {
-                text: self.generated_text.text()?,
-                details: details(self.details),
-            }));
+            let text = self.generated_text.text()?;
+            update.end = Some(Box::new(End { text, details: details(self.details) }));
         }
         Some(update)
     }
 }
 
 impl<'a> TokenObject<'a> {
+    /// Reads a field.
     fn read(&mut self, json: &mut Json<'a>) -> Option<()> {
-        json.object(|json| {
-            if json.has_key(r#""text":"#) {
-                self.text = json.value()?;
-            } else if json.has_key(r#""id":"#) {
-                self.id = json.value()?;
-            } else if json.has_key(r#""logprob":"#) {
-                self.logprob = json.value()?;
-            } else if json.has_key(r#""special":"#) {
-                self.special = json.value()?;
-            } else {
-                json.other()?;
-            }
-            Some(())
-        })
+        if json.has_key(r#""text""#) {
+            self.text = json.value()?;
+        } else if json.has_key(r#""id""#) {
+            self.id = json.value()?;
+        } else if json.has_key(r#""logprob""#) {
+            self.logprob = json.value()?;
+        } else if json.has_key(r#""special""#) {
+            self.special = json.value()?;
+        } else {
+            json.other()?;
+        }
+        Some(())
     }
 
     fn token(&self, context: &mut Context) -> Option<Token> {
@@ -116,13 +109,13 @@ impl<'a> TokenObject<'a> {
 fn details(object: Raw) -> Option<Details> {
     let mut details = Details::default();
     object.object(|json| {
-        if json.has_key(r#""finish_reason":"#) {
+        if json.has_key(r#""finish_reason""#) {
             details.finish_reason = json.value()?.text();
-        } else if json.has_key(r#""generated_tokens":"#) {
+        } else if json.has_key(r#""generated_tokens""#) {
             details.generated_tokens = json.value()?.read();
-        } else if json.has_key(r#""seed":"#) {
+        } else if json.has_key(r#""seed""#) {
             details.seed = json.value()?.read();
-        } else if json.has_key(r#""input_length":"#) {
+        } else if json.has_key(r#""input_length""#) {
             details.input_length = json.value()?.read();
         } else {
             json.other()?;

@@ -7,7 +7,7 @@ use super::object::{Raw, first_field, read_object};
 use super::surrogates::Halves;
 use crate::error::{Error, ErrorKind, Result, Step};
 use crate::json::read_json;
-use crate::reply::{End, Event, Token};
+use crate::reply::{Details, End, Event, Token};
 use crate::text::{ErrorReport, excerpt, one_line};
 
 /// The longest event that is searched for an error, in bytes. As JSON it takes sixteen times that.
@@ -17,16 +17,16 @@ const MAX_ERROR: usize = 1 << 20;
 const MAX_OTHER: usize = 1 << 20;
 
 /// The key of an object's type.
-const TYPE: &str = r#""type":"#;
+const TYPE: &str = r#""type""#;
 
 /// One step of a reply.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Update {
     pub(crate) event: Option<Event>,
-    /// The server says that the reply is complete.
+    /// The server says that the reply has ended.
     pub(crate) end: Option<Box<End>>,
-    /// The server says that the generation was stopped; this is the text until then.
-    pub(crate) interrupted: Option<Box<str>>,
+    /// It ended because the generation was stopped.
+    pub(crate) is_interrupted: bool,
 }
 
 /// The state that is needed to read an event.
@@ -51,18 +51,17 @@ impl Context {
 }
 
 impl Update {
+    /// The end of a reply whose whole text this is.
+    pub(super) fn last(text: String, details: Option<Details>) -> Update {
+        Update { end: Some(Box::new(End { text, details })), ..Update::default() }
+    }
+
     pub(crate) fn is_last(&self) -> bool {
-        self.interrupted.is_some() || self.end.is_some()
+        self.end.is_some()
     }
 
     pub(super) fn is_empty(&self) -> bool {
         self.event.is_none() && !self.is_last()
-    }
-
-    /// The text of the whole reply, which only the last update has.
-    pub(super) fn whole_text(&self) -> Option<&str> {
-        let end = self.end.as_ref().map(|end| end.text.as_str());
-        end.or(self.interrupted.as_deref())
     }
 }
 

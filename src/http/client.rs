@@ -26,11 +26,17 @@ use crate::error::{Error, ErrorKind, Result, Timeout};
 /// Servers close a connection that was idle for 5 s.
 const MAX_IDLE_AGE: Duration = Duration::from_secs(4);
 
-/// ureq's default of 128 KiB is too much for a thousand streams. Its limit for the headers of a
-/// response must be at most half of the input buffer.
-const INPUT_BUFFER: usize = 32 * 1024;
-const OUTPUT_BUFFER: usize = 16 * 1024;
+/// Every stream holds these buffers: ureq's default of 128 KiB each is too much for a thousand. The
+/// head of a response has to fit into the input buffer, and each line of a request's head into the
+/// output buffer.
+const INPUT_BUFFER: usize = 24 * 1024;
+const OUTPUT_BUFFER: usize = 4 * 1024;
 const MAX_RESPONSE_HEAD: usize = 16 * 1024;
+
+/// The output buffer for larger headers of the user, and above which size they are larger. Below
+/// it, the longest line is the `Cookie` header, most of which is what a server has set.
+const LARGE_OUTPUT_BUFFER: usize = 16 * 1024;
+const LARGE_HEADERS: usize = 512;
 
 /// ureq adds the connect timeout to the clock, which panics if the sum is too large. No system
 /// tries to connect for a day.
@@ -56,6 +62,8 @@ pub(crate) struct HttpConfig {
     pub(crate) proxy: Option<ureq::Proxy>,
     pub(crate) user_agent: String,
     pub(crate) headers: HeaderMap,
+    /// The size of the URL, session, user agent and headers together, in bytes.
+    pub(crate) header_size: usize,
     /// For an API that knows its users by a key, and not by a session.
     pub(crate) key: Option<String>,
     pub(crate) session: SessionCookie,
@@ -79,6 +87,7 @@ impl HttpClient {
             config.headers.entry(AUTHORIZATION).or_insert(authorization);
         }
         let connect_timeout = config.connect_timeout.map(|it| it.min(MAX_CONNECT_TIMEOUT));
+        let is_large = config.header_size > LARGE_HEADERS;
         let agent = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
@@ -92,7 +101,7 @@ impl HttpClient {
             .max_idle_connections(8)
             .max_idle_connections_per_host(8)
             .input_buffer_size(INPUT_BUFFER)
-            .output_buffer_size(OUTPUT_BUFFER)
+            .output_buffer_size(if is_large { LARGE_OUTPUT_BUFFER } else { OUTPUT_BUFFER })
             .max_response_header_size(MAX_RESPONSE_HEAD);
         #[cfg(feature = "rustls")]
         let agent = agent.tls_config(super::tls::config(config.root_certificates));

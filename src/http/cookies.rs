@@ -8,11 +8,11 @@ use uuid::Uuid;
 use crate::error::{Error, ErrorKind, Result, Step, hint};
 use crate::session::Session;
 
-/// Limits of the cookies that a server sets, in number and bytes: together with what the user
-/// gives they have to fit into the headers of a request.
+/// Limits of the cookies that a server sets, in number and bytes: one `Cookie` header of at most
+/// 4 KiB has to hold them, an invented session of up to `MAX_COOKIE`, and small cookies of the user.
 const MAX_COOKIES: usize = 16;
 const MAX_COOKIE: usize = 1024;
-const MAX_TOTAL: usize = 4 * 1024;
+const MAX_TOTAL: usize = 2 * 1024;
 
 /// Beginnings of the names of gateways' cookies, which are never the session.
 const GATEWAY_COOKIES: [&str; 4] = ["__", "_cf", "AWSALB", "JSESSIONID"];
@@ -291,7 +291,7 @@ mod tests {
         let many: Vec<&str> = many.iter().map(String::as_str).collect();
         let mut bounded = jar(invented(), "");
         store(&mut bounded, &many, false);
-        assert_eq!(bounded.others.len(), 4);
+        assert_eq!(bounded.others.len(), 2);
         assert!(bounded.header(bounded.session()).len() < MAX_TOTAL + 100);
     }
 

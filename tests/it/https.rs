@@ -16,6 +16,7 @@ use rustls::{ServerConfig, ServerConnection};
 use crate::example;
 use crate::stand_in::StandIn;
 use crate::support::{GREETING, assert_failed, assert_nothing_left};
+use crate::writing;
 
 /// The authority of the relay's certificate. Both are for tests only, and their keys are public.
 const AUTHORITY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tls/ca.pem");
@@ -186,6 +187,12 @@ fn an_aborted_tls_handshake_is_retried() {
     assert_eq!(error.kind(), ErrorKind::Connect, "{error}");
     assert!(error.to_string().contains("no secure connection"), "{error}");
     ended.join().unwrap();
+}
+
+#[test]
+fn write_to_flushes_before_it_waits() {
+    let server = StandIn::builder().https_referer();
+    writing::assert_lockstep(server, |server| client(server).build().unwrap());
 }
 
 #[test]

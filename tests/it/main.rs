@@ -36,6 +36,7 @@ mod support;
 mod system_prompt;
 mod thinking;
 mod types;
+mod writing;
 
 #[path = "../example/mod.rs"]
 mod example;

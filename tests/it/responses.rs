@@ -6,7 +6,7 @@ use h2o_chat::{ErrorKind, Step};
 
 use ErrorKind::{LoginRequired, Protocol, Status, TooLarge, Truncated};
 
-use crate::stand_in::{Counts, Reaction, Request, Response, StandIn};
+use crate::stand_in::{Counts, Reaction, Request, Response, StandIn, frame};
 use crate::support::{always, assert_failed, builder, client, count, step_of};
 
 /// A response, and its expected outcome.
@@ -211,6 +211,66 @@ fn every_unexpected_response_is_an_error_and_leaves_nothing() {
         let left = usize::from(row.step == Step::DeleteConversation);
         assert_eq!(counted(&server, row.step, left), row.counted, "{context}");
         assert_eq!(error.undeleted().is_some(), left == 1, "{context}");
+    }
+}
+
+/// A response that lets the client go on, whatever it asks.
+fn prepared(request: &Request, headers: &[(&str, String)]) -> Vec<u8> {
+    let (content_type, body) = match (&*request.method, &*request.path) {
+        ("POST", "/settings") => (JSON, br#"{"type":"redirect","status":303}"#.to_vec()),
+        ("POST", "/conversation") => (JSON, br#"{"conversationId":"a1"}"#.to_vec()),
+        ("POST", _) => ("text/event-stream", frame::last(0, "Hi", "Hi", None)),
+        _ => (JSON, b"{}".to_vec()),
+    };
+    let response = Response::new(200).header("content-type", content_type).sized(body);
+    let add = |response: Response, (name, value): &(&str, String)| response.header(name, value);
+    headers.iter().fold(response, add).render(false)
+}
+
+/// Has a server answer each request with a head of this size. Returns the outcome and the number of
+/// connections.
+fn with_heads_of(size: usize) -> (h2o_chat::Result<String>, usize) {
+    let server = StandIn::builder().intercept(move |request| {
+        let padded = |length: usize| prepared(request, &[("x-padding", "x".repeat(length))]);
+        let empty = padded(0);
+        let head = empty.windows(4).position(|end| end == b"\r\n\r\n")? + 4;
+        Some(Reaction::Response(padded(size - head)))
+    });
+    let server = server.start();
+    let reply = client(&server).ask("hello");
+    (reply, server.counts().connections)
+}
+
+#[test]
+fn heads_of_16_kib_are_read_on_fresh_and_reused_connections() {
+    let (reply, connections) = with_heads_of(16 * 1024);
+    assert_eq!((reply.unwrap().as_str(), connections), ("Hi", 1));
+    let (reply, _) = with_heads_of(16 * 1024 + 1);
+    assert_failed(&reply.unwrap_err(), TooLarge, Step::PostSettings);
+}
+
+/// Every line of a request's head fits into the buffer that it is sent from.
+#[test]
+fn large_headers_are_sent() {
+    let cookies = |request: &Request| {
+        let header = request.headers.iter().find(|(name, _)| name == "cookie");
+        header.map_or(0, |(_, value)| value.len())
+    };
+    // The most that a server can set: a session, and other cookies beside it.
+    let server = StandIn::builder().intercept(|request| {
+        let session = format!("hf-chat={}", "s".repeat(1000));
+        let others = ["a", "b"].map(|name| format!("{name}={}", "x".repeat(1020)));
+        let cookies = [&[session][..], &others].concat();
+        let headers: Vec<_> = cookies.into_iter().map(|cookie| ("set-cookie", cookie)).collect();
+        Some(Reaction::Response(prepared(request, &headers)))
+    });
+    let server = server.start();
+    // Small headers of the user, and larger ones.
+    for length in [350, 7000] {
+        let client = builder(&server).header("cookie", format!("c={}", "x".repeat(length)));
+        assert_eq!(client.build().unwrap().ask("hello").unwrap(), "Hi");
+        let longest = server.requests().iter().map(cookies).max();
+        assert!(longest.is_some_and(|longest| longest > 3000 + length), "{longest:?}");
     }
 }
 
