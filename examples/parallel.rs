@@ -71,13 +71,9 @@ fn run() -> Result<ExitCode, Box<dyn Error>> {
     });
     if !has_key && (is_left || !client.leftovers().is_empty()) {
         let (session, name) = (client.session(), client.cookie_name());
-        let name = match name.as_str() {
-            "hf-chat" => String::new(),
-            name => format!(" --cookie-name {name}"),
-        };
-        let session = session.as_str();
+        let session = format!("--session {} --cookie-name {name}", session.as_str());
         let url = if url.contains('@') { "'<yours>'" } else { &url }; // It has a password.
-        eprintln!("to delete what is left: sweep --url {url} --session {session}{name} --delete");
+        eprintln!("to delete it: cargo run --example sweep -- --url {url} {session} --delete");
     }
     outcome
 }

@@ -128,7 +128,7 @@ fn ctrl_c_names_conversations_that_could_not_be_deleted() {
         let Ended { status, stderr, .. } = process.end();
         assert_eq!(status.code(), INTERRUPTED, "{stderr}");
         assert!(stderr.contains(&server.conversations()[0]), "{stderr}");
-        let sweep = format!("sweep --url {} --session ", server.url());
+        let sweep = format!("cargo run --example sweep -- --url {} --session ", server.url());
         assert_eq!(stderr.contains(&sweep), name == "ask", "{stderr}");
     }
 }

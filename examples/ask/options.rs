@@ -148,7 +148,7 @@ impl Options {
             "hf-chat" => String::new(),
             name => format!(" --cookie-name {name}"),
         };
-        format!("sweep --url {url} --session {session}{name} --delete")
+        format!("cargo run --example sweep -- --url {url} --session {session}{name} --delete")
     }
 
     pub fn request(&self, prompt: String) -> Request {
