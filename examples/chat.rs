@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use h2o_chat::{CancelHandle, Client, ErrorKind};
+use h2o_chat::{CancelHandle, Client, Conversation, ErrorKind};
 use signal_hook::{consts::SIGINT, flag};
 
 fn main() -> ExitCode {
@@ -28,13 +28,26 @@ fn run() -> Result<ExitCode, Box<dyn Error>> {
     flag::register(SIGINT, Arc::clone(&interrupted))?;
     let handle = CancelHandle::from(Arc::clone(&interrupted));
     let mut builder = Client::builder(&url).cancel_handle(&handle);
-    if let Ok(session) = env::var("H2O_CHAT_SESSION") {
-        builder = builder.session(session);
-    } else if let Ok(key) = env::var("H2OGPTE_API_KEY") {
+    let (given, key) = (env::var("H2O_CHAT_SESSION"), env::var("H2OGPTE_API_KEY"));
+    if let Ok(session) = &given {
+        builder = builder.session(session.as_str());
+    } else if let Ok(key) = &key {
         builder = builder.api_key(key); // The server is h2oGPTe.
     }
     let client = builder.build()?;
-    let mut conversation = client.conversation()?;
+    let outcome = talk(client.conversation()?, &interrupted);
+    // Where a session was given or there is a key, `sweep` would delete your other conversations.
+    if given.is_err() && key.is_err() && !client.leftovers().is_empty() {
+        let url = if url.contains('@') { "'<yours>'" } else { &url }; // It has a password.
+        let (session, name) = (client.session(), client.cookie_name());
+        let session = format!("--session {} --cookie-name {name}", session.as_str());
+        eprintln!("to delete it: cargo run --example sweep -- --url {url} {session} --delete");
+    }
+    outcome
+}
+
+/// Sends each line as a message. The conversation is deleted in the end, after an error too.
+fn talk(mut chat: Conversation, interrupted: &AtomicBool) -> Result<ExitCode, Box<dyn Error>> {
     let mut code = ExitCode::SUCCESS;
     let prompt = if io::stdin().is_terminal() { "> " } else { "" };
     let mut lines = io::stdin().lines();
@@ -47,19 +60,18 @@ fn run() -> Result<ExitCode, Box<dyn Error>> {
             continue;
         }
         interrupted.store(false, Ordering::Relaxed); // An earlier Ctrl-C does not end this reply.
-        let reply = conversation.stream(line);
+        let reply = chat.stream(line);
         let printed = reply.and_then(|mut tokens| tokens.write_to(io::stdout()));
         writeln!(io::stdout())?;
-        if let Err(error) = printed
-            && error.kind() != ErrorKind::Cancelled
-        {
+        let Err(error) = printed else {
+            continue;
+        };
+        if error.kind() != ErrorKind::Cancelled {
             eprintln!("chat: {error}");
-            if let Some(hint) = error.hint() {
-                eprintln!("{hint}");
-            }
+            error.hint().inspect(|hint| eprintln!("{hint}"));
             code = ExitCode::FAILURE;
         }
     }
-    conversation.delete()?;
+    chat.delete()?;
     Ok(code)
 }

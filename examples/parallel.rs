@@ -1,6 +1,6 @@
 //! Asks many prompts at once, with threads that share one client, and prints the replies in order.
 //! Usage: `parallel [URL [FILE]]`. Each line of the file, or of standard input, is a prompt. Ctrl-C
-//! stops all of them. Exits with 1 if a prompt failed.
+//! stops all of them. A reply that breaks off is asked for again. Exits with 1 if a prompt failed.
 
 use std::error::Error;
 use std::io::{self, Write};
@@ -8,8 +8,11 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex, atomic::AtomicBool, mpsc};
 use std::{env, fs, thread};
 
-use h2o_chat::{CancelHandle, Client, ErrorKind};
+use h2o_chat::{CancelHandle, Client, Error as ChatError, ErrorKind};
 use signal_hook::{consts::SIGINT, flag};
+
+/// The maximum number of attempts at one reply.
+const ATTEMPTS: usize = 3;
 
 fn main() -> ExitCode {
     run().unwrap_or_else(|error| {
@@ -45,19 +48,25 @@ fn run() -> Result<ExitCode, Box<dyn Error>> {
         for _ in 0..4 {
             scope.spawn(|| {
                 while let Some((prompt, answer)) = next() {
-                    answer.send(client.ask(*prompt)).ok();
+                    answer.send(ask(&client, prompt)).ok();
                 }
             });
         }
         let mut code = ExitCode::SUCCESS;
         for (prompt, answer) in prompts.iter().zip(answers) {
+            let print = |text: &str, mark| {
+                let printed = writeln!(io::stdout(), "> {prompt}\n{}{mark}\n", text.trim());
+                printed.inspect_err(|_| handle.cancel()) // Ends the calls of the other threads.
+            };
             match answer.recv()? {
-                Ok(text) => writeln!(io::stdout(), "> {prompt}\n{}\n", text.trim())
-                    .inspect_err(|_| handle.cancel())?, // Ends the calls of the other threads.
+                Ok(text) => print(&text, "")?,
                 Err(error) => {
                     is_left |= error.maybe_undeleted();
                     if error.kind() == ErrorKind::Cancelled {
                         return Err(error.into());
+                    }
+                    if !error.received().is_empty() {
+                        print(error.received(), " [incomplete]")?;
                     }
                     eprintln!("{prompt}: {error}");
                     if let Some(hint) = error.hint() {
@@ -71,13 +80,26 @@ fn run() -> Result<ExitCode, Box<dyn Error>> {
     });
     if !has_key && (is_left || !client.leftovers().is_empty()) {
         let (session, name) = (client.session(), client.cookie_name());
-        let name = match name.as_str() {
-            "hf-chat" => String::new(),
-            name => format!(" --cookie-name {name}"),
-        };
-        let session = session.as_str();
+        let session = format!("--session {} --cookie-name {name}", session.as_str());
         let url = if url.contains('@') { "'<yours>'" } else { &url }; // It has a password.
-        eprintln!("to delete what is left: sweep --url {url} --session {session}{name} --delete");
+        eprintln!("to delete it: cargo run --example sweep -- --url {url} {session} --delete");
     }
     outcome
+}
+
+/// Asks again after an error inside a reply. The client itself does not, because the model has
+/// generated a part already. It is safe: the conversation of the failed attempt has been deleted.
+fn ask(client: &Client, prompt: &str) -> Result<String, ChatError> {
+    let breaks_off = |error: &ChatError| {
+        matches!(error.kind(), ErrorKind::Truncated | ErrorKind::Generation)
+            && !error.maybe_undeleted()
+            && error.undeleted().is_none()
+    };
+    let mut attempts = 1;
+    loop {
+        match client.ask(prompt) {
+            Err(error) if breaks_off(&error) && attempts < ATTEMPTS => attempts += 1,
+            answer => return answer,
+        }
+    }
 }

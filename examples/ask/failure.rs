@@ -77,9 +77,23 @@ pub fn report(outcome: &Result<(), Failure>) -> ExitCode {
 fn with_hint(error: &h2o_chat::Error) -> String {
     let message = error.to_string();
     match error.hint() {
-        Some(hint) => format!("{}. {hint}", message.trim_end_matches('.')),
+        Some(hint) => format!("{}. {}", message.trim_end_matches('.'), with_options(hint)),
         None => message,
     }
+}
+
+/// Replaces the methods of `ClientBuilder` in a hint by the options of `ask`.
+fn with_options(hint: &str) -> String {
+    let words = "give the authority's certificate to `ClientBuilder::root_certificates`, or set \
+                 SSL_CERT_FILE to its path";
+    let hint = hint.replace(words, "set SSL_CERT_FILE to the path of the authority's certificate");
+    let mut parts = hint.split("`ClientBuilder::");
+    let mut text = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (method, rest) = part.split_once('`').unwrap_or((part, ""));
+        text = text + "--" + &method.replace('_', "-") + rest;
+    }
+    text
 }
 
 impl From<h2o_chat::Error> for Failure {

@@ -22,7 +22,7 @@ mod stand_in;
 mod waiting;
 
 use failure::{Failure, INTERRUPTED};
-use options::Options;
+use options::{Options, Task};
 use output::{Screen, Thoughts, harmless, tell, write};
 use stand_in::{Dialect, StandIn};
 
@@ -30,8 +30,7 @@ fn main() -> ExitCode {
     output::show_log();
     let mut answer = Answer::new();
     let options = match Options::parse() {
-        Ok(Some(options)) => options,
-        Ok(None) => return failure::report(&write(options::HELP).map_err(Failure::Output)),
+        Ok(options) => options,
         Err(failure) => return failure::report(&Err(failure)),
     };
     let code = failure::report(&run(&options, &mut answer));
@@ -46,6 +45,9 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options, answer: &mut Answer) -> Result<(), Failure> {
+    if let Task::Print(text) = options.task {
+        return write(text).map_err(Failure::Output);
+    }
     let stand_in; // Lives until the end of this function.
     let url = if let Some(url) = &options.url {
         url.clone()
@@ -55,17 +57,26 @@ fn run(options: &Options, answer: &mut Answer) -> Result<(), Failure> {
             None => Dialect::Classic,
         };
         stand_in = StandIn::builder().dialect(dialect).start();
-        let note = "no URL given, so a stand-in answers at";
-        tell(&format!("{note} {}; see --url", stand_in.url()));
         stand_in.url()
     };
     let client = options.client(&url)?;
-    if options.check {
-        let info = client.server_info()?.to_string();
-        return write(&format!("{}\n", harmless(&info))).map_err(Failure::Output);
+    let prompt = match options.task {
+        Task::Ask => prompt(&options.words)?,
+        _ => String::new(),
+    };
+    if options.url.is_none() {
+        tell(&format!("no URL given, so a stand-in answers at {url}; see --url"));
+    }
+    match options.task {
+        Task::Check => {
+            let info = client.server_info()?.to_string();
+            return write(&format!("{}\n", harmless(&info))).map_err(Failure::Output);
+        }
+        Task::ListModels => return list_models(&client),
+        Task::Ask | Task::Print(_) => {}
     }
     // Registered after the prompt was read: before that, there is nothing to clean up.
-    let request = options.request(prompt(&options.words)?);
+    let request = options.request(prompt);
     let request = request.cancel_handle(&cancel_on_signals().map_err(Failure::Signals)?);
     let request = waiting::show(request);
     answer.start = Instant::now();
@@ -80,13 +91,23 @@ fn run(options: &Options, answer: &mut Answer) -> Result<(), Failure> {
         thoughts.close();
     }
     // After Ctrl-C, a terminal shows ^C before the cursor.
-    let is_cancelled = answered.as_ref().is_err_and(Failure::is_cancelled);
-    let closed = answer.screen.close(answered.is_ok() || is_cancelled);
+    let shows_ctrl_c =
+        answered.as_ref().is_err_and(Failure::is_cancelled) && io::stdout().is_terminal();
+    let closed = answer.screen.close(answered.is_ok() || shows_ctrl_c);
     let left = answered.as_ref().err().and_then(Failure::left_behind);
     // With an API key, the command would delete all of the user's conversations.
     let left = left.filter(|_| options.api_key.is_none());
     answer.sweep_command = left.map(|error| options.sweep_command(&url, &client, error));
     answered.and(closed.map_err(Failure::Output))
+}
+
+/// Prints one id on each line.
+fn list_models(client: &Client) -> Result<(), Failure> {
+    let models = client.list_models()?;
+    models.iter().try_for_each(|model| {
+        let id = harmless(&model.id).replace('\n', " ");
+        write(&format!("{id}\n")).map_err(Failure::Output)
+    })
 }
 
 fn stream(client: &Client, request: Request, answer: &mut Answer) -> Result<(), Failure> {
@@ -130,6 +151,9 @@ fn prompt(words: &[String]) -> Result<String, Failure> {
         prompt.push('\n');
     }
     prompt.push_str(&words.join(" "));
+    if prompt.trim().is_empty() {
+        return Err(Failure::Usage("the prompt is empty".to_owned()));
+    }
     Ok(prompt)
 }
 

@@ -28,9 +28,9 @@ impl Screen {
         if self.is_terminal { write(&harmless(text)) } else { write(text) }
     }
 
-    /// Ends the text with a newline. An empty text gets one only if it is complete.
-    pub fn close(&mut self, complete: bool) -> io::Result<()> {
-        if self.ends_in_newline || (self.is_empty && !complete) { Ok(()) } else { write("\n") }
+    /// Ends the text with a newline, an empty text only `if_empty`.
+    pub fn close(&mut self, if_empty: bool) -> io::Result<()> {
+        if self.ends_in_newline || (self.is_empty && !if_empty) { Ok(()) } else { write("\n") }
     }
 }
 

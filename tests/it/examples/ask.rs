@@ -146,6 +146,74 @@ fn check_describes_the_server_or_the_error() {
 }
 
 #[test]
+fn help_and_version_are_printed_without_a_prompt() {
+    let server = StandIn::start();
+    for option in ["--help", "-h"] {
+        let ended = ask(&server, &[option]);
+        let first = ended.stdout.lines().next().unwrap();
+        assert!(first.starts_with("Asks ") && first.ends_with('.'), "{first}");
+        assert_eq!((ended.status.code(), ended.stderr.as_str()), (Some(0), ""));
+    }
+    for option in ["--version", "-V"] {
+        let ended = ask(&server, &[option]);
+        assert_eq!(ended.stdout, concat!("ask ", env!("CARGO_PKG_VERSION"), "\n"));
+        assert_eq!((ended.status.code(), ended.stderr.as_str()), (Some(0), ""));
+    }
+    assert_eq!(server.counts().requests, 0);
+}
+
+#[test]
+fn without_a_prompt_no_stand_in_is_announced() {
+    assert_fails(&example::run(&mut example::command("ask"), ""), 2, "the prompt is empty");
+}
+
+#[test]
+fn the_models_are_listed_one_per_line() {
+    let server = StandIn::start();
+    let ended = ask(&server, &["--list-models"]);
+    assert_eq!((ended.status.code(), ended.stderr.as_str()), (Some(0), ""));
+    assert_eq!(ended.stdout, "h2oai/h2ogpt-gm-oasst1-en-2048-falcon-40b-v1\nother/model\n");
+    assert_eq!(server.counts().created, 0);
+}
+
+#[test]
+fn attached_files_are_sent_in_their_order() {
+    let server = StandIn::builder().dialect(Dialect::Newest).start();
+    let path =
+        |name: &str| std::env::temp_dir().join(format!("h2o-chat-{}-{name}", std::process::id()));
+    let paths = [path("first.txt"), path("second.csv")];
+    let mut command = command(&server, &["Summarise", "these."]);
+    for (path, content) in paths.iter().zip(["one", "two"]) {
+        std::fs::write(path, content).unwrap();
+        command.arg("--attach").arg(path);
+    }
+    let ended = example::run(&mut command, "");
+    for path in &paths {
+        std::fs::remove_file(path).unwrap();
+    }
+    assert_eq!((ended.stdout.as_str(), ended.stderr.as_str()), (GREETING, ""));
+    let files = server.files().concat();
+    let files: Vec<_> = files.iter().map(|file| &file.name).collect();
+    let names = paths.each_ref().map(|path| path.file_name().unwrap().to_str().unwrap());
+    assert_eq!(files, names);
+}
+
+#[test]
+fn hints_name_the_options_of_ask() {
+    let login = |_: &crate::stand_in::Request| {
+        let head = "HTTP/1.1 302 Found\r\nlocation: /login\r\ncontent-length: 0\r\n\r\n";
+        Some(Reaction::Response(head.into()))
+    };
+    let server = StandIn::builder().intercept(login).start();
+    let ended = ask(&server, &["hello"]);
+    assert_fails(&ended, 1, "as the session (--session), or in a Cookie header (--header)");
+    assert!(ended.stderr.contains("instead (--api-key)"), "{}", ended.stderr);
+    let server = StandIn::start();
+    let ended = ask(&server, &["--retries", "0", "--idle-timeout", "0.2", "/silent"]);
+    assert_fails(&ended, 1, "allow it with --idle-timeout.");
+}
+
+#[test]
 fn an_invalid_command_line_exits_with_2_and_shows_no_secret() {
     let server = StandIn::start();
     for (arguments, words) in [
@@ -154,8 +222,12 @@ fn an_invalid_command_line_exits_with_2_and_shows_no_secret() {
         (&["--param", "temperature=warm"], "no JSON"),
         (&["--param", "x\ny=1\nz"], "no JSON"),
         (&["--param", "\u{1b}[2J\u{7}\r\u{7f}\u{9b}"], "␛[2J␇␍␡\u{fffd}"),
-        (&["--idle-timeout", "soon", "hello"], "seconds"),
-        (&["--idle-timeout", "0", "hello"], "idle timeout"),
+        (&["--idle-timeout", "soon", "hello"], "--idle-timeout soon: "),
+        (&["--idle-timeout", "0", "hello"], "--idle-timeout 0: "),
+        (&["--total-timeout", "-1", "hello"], "--total-timeout -1: "),
+        (&["--retries", "many", "hello"], "--retries many: "),
+        (&["--attach", "no-such-file.png", "hello"], "--attach: \"no-such-file.png\""),
+        (&["-m"], "-m"),
         (&["--url", "ftp://host", "hello"], "ftp://host"),
         (&["--proxy", "ftp://host", "hello"], "ftp://host"),
         (&["--session", "secret;x", "hello"], "invalid session"),
@@ -164,7 +236,8 @@ fn an_invalid_command_line_exits_with_2_and_shows_no_secret() {
         (&["--header", "Bearer secret: x", "hello"], "NAME: VALUE"),
         (&["--header", "X-Key:", "secret", "hello"], "NAME: VALUE"),
         (&["--header", "X-Key: secret\n\u{1}", "hello"], "X-Key"),
-        (&[], "prompt is empty"),
+        (&[], "the prompt is empty; see --help"),
+        (&["--system", "Be brief", " "], "the prompt is empty; see --help"),
     ] {
         let ended = ask(&server, arguments);
         assert_fails(&ended, 2, words);
@@ -186,7 +259,9 @@ fn invalid_utf_8_is_refused_and_not_shown() {
     by_option.arg("--session").arg(value).arg("hello");
     for mut command in [by_variable, by_option] {
         let ended = example::run(&mut command, "");
-        assert_fails(&ended, 2, "not UTF-8");
+        let name =
+            if ended.stderr.contains("--session") { "--session" } else { "H2O_CHAT_SESSION" };
+        assert_fails(&ended, 2, &format!("{name} is not UTF-8"));
         assert!(!ended.stderr.contains("secret"), "{}", ended.stderr);
     }
 }

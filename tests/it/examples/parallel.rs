@@ -1,6 +1,7 @@
 //! The example `parallel`, as a process of its own against a server in this one.
 
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::example;
@@ -56,11 +57,48 @@ fn one_failure_sets_the_exit_code_and_ends_no_other_reply() {
     let ended = example::run(parallel(&server).arg(&path), "");
     std::fs::remove_file(&path).unwrap();
     assert_eq!(ended.status.code(), Some(1));
-    assert_eq!(ended.stdout, "> hello\nHi there, how can I help?\n\n> /count 3\n0 1 2\n\n");
+    let expected = "> hello\nHi there, how can I help?\n\n> /count 3\n0 1 2\n\n\
+                    > /error-event\nHi there, how can [incomplete]\n\n";
+    assert_eq!(ended.stdout, expected);
     let lines: Vec<&str> = ended.stderr.lines().collect();
     assert_eq!(lines.len(), 2, "{lines:?}");
     assert!(lines[0].starts_with("/dead: ") && lines[0].contains("500"), "{lines:?}");
     assert!(lines[1].starts_with("/error-event: ") && lines[1].contains("CUDA"), "{lines:?}");
+    assert_nothing_left(&server);
+}
+
+#[test]
+fn a_reply_that_breaks_off_is_asked_for_again() {
+    let attempts = AtomicUsize::new(0);
+    let plan = move |_: &str| match attempts.fetch_add(1, Ordering::Relaxed) {
+        0 => Plan::for_prompt("/no-final"),
+        1 => Plan::for_prompt("/error-event"),
+        _ => Plan::tokens(["whole"]),
+    };
+    let server = StandIn::builder().plan(plan).start();
+    let ended = example::run(&mut parallel(&server), "hello\n");
+    assert!(ended.status.success(), "{}", ended.stderr);
+    assert_eq!((ended.stdout.as_str(), ended.stderr.as_str()), ("> hello\nwhole\n\n", ""));
+    assert_eq!(server.counts().created, 3);
+    assert_nothing_left(&server);
+}
+
+#[test]
+fn after_the_last_attempt_its_text_is_kept() {
+    let attempts = AtomicUsize::new(0);
+    let plan = move |_: &str| {
+        let number = attempts.fetch_add(1, Ordering::Relaxed).to_string();
+        match Plan::for_prompt("/error-event-first") {
+            Plan::Acts(error) => Plan::acts([Act::token(0, number)]).then(error),
+            other => other,
+        }
+    };
+    let server = StandIn::builder().plan(plan).start();
+    let ended = example::run(&mut parallel(&server), "hello\n");
+    assert_eq!(ended.status.code(), Some(1));
+    assert_eq!(ended.stdout, "> hello\n2 [incomplete]\n\n");
+    assert!(ended.stderr.starts_with("hello: "), "{}", ended.stderr);
+    assert_eq!(server.counts().created, 3);
     assert_nothing_left(&server);
 }
 
