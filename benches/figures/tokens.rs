@@ -1,5 +1,6 @@
 //! The tokens of the measured replies: on classic servers of about 110 bytes each, one in 16 with an escape and one in
 //! 50 not ASCII.
+#![allow(dead_code, reason = "a test uses a part of it")]
 
 use std::fmt::Write;
 
