@@ -50,9 +50,8 @@ fn run() -> Result<ExitCode, Box<dyn Error>> {
         let reply = conversation.stream(line);
         let printed = reply.and_then(|mut tokens| tokens.write_to(io::stdout()));
         writeln!(io::stdout())?;
-        if let Err(error) = printed
-            && error.kind() != ErrorKind::Cancelled
-        {
+        let is_cancelled = |error: &h2o_chat::Error| error.kind() == ErrorKind::Cancelled;
+        if let Some(error) = printed.err().filter(|error| !is_cancelled(error)) {
             eprintln!("chat: {error}");
             if let Some(hint) = error.hint() {
                 eprintln!("{hint}");

@@ -158,7 +158,7 @@ impl Conversation {
             };
             let mut message = OutgoingMessage::new(&id, text, request.parameters());
             api.render(&timer, &mut message)?;
-            Ok((system, message))
+            Ok::<_, Error>((system, message))
         };
         // A request that is too large is refused before anything is sent, if the protocol is known.
         let rendered = api.is_detected().then(render).transpose()?;
@@ -227,6 +227,8 @@ impl Conversation {
     /// refuses, or if a timeout expires before the reply begins. In a resumed conversation the
     /// request must not name a model at all. The conversation stays usable unless the server has
     /// deleted it (404).
+    #[doc(alias = "generate")]
+    #[doc(alias = "send")]
     pub fn stream(&mut self, request: impl Into<Request>) -> Result<Tokens<'_>> {
         let system = match self.system.clone() {
             Some(system) => SystemPrompt::Prepended(system),
@@ -249,6 +251,7 @@ impl Conversation {
     /// # Errors
     /// Those of [`stream`](Conversation::stream), and if no message was sent yet.
     /// [`ErrorKind::Unsupported`] on h2oGPTe, which cannot do this.
+    #[doc(alias = "retry")]
     pub fn regenerate(&mut self) -> Result<Tokens<'_>> {
         self.regenerate_with(|request| request)
     }

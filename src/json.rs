@@ -49,7 +49,7 @@ fn without_lone_surrogates(json: &[u8]) -> Vec<u8> {
 /// The surrogate whose escape begins here.
 fn escaped_surrogate(json: &[u8]) -> Option<u16> {
     let digits = json.strip_prefix(b"\\u")?.get(..4)?;
-    let unit = u16::from_str_radix(str::from_utf8(digits).ok()?, 16).ok()?;
+    let unit = u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
     matches!(unit, 0xD800..=0xDFFF).then_some(unit)
 }
 

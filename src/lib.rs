@@ -198,7 +198,7 @@
 //!
 //! # Minimum supported Rust version
 //!
-//! Rust 1.89. Raising it takes a minor release and an entry in the changelog.
+//! Rust 1.85. Raising it takes a minor release and an entry in the changelog.
 
 /// The README's examples compile.
 #[cfg(doctest)]

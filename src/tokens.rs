@@ -153,6 +153,8 @@ impl Tokens<'_> {
     ///
     /// # Errors
     /// If the conversation cannot be deleted or, for a turn, if the generation cannot be stopped.
+    #[doc(alias = "stop")]
+    #[doc(alias = "abort")]
     pub fn cancel(mut self) -> Result<()> {
         self.leave()
     }
@@ -344,10 +346,10 @@ impl Tokens<'_> {
 impl Drop for Tokens<'_> {
     fn drop(&mut self) {
         // Without a stream, the reply is over and cleaned up already.
-        if self.stream.is_some()
-            && let Err(error) = self.leave()
-        {
-            warn!("{error}");
+        if self.stream.is_some() {
+            if let Err(error) = self.leave() {
+                warn!("{error}");
+            }
         }
     }
 }

@@ -346,7 +346,7 @@ fn ask_escapes_tokens_on_a_terminal_only() {
     let mut terminal = Command::new("script");
     terminal
         .args(["--quiet", "--return", "--command"])
-        .arg(format!("'{}' hello", ask.get_program().display()))
+        .arg(format!("'{}' hello", ask.get_program().to_string_lossy()))
         .arg("/dev/null");
     assert_eq!(run(terminal).trim_end(), " ␛[31mred␇\u{fffd}2J\u{fffd}der");
     let mut elsewhere = ask;

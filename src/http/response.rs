@@ -126,7 +126,7 @@ impl Response {
             // The part that has arrived is the message.
             _ => {}
         }
-        let is_text = !is_encoded || str::from_utf8(&body).is_ok();
+        let is_text = !is_encoded || std::str::from_utf8(&body).is_ok();
         let message = if is_text { error_message(&body) } else { String::new() };
         // chat-ui counts the messages of guests.
         let is_guest_limit = message.contains(GUEST_LIMIT);

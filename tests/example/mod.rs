@@ -111,7 +111,7 @@ impl Process {
     pub fn wait_for(&mut self, text: &str) {
         let mut missing = vec![0; text.len() - self.printed.len()];
         self.stdout.as_mut().unwrap().read_exact(&mut missing).unwrap();
-        self.printed += str::from_utf8(&missing).unwrap();
+        self.printed += std::str::from_utf8(&missing).unwrap();
         assert_eq!(self.printed, text);
     }
 

@@ -59,11 +59,7 @@ fn the_maximum_wait_shortens_the_default_waits() {
 /// Formats a date for the header.
 fn http_date(at: SystemTime) -> String {
     let days_in = |year: u64| {
-        if year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400)) {
-            366
-        } else {
-            365
-        }
+        if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) { 366 } else { 365 }
     };
     let seconds = at.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
     let (mut days, time) = (seconds / 86400, seconds % 86400);
