@@ -33,6 +33,7 @@ fn run() -> Result<ExitCode, Box<dyn Error>> {
     } else if let Ok(key) = env::var("H2OGPTE_API_KEY") {
         builder = builder.api_key(key); // The server is h2oGPTe.
     }
+    let has_session = env::var_os("H2O_CHAT_SESSION").is_some();
     let client = builder.build()?;
     let mut conversation = client.conversation()?;
     let mut code = ExitCode::SUCCESS;
@@ -59,6 +60,18 @@ fn run() -> Result<ExitCode, Box<dyn Error>> {
             code = ExitCode::FAILURE;
         }
     }
-    conversation.delete()?;
+    let deleted = conversation.delete();
+    if !client.leftovers().is_empty() && env::var_os("H2OGPTE_API_KEY").is_none() {
+        let (session, name) = (client.session(), client.cookie_name());
+        let session = if has_session { "'<yours>'" } else { session.as_str() };
+        let url = if url.contains('@') { "'<yours>'" } else { &url }; // It has a password.
+        let name = match name.as_str() {
+            "hf-chat" => String::new(),
+            name => format!(" --cookie-name {name}"),
+        };
+        let sweep = format!("sweep -- --url {url} --session {session}{name} --delete");
+        eprintln!("to delete what is left: cargo run --example {sweep}");
+    }
+    deleted?;
     Ok(code)
 }

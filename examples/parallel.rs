@@ -45,7 +45,7 @@ fn run() -> Result<ExitCode, Box<dyn Error>> {
         for _ in 0..4 {
             scope.spawn(|| {
                 while let Some((prompt, answer)) = next() {
-                    answer.send(client.ask(*prompt)).ok();
+                    answer.send(ask(&client, prompt)).ok();
                 }
             });
         }
@@ -54,10 +54,13 @@ fn run() -> Result<ExitCode, Box<dyn Error>> {
             match answer.recv()? {
                 Ok(text) => writeln!(io::stdout(), "> {prompt}\n{}\n", text.trim())
                     .inspect_err(|_| handle.cancel())?, // Ends the calls of the other threads.
-                Err(error) => {
+                Err((error, partial)) => {
                     is_left |= error.maybe_undeleted();
                     if error.kind() == ErrorKind::Cancelled {
                         return Err(error.into());
+                    }
+                    if !partial.is_empty() {
+                        writeln!(io::stdout(), "> {prompt}\n{} [incomplete]\n", partial.trim())?;
                     }
                     eprintln!("{prompt}: {error}");
                     if let Some(hint) = error.hint() {
@@ -77,7 +80,28 @@ fn run() -> Result<ExitCode, Box<dyn Error>> {
         };
         let session = session.as_str();
         let url = if url.contains('@') { "'<yours>'" } else { &url }; // It has a password.
-        eprintln!("to delete what is left: sweep --url {url} --session {session}{name} --delete");
+        let sweep = format!("sweep -- --url {url} --session {session}{name} --delete");
+        eprintln!("to delete what is left: cargo run --example {sweep}");
     }
     outcome
+}
+
+/// Asks up to three times if the reply breaks off. That is safe, because the conversation of a failed
+/// reply is deleted. Returns the last error with the longest text that had arrived.
+fn ask(client: &Client, prompt: &str) -> Result<String, (h2o_chat::Error, String)> {
+    let (mut longest, mut attempts) = (String::new(), 0);
+    loop {
+        attempts += 1;
+        let error = match client.ask(prompt) {
+            Ok(text) => return Ok(text),
+            Err(error) => error,
+        };
+        if error.received().len() > longest.len() {
+            longest = error.received().to_owned();
+        }
+        let is_broken = matches!(error.kind(), ErrorKind::Truncated | ErrorKind::Generation);
+        if !is_broken || attempts == 3 {
+            return Err((error, longest));
+        }
+    }
 }

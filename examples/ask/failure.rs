@@ -65,9 +65,25 @@ pub fn report(outcome: &Result<(), Failure>) -> ExitCode {
 fn with_hint(error: &h2o_chat::Error) -> String {
     let message = error.to_string();
     match error.hint() {
-        Some(hint) => format!("{}. {hint}", message.trim_end_matches('.')),
+        Some(hint) => format!("{}. {}", message.trim_end_matches('.'), in_options(hint)),
         None => message,
     }
+}
+
+/// Replaces the methods in a hint by the options of `ask`.
+fn in_options(hint: &str) -> String {
+    const OPTIONS: [(&str, &str); 6] = [
+        ("`ClientBuilder::session`", "--session"),
+        ("`ClientBuilder::header`", "--header"),
+        ("`ClientBuilder::api_key`", "--api-key"),
+        ("`ClientBuilder::idle_timeout`", "--idle-timeout"),
+        ("`ClientBuilder::cookie_name`", "--cookie-name"),
+        ("give the authority's certificate to `ClientBuilder::root_certificates`, or set", "set"),
+    ];
+    let replace = |hint: String, (method, option): (&str, &str)| hint.replace(method, option);
+    let hint = OPTIONS.into_iter().fold(hint.to_owned(), replace);
+    // A certificate file has no option.
+    hint.replace("SSL_CERT_FILE to its path", "SSL_CERT_FILE to the path of its certificate")
 }
 
 impl From<h2o_chat::Error> for Failure {

@@ -28,8 +28,8 @@ fn main() -> ExitCode {
     output::show_log();
     let mut answer = Answer::new();
     let options = match Options::parse() {
-        Ok(Some(options)) => options,
-        Ok(None) => return failure::report(&write(options::HELP)),
+        Ok(Ok(options)) => options,
+        Ok(Err(text)) => return failure::report(&write(text)),
         Err(failure) => return failure::report(&Err(failure)),
     };
     let code = failure::report(&run(&options, &mut answer));
@@ -44,6 +44,8 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options, answer: &mut Answer) -> Result<(), Failure> {
+    let asks = !options.check && !options.list_models;
+    let prompt = if asks { prompt(&options.words)? } else { String::new() };
     let stand_in; // Lives until the end of this function.
     let url = if let Some(url) = &options.url {
         url.clone()
@@ -62,8 +64,13 @@ fn run(options: &Options, answer: &mut Answer) -> Result<(), Failure> {
         let info = client.server_info()?.to_string();
         return write(&format!("{}\n", harmless(&info)));
     }
+    if options.list_models {
+        let models = client.list_models()?;
+        let names = models.iter().map(|model| harmless(&model.id).replace('\n', " ") + "\n");
+        return write(&names.collect::<String>());
+    }
     // Registered after the prompt was read: before that, there is nothing to clean up.
-    let request = options.request(prompt(&options.words)?);
+    let request = options.request(prompt);
     let request = request.cancel_handle(&cancel_on_signals().map_err(Failure::Signals)?);
     answer.start = Instant::now();
     let answered = if options.stream {
@@ -71,9 +78,7 @@ fn run(options: &Options, answer: &mut Answer) -> Result<(), Failure> {
     } else {
         whole(&client, request, answer)
     };
-    // After Ctrl-C, a terminal shows ^C before the cursor.
-    let is_cancelled = answered.as_ref().is_err_and(Failure::is_cancelled);
-    let closed = answer.screen.close(answered.is_ok() || is_cancelled);
+    let closed = answer.screen.close(answered.is_ok());
     let left = answered.as_ref().err().and_then(Failure::left_behind);
     // With an API key, the command would delete all of the user's conversations.
     let left = left.filter(|_| options.api_key.is_none());
@@ -118,6 +123,9 @@ fn prompt(words: &[String]) -> Result<String, Failure> {
         prompt.push('\n');
     }
     prompt.push_str(&words.join(" "));
+    if prompt.is_empty() {
+        return Err(Failure::Usage("there is no prompt".to_owned()));
+    }
     Ok(prompt)
 }
 

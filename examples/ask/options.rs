@@ -5,11 +5,13 @@ use std::ffi::OsString;
 use std::time::Duration;
 
 use h2o_chat::{Client, Error, Message, Proxy, Request};
-use lexopt::prelude::{Long, Short, Value, ValueExt};
+use lexopt::prelude::{Long, Short, Value};
 
 use crate::failure::Failure;
 
-pub const HELP: &str = "\
+const HELP: &str = "\
+Asks a chat-ui or h2oGPTe server one question, and prints the reply as it arrives.
+
 Usage: ask [OPTIONS] [PROMPT…]
 
 The prompt is standard input, unless that is a terminal, followed by the words of the
@@ -17,24 +19,28 @@ command line. In a loop over lines, use </dev/null. Ctrl-C stops the reply and d
 the conversation. A second Ctrl-C ends the program at once.
 
   --url URL          the server; without it, a stand-in server is started [H2O_CHAT_URL]
-  --model M          the model [H2O_CHAT_MODEL]
+  -m, --model M      the model [H2O_CHAT_MODEL]
   --api-key KEY      the API key of an h2oGPTe server; with a session, the variable is
                      ignored [H2OGPTE_API_KEY]
   --session ID       the session, of a login or an earlier run [H2O_CHAT_SESSION]
   --cookie-name NAME the name of the session's cookie [hf-chat]
   --header 'NAME: VALUE'
                      a header for every request; repeatable
-  --system TEXT      the system prompt
+  -s, --system TEXT  the system prompt
   --param NAME=JSON  a parameter of the generation, for example temperature=0.7
   --proxy P          an http://, socks5:// or socks5h:// URL, or none
   --idle-timeout S   the maximum seconds without a byte from the server [60]
   --total-timeout S  the maximum seconds for the whole call
   --retries N        how often to retry a request before the reply begins [2]
   --check            describe the server, or what is wrong with it, and ask nothing
+  --list-models      print the names of the server's models, its default first
   --no-stream        print the reply when it is complete
   --stats            print token count and times as JSON on standard error at the end
-  --help             print this
+  -V, --version      print the version of the crate
+  -h, --help         print this
 ";
+
+const VERSION: &str = concat!("ask ", env!("CARGO_PKG_VERSION"), "\n");
 
 pub struct Options {
     pub url: Option<String>,
@@ -50,14 +56,16 @@ pub struct Options {
     total_timeout: Option<Duration>,
     retries: u32,
     pub check: bool,
+    pub list_models: bool,
     pub stream: bool,
     pub stats: bool,
     pub words: Vec<String>,
 }
 
 impl Options {
-    /// Reads the environment and the command line. Returns `None` for `--help`.
-    pub fn parse() -> Result<Option<Options>, Failure> {
+    /// Reads the environment and the command line. Returns a text to print instead for `--help` and
+    /// `--version`.
+    pub fn parse() -> Result<Result<Options, &'static str>, Failure> {
         let mut options = Options {
             url: variable("H2O_CHAT_URL")?,
             model: variable("H2O_CHAT_MODEL")?,
@@ -72,6 +80,7 @@ impl Options {
             total_timeout: None,
             retries: 2,
             check: false,
+            list_models: false,
             stream: true,
             stats: false,
             words: Vec::new(),
@@ -79,32 +88,44 @@ impl Options {
         let mut arguments = lexopt::Parser::from_env();
         while let Some(argument) = arguments.next()? {
             match argument {
-                Long("url") => options.url = Some(text(arguments.value()?)?),
-                Long("model") => options.model = Some(text(arguments.value()?)?),
-                Long("api-key") => options.api_key = Some(text(arguments.value()?)?),
-                Long("session") => options.session = Some(text(arguments.value()?)?),
-                Long("cookie-name") => options.cookie_name = Some(text(arguments.value()?)?),
-                Long("header") => options.headers.push(header(&text(arguments.value()?)?)?),
-                Long("system") => options.system = Some(text(arguments.value()?)?),
-                Long("param") => options.params.push(param(&text(arguments.value()?)?)?),
-                Long("proxy") => options.proxy = proxy(text(arguments.value()?)?),
-                Long("idle-timeout") => options.idle_timeout = seconds(&text(arguments.value()?)?)?,
-                Long("total-timeout") => {
-                    options.total_timeout = Some(seconds(&text(arguments.value()?)?)?);
+                Long("url") => options.url = Some(value("--url", &mut arguments)?),
+                Long("model") | Short('m') => {
+                    options.model = Some(value("--model", &mut arguments)?);
                 }
-                Long("retries") => options.retries = arguments.value()?.parse()?,
+                Long("api-key") => options.api_key = Some(value("--api-key", &mut arguments)?),
+                Long("session") => options.session = Some(value("--session", &mut arguments)?),
+                Long("cookie-name") => {
+                    options.cookie_name = Some(value("--cookie-name", &mut arguments)?);
+                }
+                Long("header") => {
+                    options.headers.push(header(&value("--header", &mut arguments)?)?);
+                }
+                Long("system") | Short('s') => {
+                    options.system = Some(value("--system", &mut arguments)?);
+                }
+                Long("param") => options.params.push(param(&value("--param", &mut arguments)?)?),
+                Long("proxy") => options.proxy = proxy(value("--proxy", &mut arguments)?),
+                Long("idle-timeout") => {
+                    options.idle_timeout = seconds("--idle-timeout", &mut arguments)?;
+                }
+                Long("total-timeout") => {
+                    options.total_timeout = Some(seconds("--total-timeout", &mut arguments)?);
+                }
+                Long("retries") => options.retries = number("--retries", &mut arguments)?,
                 Long("check") => options.check = true,
+                Long("list-models") => options.list_models = true,
                 Long("no-stream") => options.stream = false,
                 Long("stats") => options.stats = true,
-                Long("help") | Short('h') => return Ok(None),
-                Value(word) => options.words.push(text(word)?),
+                Long("help") | Short('h') => return Ok(Err(HELP)),
+                Long("version") | Short('V') => return Ok(Err(VERSION)),
+                Value(word) => options.words.push(text("the prompt", word)?),
                 Long(_) | Short(_) => return Err(argument.unexpected().into()),
             }
         }
         if options.api_key.is_none() && options.session.is_none() && options.cookie_name.is_none() {
             options.api_key = variable("H2OGPTE_API_KEY")?;
         }
-        Ok(Some(options))
+        Ok(Ok(options))
     }
 
     pub fn client(&self, url: &str) -> Result<Client, Failure> {
@@ -148,7 +169,7 @@ impl Options {
             "hf-chat" => String::new(),
             name => format!(" --cookie-name {name}"),
         };
-        format!("sweep --url {url} --session {session}{name} --delete")
+        format!("cargo run --example sweep -- --url {url} --session {session}{name} --delete")
     }
 
     pub fn request(&self, prompt: String) -> Request {
@@ -168,9 +189,13 @@ fn variable(name: &str) -> Result<Option<String>, Failure> {
     value.map_err(|_| Failure::Usage(format!("{name} is not UTF-8")))
 }
 
-/// Converts an argument. The error does not show the value, which may be a secret.
-fn text(value: OsString) -> Result<String, Failure> {
-    let usage = |_| Failure::Usage("an argument is not UTF-8".to_owned());
+/// Returns the value of an option. The error does not show the value, which may be a secret.
+fn value(option: &str, arguments: &mut lexopt::Parser) -> Result<String, Failure> {
+    text(option, arguments.value()?)
+}
+
+fn text(what: &str, value: OsString) -> Result<String, Failure> {
+    let usage = |_| Failure::Usage(format!("{what} is not UTF-8"));
     value.into_string().map_err(usage)
 }
 
@@ -200,8 +225,16 @@ fn proxy(text: String) -> Proxy {
     }
 }
 
-fn seconds(text: &str) -> Result<Duration, Failure> {
-    let seconds = text.parse().ok();
+fn seconds(option: &str, arguments: &mut lexopt::Parser) -> Result<Duration, Failure> {
+    let text = value(option, arguments)?;
+    let seconds = text.parse().ok().filter(|seconds| *seconds > 0.0);
     let duration = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    duration.ok_or_else(|| Failure::Usage(format!("{text} is not a number of seconds")))
+    duration.ok_or_else(|| {
+        Failure::Usage(format!("{option} {text}: must be a number of seconds greater than 0"))
+    })
+}
+
+fn number(option: &str, arguments: &mut lexopt::Parser) -> Result<u32, Failure> {
+    let text = value(option, arguments)?;
+    text.parse().map_err(|_| Failure::Usage(format!("{option} {text}: must be a number")))
 }

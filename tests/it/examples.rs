@@ -3,4 +3,5 @@
 mod ask;
 mod chat;
 mod parallel;
+mod relay;
 mod sweep;

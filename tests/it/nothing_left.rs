@@ -346,7 +346,8 @@ fn the_error_has_the_leftovers_session_but_hides_it() {
 
 /// Returns the arguments of the printed `sweep` command.
 fn printed_sweep(stderr: &str) -> Vec<String> {
-    let (_, command) = stderr.split_once(": sweep ").unwrap_or_else(|| panic!("{stderr}"));
+    let (_, command) =
+        stderr.split_once("--example sweep -- ").unwrap_or_else(|| panic!("{stderr}"));
     let command = command.lines().next().unwrap_or_default();
     command.split(' ').map(str::to_owned).collect()
 }
@@ -361,6 +362,8 @@ fn the_printed_sweep_command_deletes_the_leftovers() {
         ("ask", "my-chat", Some("a-credential")),
         ("parallel", "hf-chat", None),
         ("parallel", "my-chat", None),
+        ("chat", "hf-chat", None),
+        ("chat", "my-chat", None),
     ];
     each([CLASSIC, NEWEST], |kind| {
         each(cases, |(program, cookie_name, session)| {

@@ -140,7 +140,10 @@ fn an_invalid_command_line_exits_with_2_and_shows_no_secret() {
         (&["--param", "x\ny=1\nz"], "no JSON"),
         (&["--param", "\u{1b}[2J\u{7}\r\u{7f}\u{9b}"], "␛[2J␇␍␡\u{fffd}"),
         (&["--idle-timeout", "soon", "hello"], "seconds"),
-        (&["--idle-timeout", "0", "hello"], "idle timeout"),
+        (&["--idle-timeout", "0", "hello"], "--idle-timeout 0: "),
+        (&["--total-timeout", "x", "hello"], "--total-timeout x: "),
+        (&["--retries", "many", "hello"], "--retries many: "),
+        (&["--url"], "--url"),
         (&["--url", "ftp://host", "hello"], "ftp://host"),
         (&["--proxy", "ftp://host", "hello"], "ftp://host"),
         (&["--session", "secret;x", "hello"], "invalid session"),
@@ -149,13 +152,41 @@ fn an_invalid_command_line_exits_with_2_and_shows_no_secret() {
         (&["--header", "Bearer secret: x", "hello"], "NAME: VALUE"),
         (&["--header", "X-Key:", "secret", "hello"], "NAME: VALUE"),
         (&["--header", "X-Key: secret\n\u{1}", "hello"], "X-Key"),
-        (&[], "prompt is empty"),
+        (&[], "there is no prompt; see --help"),
+        (&[" "], "prompt is empty"),
     ] {
         let ended = ask(&server, arguments);
         assert_fails(&ended, 2, words);
         assert!(!ended.stderr.contains("secret"), "{}", ended.stderr);
     }
     assert_eq!(server.counts().requests, 0);
+}
+
+#[test]
+fn help_version_and_models_are_printed() {
+    let server = StandIn::start();
+    let help = ask(&server, &["--help"]).stdout;
+    assert!(help.starts_with("Asks a chat-ui or h2oGPTe server"), "{help}");
+    assert!(help.lines().all(|line| line.chars().count() <= 90), "{help}");
+    assert_eq!(ask(&server, &["--version"]).stdout, format!("ask {}\n", env!("CARGO_PKG_VERSION")));
+    assert_eq!(server.counts().requests, 0);
+    let models = "h2oai/h2ogpt-gm-oasst1-en-2048-falcon-40b-v1\nother/model\n";
+    assert_eq!(ask(&server, &["--list-models"]).stdout, models);
+    assert_eq!(server.counts().created, 0);
+}
+
+#[test]
+fn short_options_and_hints_are_those_of_ask() {
+    let server = StandIn::start();
+    let ended = ask(&server, &["-m", "other/model", "-s", "Be brief", "Hi"]);
+    assert!(ended.status.success(), "{}", ended.stderr);
+    let prompt = &server.model_prompts()[0];
+    assert!(prompt.contains("System: Be brief"), "{prompt}");
+
+    let server = StandIn::builder().requires_login().start();
+    let ended = ask(&server, &["hello"]);
+    assert_fails(&ended, 1, "as the session (--session), or in a Cookie header (--header)");
+    assert!(!ended.stderr.contains("ClientBuilder"), "{}", ended.stderr);
 }
 
 #[cfg(unix)]

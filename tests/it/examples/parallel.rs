@@ -56,7 +56,11 @@ fn one_failure_sets_the_exit_code_and_ends_no_other_reply() {
     let ended = example::run(parallel(&server).arg(&path), "");
     std::fs::remove_file(&path).unwrap();
     assert_eq!(ended.status.code(), Some(1));
-    assert_eq!(ended.stdout, "> hello\nHi there, how can I help?\n\n> /count 3\n0 1 2\n\n");
+    let partial = "> /error-event\nHi there, how can [incomplete]\n\n";
+    let replies = "> hello\nHi there, how can I help?\n\n> /count 3\n0 1 2\n\n";
+    assert_eq!(ended.stdout, format!("{replies}{partial}"));
+    // The prompt with an error inside its reply is asked three times.
+    assert_eq!(server.counts().created, 6);
     let lines: Vec<&str> = ended.stderr.lines().collect();
     assert_eq!(lines.len(), 2, "{lines:?}");
     assert!(lines[0].starts_with("/dead: ") && lines[0].contains("500"), "{lines:?}");
