@@ -16,7 +16,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// While a conversation is being created, its response is awaited first, within the cleanup
 /// timeout. Cleanup itself cannot be cancelled.
 ///
-/// To limit the duration of a call, use [`Request::total_timeout`] instead: it needs no thread.
+/// To limit the duration of a call, use [`Request::total_timeout`] instead: it needs no thread. Nor
+/// does [`Request::on_wait`], whose callback can cancel the call.
 ///
 /// ```no_run
 /// use h2o_chat::{CancelHandle, Client, Request};
@@ -38,6 +39,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// [Ending cleanly on Ctrl-C](crate#ending-cleanly-on-ctrl-c).
 ///
 /// [`Request::cancel_handle`]: crate::Request::cancel_handle
+/// [`Request::on_wait`]: crate::Request::on_wait
 /// [`Request::total_timeout`]: crate::Request::total_timeout
 /// [`ClientBuilder::cancel_handle`]: crate::ClientBuilder::cancel_handle
 /// [cleanup timeout]: crate::ClientBuilder::cleanup_timeout
@@ -68,12 +70,20 @@ impl From<Arc<AtomicBool>> for CancelHandle {
     }
 }
 
-/// The handles that can cancel a call: its client's and its own.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct CancelHandles(pub(crate) [Option<CancelHandle>; 2]);
+/// The handles that can cancel a call: its client's, its own, and that of its callback.
+#[derive(Clone, Debug)]
+pub(crate) struct CancelHandles([Option<CancelHandle>; 3]);
 
 impl CancelHandles {
-    pub(crate) const NONE: CancelHandles = CancelHandles([const { None }; 2]);
+    pub(crate) const NONE: CancelHandles = CancelHandles([const { None }; 3]);
+
+    pub(crate) fn new(client: Option<CancelHandle>, own: Option<CancelHandle>) -> CancelHandles {
+        CancelHandles([client, own, None])
+    }
+
+    pub(crate) fn set_callback(&mut self, handle: CancelHandle) {
+        self.0[2] = Some(handle);
+    }
 
     pub(crate) fn is_cancelled(&self) -> bool {
         self.0.iter().flatten().any(CancelHandle::is_cancelled)

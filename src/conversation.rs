@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use log::{debug, info, warn};
 
-use crate::api::{OutgoingMessage, RemoteConversation, ReplyStream};
+use crate::api::{MessageState, OutgoingMessage, RemoteConversation, ReplyStream};
 use crate::error::{Error, ErrorKind, Result, Step, Timeout};
 use crate::http::Timer;
 use crate::message::Message;
@@ -65,8 +65,8 @@ pub struct Conversation {
     remote: RemoteConversation,
     /// Dropping deletes it.
     is_armed: bool,
-    /// The system prompt to put before the first message, because the server does not store it.
-    system: Option<String>,
+    /// The server has stored a message.
+    has_begun: bool,
     last: Option<LastMessage>,
     /// The server may be generating a reply, which deleting the conversation would not stop.
     is_running: bool,
@@ -85,22 +85,10 @@ struct Stopped {
 struct LastMessage {
     id: String,
     request: Request,
-    system: SystemPrompt,
-    /// The server has stored it, as far as is known.
-    is_stored: bool,
-    /// Its text is no longer the one that the server has stored.
-    is_edited: bool,
-}
-
-/// Where the system prompt of a message goes.
-#[derive(Clone)]
-enum SystemPrompt {
-    /// Into the text, with the request's other messages, if there is one.
-    InText,
-    /// Not into the text: the conversation has it, or the message brings it.
-    Separate,
-    /// Before the text.
-    Prepended(String),
+    /// The server takes a system message of the request apart from its text.
+    system_is_apart: bool,
+    is_first: bool,
+    state: MessageState,
 }
 
 impl Conversation {
@@ -121,7 +109,7 @@ impl Conversation {
         let mut conversation = Conversation::new(Arc::clone(shared), remote);
         match checked {
             Ok(()) => Ok(conversation),
-            Err(error) => Err(conversation.close_after(error, None)),
+            Err(error) => Err(conversation.fail_reply(true, error, None)),
         }
     }
 
@@ -129,17 +117,13 @@ impl Conversation {
     fn open(
         shared: &Arc<Shared>,
         model: Option<&str>,
-        system: Option<String>,
+        system: Option<&str>,
         collection: Option<&str>,
     ) -> Result<Conversation> {
         shared.api.check_collection(collection)?;
         let timer = shared.timer(None, None);
         let model = shared.api.set_up(&timer, model)?;
-        let has_own = shared.api.has_system_prompts(&timer)?;
-        let mut conversation =
-            Conversation::create(shared, &timer, &model, system.as_deref(), collection)?;
-        conversation.system = system.filter(|_| !has_own);
-        Ok(conversation)
+        Conversation::create(shared, &timer, &model, system, collection)
     }
 
     /// Sends a request in a conversation that is created for it, and deleted with its reply.
@@ -147,38 +131,36 @@ impl Conversation {
         shared: &Arc<Shared>,
         mut request: Request,
     ) -> Result<Tokens<'static>> {
+        let timer = shared.timer_of(&mut request);
+        let tokens = Conversation::stream_within(shared, request, &timer);
+        tokens.inspect_err(|_| timer.resume_panic())
+    }
+
+    fn stream_within(
+        shared: &Arc<Shared>,
+        request: Request,
+        timer: &Timer,
+    ) -> Result<Tokens<'static>> {
         let api = &shared.api;
         api.check_length(&request.prompt()?)?;
-        let timer = shared.timer(request.cancel.take(), request.total_timeout);
-        let id = OutgoingMessage::new_id();
-        let render = || {
-            let (system, text) = match request.split_system() {
-                Some((system, text)) if api.has_system_prompts(&timer)? => (Some(system), text),
-                _ => (None, request.prompt()?),
-            };
-            let mut message = OutgoingMessage::new(&id, text, request.parameters());
-            api.render(&timer, &mut message)?;
-            Ok::<_, Error>((system, message))
+        let model = request.model.clone();
+        let mut last = LastMessage::new(request, true);
+        let mut render = || {
+            last.system_is_apart = api.stores_system_prompts(timer)?;
+            last.render(shared, timer, None)
         };
         // A request that is too large is refused before anything is sent, if the protocol is known.
-        let rendered = api.is_detected().then(render).transpose()?;
-        let model = api.set_up(&timer, request.model.as_deref())?;
-        let (system, message) = rendered.map_or_else(render, Ok)?;
-        let mut conversation =
-            Conversation::create(shared, &timer, &model, system.as_deref(), None)?;
-        conversation.last = Some(LastMessage {
-            id,
-            request,
-            system: match system {
-                Some(_) => SystemPrompt::Separate,
-                None => SystemPrompt::InText,
-            },
-            is_stored: true,
-            is_edited: false,
-        });
-        match conversation.send(&timer, &message) {
-            Ok(stream) => Ok(Tokens::of_own(conversation, stream, timer)),
-            Err(error) => Err(conversation.close_after(error, None)),
+        let rendered = api.is_detected().then(&mut render).transpose()?;
+        let model = api.set_up(timer, model.as_deref())?;
+        let message = rendered.map_or_else(render, Ok)?;
+        api.check_attachments(timer, Some(&model), &message)?;
+        let system = message.system.as_deref();
+        let mut conversation = Conversation::create(shared, timer, &model, system, None)?;
+        last.state = MessageState::Stored;
+        conversation.last = Some(last);
+        match conversation.send(timer, &message) {
+            Ok(stream) => Ok(Tokens::of_own(conversation, stream, timer.clone())),
+            Err(error) => Err(conversation.fail_reply(true, error, None)),
         }
     }
 
@@ -188,7 +170,7 @@ impl Conversation {
             shared,
             remote,
             is_armed: true,
-            system: None,
+            has_begun: false,
             last: None,
             is_running: false,
             stopped: None,
@@ -230,23 +212,13 @@ impl Conversation {
     #[doc(alias = "generate")]
     #[doc(alias = "send")]
     pub fn stream(&mut self, request: impl Into<Request>) -> Result<Tokens<'_>> {
-        let system = match self.system.clone() {
-            Some(system) => SystemPrompt::Prepended(system),
-            None if self.shared.api.has_system_prompt_of_message() => SystemPrompt::Separate,
-            None => SystemPrompt::InText,
-        };
-        let last = LastMessage {
-            id: OutgoingMessage::new_id(),
-            request: request.into(),
-            system,
-            is_stored: false,
-            is_edited: false,
-        };
-        self.turn(last, false)
+        let mut last = LastMessage::new(request.into(), !self.has_begun);
+        last.system_is_apart = self.shared.api.has_system_prompt_of_message();
+        self.turn(last)
     }
 
     /// Regenerates the last reply. The parameters and the total timeout of its request apply again,
-    /// but not its [`CancelHandle`](crate::CancelHandle).
+    /// but not its [`CancelHandle`](crate::CancelHandle) or its [`on_wait`](Request::on_wait).
     ///
     /// # Errors
     /// Those of [`stream`](Conversation::stream), and if no message was sent yet.
@@ -257,8 +229,10 @@ impl Conversation {
     }
 
     /// Regenerates the last reply with a changed request: another temperature, a cancel handle,
-    /// another prompt. Servers from chat-ui 0.8 do not take another prompt, and h2oGPTe cannot
-    /// regenerate at all.
+    /// another prompt. h2oGPTe cannot regenerate at all.
+    ///
+    /// Another prompt replaces the message. A server from chat-ui 0.8 on keeps the replaced one
+    /// too, and [`messages`](Conversation::messages) has both; the model sees only the new one.
     ///
     /// ```no_run
     /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
@@ -269,8 +243,7 @@ impl Conversation {
     /// ```
     ///
     /// # Errors
-    /// Those of [`regenerate`](Conversation::regenerate), and [`ErrorKind::Unsupported`] if the
-    /// server does not take another prompt. That leaves the last message as it was.
+    /// Those of [`regenerate`](Conversation::regenerate).
     pub fn regenerate_with(
         &mut self,
         change: impl FnOnce(Request) -> Request,
@@ -280,10 +253,13 @@ impl Conversation {
             Some(last) => last.clone(),
             None => self.last_of_history()?,
         };
-        let before = last.request.prompt();
+        let before = last.request.clone();
         last.request = change(last.request);
-        last.is_edited |= last.request.prompt().ok() != before.ok();
-        self.turn(last, true)
+        if last.state == MessageState::Stored && !last.request.has_prompt_of(&before) {
+            let before = OutgoingMessage::new(&last.id, &before, last.system_is_apart)?;
+            last.state = MessageState::Edited(before.text);
+        }
+        self.turn(last)
     }
 
     /// The messages of the conversation that the server has stored, the oldest first.
@@ -303,6 +279,29 @@ impl Conversation {
         let timer = self.shared.timer(None, None);
         let history = self.shared.api.history(&timer, &self.remote)?;
         Ok(history.into_iter().map(|stored| stored.message).collect())
+    }
+
+    /// Changes the title that lists of conversations show.
+    ///
+    /// chat-ui servers choose a title of their own after the first reply, and accept at most 100
+    /// characters.
+    ///
+    /// ```no_run
+    /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
+    /// # let mut chat = client.conversation()?;
+    /// chat.rename("Primes")?;
+    /// # Ok::<(), h2o_chat::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`] if the title is empty. Otherwise, if the server cannot be
+    /// reached, refuses, or has deleted the conversation (404).
+    pub fn rename(&mut self, title: &str) -> Result<()> {
+        if title.trim().is_empty() {
+            return Err(Error::invalid_input("the title is empty"));
+        }
+        let timer = self.shared.timer(None, None);
+        self.shared.api.rename(&timer, &self.remote, title)
     }
 
     /// Deletes the conversation from the server. Succeeds if it is already gone.
@@ -335,37 +334,37 @@ impl Conversation {
         self.remote.id.clone()
     }
 
-    fn turn(&mut self, mut last: LastMessage, regenerates: bool) -> Result<Tokens<'_>> {
+    fn turn(&mut self, mut last: LastMessage) -> Result<Tokens<'_>> {
+        let timer = self.shared.timer_of(&mut last.request);
+        let tokens = self.turn_within(last, &timer);
+        tokens.inspect_err(|_| timer.resume_panic())
+    }
+
+    fn turn_within(&mut self, mut last: LastMessage, timer: &Timer) -> Result<Tokens<'_>> {
         let model = &last.request.model;
         if model.is_some() && *model != self.remote.model {
             return Err(Error::invalid_input("the model of a conversation cannot be changed"));
         }
-        let (system, text) = last.system_and_text()?;
-        self.shared.api.check_length(&text)?;
-        let cancel = last.request.cancel.take();
-        let timer = self.shared.timer(cancel, last.request.total_timeout);
-        let mut message = OutgoingMessage::new(&last.id, text, last.request.parameters());
-        message.system = system;
-        message.regenerates = regenerates && last.is_stored;
-        message.is_edited = last.is_edited;
-        self.shared.api.render(&timer, &mut message)?;
-        self.wait_for_stopped(&timer)?;
-        match self.send(&timer, &message) {
+        self.shared.api.check_length(&last.request.prompt()?)?;
+        let message = last.render(&self.shared, timer, Some(&self.remote))?;
+        self.shared.api.check_attachments(timer, self.remote.model.as_deref(), &message)?;
+        self.wait_for_stopped(timer)?;
+        match self.send(timer, &message) {
             Ok(stream) => {
-                last.is_stored = true;
-                last.is_edited = false;
+                last.state = MessageState::Stored;
                 self.last = Some(last);
-                Ok(Tokens::of_turn(self, stream, timer))
+                Ok(Tokens::of_turn(self, stream, timer.clone()))
             }
             Err(error) => {
                 let is_sent =
                     !matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported);
                 if is_sent {
-                    last.is_stored |= !error.ends_the_generation();
+                    if last.state == MessageState::New && !error.ends_the_generation() {
+                        last.state = MessageState::Stored;
+                    }
                     self.last = Some(last);
                 }
-                self.interrupt_after(&error, None);
-                Err(error)
+                Err(self.fail_reply(false, error, None))
             }
         }
     }
@@ -383,27 +382,51 @@ impl Conversation {
         let last = last.ok_or_else(|| {
             Error::invalid_input("there is no reply to regenerate: no message was sent yet")
         })?;
-        Ok(LastMessage {
-            id: last.id,
-            request: Request::new(last.message.content()),
-            system: SystemPrompt::InText,
-            is_stored: true,
-            is_edited: false,
-        })
+        let request = Request::new(last.message.content());
+        let state = MessageState::Stored;
+        Ok(LastMessage { id: last.id, state, ..LastMessage::new(request, false) })
     }
 
-    /// Called when the server has stored the message, with the system prompt before its text.
+    /// Called when the server has stored a message.
     pub(crate) fn message_accepted(&mut self) {
-        self.system = None;
+        self.has_begun = true;
     }
 
     pub(crate) fn generation_ended(&mut self) {
         self.is_running = false;
     }
 
+    /// Ends a reply: deletes the conversation if it is the reply's own, or else stops a generation
+    /// that may be running.
+    pub(crate) fn end_reply(&mut self, is_own: bool, stream: Option<ReplyStream>) -> Result<()> {
+        if is_own { self.close(stream) } else { self.interrupt(stream) }
+    }
+
+    /// Like [`end_reply`](Conversation::end_reply) after an error. If the deletion fails too, the
+    /// error names the conversation.
+    pub(crate) fn fail_reply(
+        &mut self,
+        is_own: bool,
+        error: Error,
+        stream: Option<ReplyStream>,
+    ) -> Error {
+        self.is_running &= !error.ends_the_generation();
+        match self.end_reply(is_own, stream) {
+            Ok(()) => error,
+            Err(second) => {
+                debug!("conversation {}: {second}", self.id());
+                if is_own {
+                    error.with_undeleted(self.id(), &self.remote.session.session)
+                } else {
+                    error
+                }
+            }
+        }
+    }
+
     /// Stops the generation if it may be running. Keeps the rest of its reply, to wait for its end
     /// later.
-    pub(crate) fn interrupt(&mut self, mut stream: Option<ReplyStream>) -> Result<()> {
+    fn interrupt(&mut self, mut stream: Option<ReplyStream>) -> Result<()> {
         if !self.is_running {
             return Ok(());
         }
@@ -415,24 +438,12 @@ impl Conversation {
         stopped
     }
 
-    /// Like [`interrupt`](Conversation::interrupt) after an error. A failure is only logged.
-    pub(crate) fn interrupt_after(&mut self, error: &Error, stream: Option<ReplyStream>) {
-        self.is_running &= !error.ends_the_generation();
-        self.try_interrupt(stream);
-    }
-
-    /// Like [`interrupt`](Conversation::interrupt). A failure is only logged.
-    pub(crate) fn try_interrupt(&mut self, stream: Option<ReplyStream>) {
-        if let Err(error) = self.interrupt(stream) {
-            debug!("conversation {}: {error}", self.id());
-        }
-    }
-
     /// Waits until a stopped generation has ended. Otherwise its end would mix with the next reply.
     fn wait_for_stopped(&mut self, timer: &Timer) -> Result<()> {
         let Some(Stopped { at, stream }) = &mut self.stopped else {
             return Ok(());
         };
+        timer.set_step(Step::SendMessage);
         let limited = timer.within(self.shared.timeouts.cleanup);
         let ended = match stream {
             Some(stream) => stream.wait_for_end(&limited),
@@ -461,15 +472,19 @@ impl Conversation {
         Ok(())
     }
 
-    /// Hands the conversation over to the caller. Dropping either end leaves it on the server.
-    pub(crate) fn hand_over(&mut self) -> Conversation {
+    /// Ends a reply of its own, and hands the conversation over to the caller. Dropping either end
+    /// leaves it on the server.
+    pub(crate) fn hand_over(&mut self, stream: Option<ReplyStream>) -> Conversation {
+        if let Err(error) = self.interrupt(stream) {
+            debug!("conversation {}: {error}", self.id());
+        }
         self.is_armed = false;
         let rest = Conversation::resumed(Arc::clone(&self.shared), self.remote.clone());
         mem::replace(self, rest)
     }
 
     /// Stops and deletes, once. `delete`, `Drop` and the end of a reply share it.
-    pub(crate) fn close(&mut self, stream: Option<ReplyStream>) -> Result<()> {
+    fn close(&mut self, stream: Option<ReplyStream>) -> Result<()> {
         let stopped = self.stopped.take().and_then(|stopped| stopped.stream);
         let is_running = mem::take(&mut self.is_running);
         if !mem::take(&mut self.is_armed) {
@@ -479,39 +494,37 @@ impl Conversation {
         let stream = stream.or(stopped);
         self.shared.delete(&timer, &self.remote, is_running, stream)
     }
+}
 
-    /// Like [`close`](Conversation::close) after an error. If closing fails too, the error names
-    /// the conversation.
-    pub(crate) fn close_after(&mut self, error: Error, stream: Option<ReplyStream>) -> Error {
-        self.is_running &= !error.ends_the_generation();
-        match self.close(stream) {
-            Ok(()) => error,
-            Err(second) => {
-                debug!("{second}");
-                error.with_undeleted(self.id(), &self.remote.session.session)
-            }
+impl LastMessage {
+    fn new(request: Request, is_first: bool) -> LastMessage {
+        LastMessage {
+            id: OutgoingMessage::new_id(),
+            request,
+            system_is_apart: false,
+            is_first,
+            state: MessageState::New,
         }
+    }
+
+    /// What is sent of it, in this conversation or a new one.
+    fn render(
+        &self,
+        shared: &Shared,
+        timer: &Timer,
+        conversation: Option<&RemoteConversation>,
+    ) -> Result<OutgoingMessage> {
+        let mut message = OutgoingMessage::new(&self.id, &self.request, self.system_is_apart)?;
+        message.is_first = self.is_first;
+        message.state = self.state.clone();
+        shared.api.render(timer, conversation, &mut message)?;
+        Ok(message)
     }
 }
 
 fn pause(timer: &Timer, length: Duration) -> Result<()> {
     let paused = timer.pause(length);
     paused.map_err(|interrupt| interrupt.at(Step::SendMessage))
-}
-
-impl LastMessage {
-    /// A system prompt that is not in the text, and the text.
-    fn system_and_text(&self) -> Result<(Option<String>, String)> {
-        let prompt = self.request.prompt()?;
-        Ok(match &self.system {
-            SystemPrompt::InText => (None, prompt),
-            SystemPrompt::Separate => match self.request.split_system() {
-                Some((system, text)) => (Some(system), text),
-                None => (None, prompt),
-            },
-            SystemPrompt::Prepended(system) => (None, format!("{system}\n\n{prompt}")),
-        })
-    }
 }
 
 impl Drop for Conversation {

@@ -283,16 +283,18 @@ impl Error {
     /// or higher may come from a gateway, so it proves nothing.
     pub(crate) fn ends_the_generation(&self) -> bool {
         let refused = self.0.status.is_some_and(|status| status <= 500);
-        let unsent = self.0.step.is_before_the_message()
-            || matches!(
-                self.0.kind,
-                ErrorKind::InvalidInput
-                    | ErrorKind::Unsupported
-                    | ErrorKind::Connect
-                    | ErrorKind::Tls
-                    | ErrorKind::Proxy
-                    | ErrorKind::Timeout(Timeout::Connect)
-            );
+        let is_unsent = matches!(
+            self.0.kind,
+            ErrorKind::InvalidInput
+                | ErrorKind::Unsupported
+                | ErrorKind::Connect
+                | ErrorKind::Tls
+                | ErrorKind::Proxy
+                | ErrorKind::Timeout(Timeout::Connect)
+        );
+        // In the middle of a reply, TLS can fail too.
+        let unsent =
+            self.0.step.is_before_the_message() || (is_unsent && self.0.step != Step::ReadReply);
         refused || unsent || self.0.kind == ErrorKind::Generation
     }
 

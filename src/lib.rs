@@ -48,7 +48,8 @@
 //!   [`Error::undeleted`] names it or, on drop, the log. [`Client::delete_leftovers`] tries again.
 //! * **Timeouts for streams.** There are separate timeouts for [connecting], [no bytes], [no token]
 //!   and the [whole call]. By default a reply may take any time, but a minute without a byte is an
-//!   error. A [`CancelHandle`] ends a call from another thread.
+//!   error. A [`CancelHandle`] ends a call from another thread, and [`Request::on_wait`] from the
+//!   same one.
 //! * **Bounded memory**, whatever a server sends. See [`ErrorKind::TooLarge`].
 //! * **No harm to an account.** In a [`Session`] that you give, the client changes no setting
 //!   except [what is necessary](#terms-and-sharing).
@@ -75,6 +76,7 @@
 //!
 //! While a call waits for bytes, it checks its timeouts and its [`CancelHandle`] every 0.1 s. The
 //! error names the timeout, its length, and how many tokens had arrived.
+//! [`Request::on_wait`] calls you meanwhile, to show a spinner for example.
 //!
 //! Not covered are:
 //!
@@ -169,6 +171,75 @@
 //! with `ClientBuilder::root_certificates`. This cannot be turned off. If it fails, the error is
 //! [`ErrorKind::Tls`], and nothing has been sent.
 //!
+//! # Testing your program
+//!
+//! Let your code take the URL of the server, and give it the URL of a fake one. This one is
+//! complete; paste it into your tests. It speaks the *classic* protocol:
+//!
+//! ```
+//! use std::io::{self, BufRead, BufReader, Read, Write};
+//! use std::net::TcpListener;
+//! use std::thread;
+//!
+//! /// Starts a server that answers every prompt with this text, and returns its URL.
+//! fn fake_server(reply: &'static str) -> io::Result<String> {
+//!     let listener = TcpListener::bind("127.0.0.1:0")?;
+//!     let url = format!("http://{}", listener.local_addr()?);
+//!     thread::spawn(move || {
+//!         for mut socket in listener.incoming().flatten() {
+//!             let mut request = BufReader::new(&socket);
+//!             let (mut head, mut length) = (String::new(), 0);
+//!             while request.read_line(&mut head).is_ok_and(|bytes| bytes > 2) {
+//!                 let line = head.lines().last().unwrap_or("").to_lowercase();
+//!                 if let Some(value) = line.strip_prefix("content-length: ") {
+//!                     length = value.parse().unwrap_or(0);
+//!                 }
+//!             }
+//!             io::copy(&mut request.take(length), &mut io::sink()).ok();
+//!             let body = if head.starts_with("POST /conversation ") {
+//!                 r#"{"conversationId":"0123456789abcdef01234567"}"#.to_owned()
+//!             } else if head.starts_with("POST /conversation/") && !head.contains("/stop-gen") {
+//!                 let event = r#"data:{"token":{"text":TEXT},"generated_text":TEXT}"#;
+//!                 event.replace("TEXT", &format!("{reply:?}")) + "\n\n"
+//!             } else {
+//!                 r#"{"type":"redirect","location":"/"}"#.to_owned() // settings, stop, deletion
+//!             };
+//!             let head = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length:";
+//!             write!(socket, "{head} {}\r\n\r\n{body}", body.len()).ok();
+//!         }
+//!     });
+//!     Ok(url)
+//! }
+//!
+//! // The code to test.
+//! fn prime(url: &str) -> Result<u32, Box<dyn std::error::Error>> {
+//!     let text = h2o_chat::Client::new(url)?.ask("Name a prime.")?;
+//!     Ok(text.trim().parse()?)
+//! }
+//!
+//! // In a test:
+//! # fn main() -> io::Result<()> {
+//! assert_eq!(prime(&fake_server("7")?).unwrap(), 7);
+//! assert!(prime(&fake_server("No.")?).is_err());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! To test errors, change the event. Without `generated_text` the reply is
+//! [truncated](ErrorKind::Truncated), and `data:{"error":"out of memory"}` is an error of
+//! [generation](ErrorKind::Generation). Where your code only takes an error, make one of its kind:
+//!
+//! ```
+//! use h2o_chat::{Error, ErrorKind, Timeout};
+//!
+//! fn advice(error: &Error) -> &str {
+//!     if error.is_retryable() { "try again later" } else { "give up" }
+//! }
+//!
+//! assert_eq!(advice(&Error::from(ErrorKind::Timeout(Timeout::Idle))), "try again later");
+//! assert_eq!(advice(&Error::from(ErrorKind::Truncated)), "give up");
+//! ```
+//!
 //! # Logging
 //!
 //! This crate logs through the [`log`] crate, with the target `h2o_chat`:
@@ -206,6 +277,7 @@
 struct Readme;
 
 mod api;
+mod attachment;
 mod cancel;
 mod client;
 mod conversation;
@@ -224,7 +296,9 @@ mod session;
 mod shared;
 mod text;
 mod tokens;
+mod wait;
 
+pub use attachment::Attachment;
 pub use cancel::CancelHandle;
 pub use client::{Client, ClientBuilder, DEFAULT_MODEL, PUBLIC_URL};
 pub use conversation::Conversation;
@@ -237,3 +311,4 @@ pub use request::Request;
 pub use server::{ConversationSummary, Model, Protocol, ServerInfo};
 pub use session::Session;
 pub use tokens::Tokens;
+pub use wait::Wait;

@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
+use crate::attachment::Attachment;
 use crate::cancel::CancelHandle;
 use crate::error::{Error, Result};
 use crate::message::{Message, Role, joined};
+use crate::wait::{OnWait, Wait};
 
 /// A prompt, and how the reply to it is to be generated.
 ///
@@ -45,6 +47,8 @@ use crate::message::{Message, Role, joined};
 #[must_use = "a request does nothing until it is given to a client"]
 pub struct Request {
     prompt: Prompt,
+    pub(crate) attachments: Vec<Attachment>,
+    pub(crate) tools: Vec<String>,
     pub(crate) model: Option<String>,
     /// Those that the caller has set.
     parameters: Map<String, Value>,
@@ -53,9 +57,10 @@ pub struct Request {
     /// `None` for the client's. `Duration::MAX` for no timeout at all.
     pub(crate) total_timeout: Option<Duration>,
     pub(crate) cancel: Option<CancelHandle>,
+    pub(crate) on_wait: Option<OnWait>,
 }
 
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 enum Prompt {
     Text(String),
     Messages(Vec<Message>),
@@ -91,12 +96,42 @@ impl Request {
     fn with(prompt: Prompt) -> Request {
         Request {
             prompt,
+            attachments: Vec::new(),
+            tools: Vec::new(),
             model: None,
             parameters: Map::new(),
             not_finite: BTreeSet::new(),
             total_timeout: None,
             cancel: None,
+            on_wait: None,
         }
+    }
+
+    /// Sends a file with the prompt. Call it again for another one. Defaults to none.
+    ///
+    /// Only servers from chat-ui 0.9.2 on take attachments, and only models that take their media
+    /// types. Anything else is an error of kind
+    /// [`Unsupported`](crate::ErrorKind::Unsupported). For that, the first request with an
+    /// attachment asks the server for its models once per client. See [`Attachment`] for the
+    /// limits.
+    pub fn attach(mut self, attachment: Attachment) -> Request {
+        self.attachments.push(attachment);
+        self
+    }
+
+    /// The MCP servers whose tools the model may use, by the names that the chat server knows them
+    /// by. Defaults to none.
+    ///
+    /// Only servers from chat-ui 0.9.6 on have them; on others this is an error of kind
+    /// [`Unsupported`](crate::ErrorKind::Unsupported).
+    ///
+    /// ```
+    /// # use h2o_chat::Request;
+    /// let request = Request::new("What is new in Rust?").tools(["Web Search (Exa)"]);
+    /// ```
+    pub fn tools(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Request {
+        self.tools = names.into_iter().map(Into::into).collect();
+        self
     }
 
     /// The model to ask. Defaults to the client's.
@@ -200,6 +235,42 @@ impl Request {
         self
     }
 
+    /// A callback that is called about ten times a second while the call waits for the server: for a
+    /// spinner, for keep-alives to your own client, or to cancel when it has left. Defaults to none.
+    ///
+    /// It runs on the thread that makes the call, from the beginning of the call to the end of the
+    /// reply, even while keep-alives of the server arrive. The call also waits before a retry, and
+    /// for a [stopped generation](crate::Conversation#ending-a-turn-early). The callback is not
+    /// called during name lookup, TCP connect and sending, or during cleanup.
+    ///
+    /// ```no_run
+    /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
+    /// use std::time::Duration;
+    /// use h2o_chat::Request;
+    ///
+    /// let request = Request::new("Why is the sky blue?").on_wait(|wait| {
+    ///     eprint!("\r{:?} {:.1} s ", wait.step(), wait.elapsed().as_secs_f64());
+    ///     if wait.elapsed() > Duration::from_secs(30) {
+    ///         wait.cancel();
+    ///     }
+    /// });
+    /// println!("{}", client.ask(request)?);
+    /// # Ok::<(), h2o_chat::Error>(())
+    /// ```
+    ///
+    /// * A slow callback delays the tokens, the timeouts and a cancellation. Its time counts for
+    ///   the timeouts.
+    /// * It may make calls of its own, also with the same client.
+    /// * If it panics, the call is cancelled: the generation is stopped and the conversation
+    ///   deleted. Then the panic continues. The conversation of a turn stays usable.
+    /// * Clones of the request share the callback, so several threads may run it at once.
+    /// * It applies to one call, as the cancel handle does. A conversation does not keep it for
+    ///   [`regenerate`](crate::Conversation::regenerate).
+    pub fn on_wait(mut self, callback: impl Fn(&Wait) + Send + Sync + 'static) -> Request {
+        self.on_wait = Some(OnWait::new(callback));
+        self
+    }
+
     fn number(self, name: &str, value: f64) -> Request {
         let mut request = self.param(name, value);
         if !value.is_finite() {
@@ -217,6 +288,7 @@ impl Request {
             return Err(Error::zero_timeout("total timeout"));
         }
         validate_model(self.model.as_deref())?;
+        self.attachments.iter().try_for_each(Attachment::validate)?;
         let prompt = match &self.prompt {
             Prompt::Text(text) => text.clone(),
             Prompt::Messages(messages) => joined(messages),
@@ -238,6 +310,11 @@ impl Request {
             }
             _ => None,
         }
+    }
+
+    /// Returns whether both ask the same.
+    pub(crate) fn has_prompt_of(&self, other: &Request) -> bool {
+        self.prompt == other.prompt && self.attachments == other.attachments
     }
 
     /// The parameters that the caller has set.
@@ -263,7 +340,9 @@ impl fmt::Debug for Request {
             Prompt::Text(text) => out.field("prompt", &format_args!("{} bytes", text.len())),
             Prompt::Messages(messages) => out.field("messages", messages),
         };
-        out.field("model", &self.model)
+        out.field("attachments", &self.attachments)
+            .field("tools", &self.tools)
+            .field("model", &self.model)
             .field("parameters", &self.parameters)
             .field("total_timeout", &self.total_timeout)
             .field("cancel_handle", &self.cancel)

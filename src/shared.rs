@@ -11,6 +11,7 @@ use crate::api::{Api, RemoteConversation, ReplyStream};
 use crate::cancel::{CancelHandle, CancelHandles};
 use crate::error::{Error, Result};
 use crate::http::{Timeouts, Timer};
+use crate::request::Request;
 
 /// How many leftovers are remembered.
 const MAX_LEFTOVERS: usize = 1000;
@@ -43,7 +44,13 @@ impl Shared {
     /// them.
     pub(crate) fn timer(&self, cancel: Option<CancelHandle>, total: Option<Duration>) -> Timer {
         let timeouts = Timeouts { total: total.or(self.timeouts.total), ..self.timeouts };
-        Timer::new(CancelHandles([self.cancel.clone(), cancel]), &timeouts)
+        Timer::new(CancelHandles::new(self.cancel.clone(), cancel), &timeouts)
+    }
+
+    /// The timer of a request that is sent now. Takes from it what does not apply to another call.
+    pub(crate) fn timer_of(&self, request: &mut Request) -> Timer {
+        let timer = self.timer(request.cancel.take(), request.total_timeout);
+        timer.with_on_wait(request.on_wait.take())
     }
 
     /// The timer of cleanup that begins now.
@@ -106,7 +113,7 @@ impl Shared {
     /// Tries again to delete the leftovers. Returns how many are gone, or the first error. Ends
     /// early when the server does not respond.
     pub(crate) fn delete_leftovers(&self) -> Result<usize> {
-        let cancel = CancelHandles([self.cancel.clone(), None]);
+        let cancel = CancelHandles::new(self.cancel.clone(), None);
         let total = self.timeouts.total;
         let total = total.unwrap_or(self.timeouts.cleanup.saturating_mul(LEFTOVERS_TIMEOUTS));
         let timer = Timer::cancellable_cleanup(cancel, total);

@@ -66,6 +66,10 @@ enum Owner<'c> {
 }
 
 impl Owner<'_> {
+    fn is_own(&self) -> bool {
+        matches!(self, Owner::Owned(_))
+    }
+
     fn get(&self) -> &Conversation {
         match self {
             Owner::Owned(conversation) => conversation,
@@ -116,9 +120,7 @@ impl Tokens<'static> {
     /// ```
     pub fn keep(mut self) -> Conversation {
         let stream = self.stream.take();
-        let conversation = self.conversation.get_mut();
-        conversation.try_interrupt(stream);
-        conversation.hand_over()
+        self.conversation.get_mut().hand_over(stream)
     }
 }
 
@@ -133,6 +135,7 @@ impl<'c> Tokens<'c> {
     }
 
     fn new(conversation: Owner<'c>, stream: ReplyStream, timer: Timer) -> Tokens<'c> {
+        timer.set_step(Step::ReadReply);
         Tokens { stream: Some(stream), conversation, timer, received: 0, end: None }
     }
 }
@@ -304,7 +307,10 @@ impl Tokens<'_> {
     /// Turns what was read into the item for the caller, and cleans up at the end.
     fn item<T>(&mut self, read: Result<Option<T>>) -> Option<Result<T>> {
         match read {
-            Ok(Some(item)) => Some(Ok(item)),
+            Ok(Some(item)) => {
+                self.timer.end_wait();
+                Some(Ok(item))
+            }
             Ok(None) => self.finish().err().map(Err),
             Err(error) => Some(Err(self.fail(error))),
         }
@@ -324,22 +330,17 @@ impl Tokens<'_> {
         self.end = None;
         let error = error.after_tokens(self.received);
         let stream = self.stream.take();
-        match &mut self.conversation {
-            Owner::Owned(conversation) => conversation.close_after(error, stream),
-            Owner::Borrowed(conversation) => {
-                conversation.interrupt_after(&error, stream);
-                error
-            }
-        }
+        let is_own = self.conversation.is_own();
+        let error = self.conversation.get_mut().fail_reply(is_own, error, stream);
+        self.timer.resume_panic();
+        error
     }
 
     /// Stops the generation if it may be running, and deletes a conversation of the reply's own.
     fn leave(&mut self) -> Result<()> {
         let stream = self.stream.take();
-        match &mut self.conversation {
-            Owner::Owned(conversation) => conversation.close(stream),
-            Owner::Borrowed(conversation) => conversation.interrupt(stream),
-        }
+        let is_own = self.conversation.is_own();
+        self.conversation.get_mut().end_reply(is_own, stream)
     }
 }
 

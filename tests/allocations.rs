@@ -1,11 +1,19 @@
-//! A token of a reply costs the allocation of its text, and almost nothing else.
+//! What a reply and an attachment cost in memory: a token costs the allocation of its text, and an
+//! attachment its bytes.
 
-use h2o_chat::{Client, Proxy};
+use std::fs;
+
+use h2o_chat::{Attachment, Client, Proxy, Request};
+
+use stand_in::{Dialect, StandIn};
 
 #[path = "../benches/figures/ready.rs"]
 mod ready;
 #[path = "../benches/figures/tokens.rs"]
 mod tokens;
+
+#[path = "stand_in/mod.rs"]
+mod stand_in;
 
 const TOKENS: usize = 100_000;
 
@@ -29,4 +37,22 @@ fn a_token_costs_one_allocation() {
     let a_token = counted / f64::from(u32::try_from(TOKENS).unwrap());
     println!("\n{a_token:.3} allocations a token");
     assert!(a_token <= 1.1, "{a_token}");
+}
+
+#[test]
+fn an_attachment_is_not_copied() {
+    const SIZE: usize = 10 << 20;
+    let path = std::env::temp_dir().join(format!("h2o-chat-{}.png", std::process::id()));
+    fs::write(&path, vec![b'x'; SIZE]).unwrap();
+    let server = StandIn::builder().dialect(Dialect::Newest).media_types(&[]).start();
+    let client = Client::builder(&server.url()).proxy(Proxy::none()).build().unwrap();
+    let counted = allocation_counter::measure(|| {
+        let photo = Attachment::from_path(&path).unwrap();
+        client.ask(Request::new("What is this?").attach(photo)).unwrap();
+    });
+    fs::remove_file(&path).unwrap();
+    assert_eq!(server.files()[0][0].content.len(), SIZE);
+    let above = usize::try_from(counted.bytes_max).unwrap() - SIZE;
+    println!("\n{} KiB above the attachment's bytes", above / 1024);
+    assert!(above <= 6 << 20, "{above}");
 }

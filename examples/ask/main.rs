@@ -18,6 +18,7 @@ mod options;
 mod output;
 #[path = "../../tests/stand_in/mod.rs"]
 mod stand_in;
+mod waiting;
 
 use failure::{Failure, INTERRUPTED};
 use options::Options;
@@ -72,12 +73,14 @@ fn run(options: &Options, answer: &mut Answer) -> Result<(), Failure> {
     // Registered after the prompt was read: before that, there is nothing to clean up.
     let request = options.request(prompt);
     let request = request.cancel_handle(&cancel_on_signals().map_err(Failure::Signals)?);
+    let request = waiting::show(request);
     answer.start = Instant::now();
     let answered = if options.stream {
         stream(&client, request, answer)
     } else {
         whole(&client, request, answer)
     };
+    waiting::end();
     let closed = answer.screen.close(answered.is_ok());
     let left = answered.as_ref().err().and_then(Failure::left_behind);
     // With an API key, the command would delete all of the user's conversations.

@@ -5,6 +5,7 @@ use std::io::{self, IsTerminal, Write};
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
 use crate::failure::Failure;
+use crate::waiting;
 
 /// Prints the text of a reply on standard output.
 pub struct Screen {
@@ -35,6 +36,7 @@ impl Screen {
 
 /// Writes to standard output and flushes it.
 pub fn write(text: &str) -> Result<(), Failure> {
+    waiting::end();
     let mut out = io::stdout().lock();
     let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
     written.map_err(Failure::Output)
@@ -43,6 +45,7 @@ pub fn write(text: &str) -> Result<(), Failure> {
 /// Prints one line on standard error. Ignores errors, because standard error may be closed.
 pub fn tell(message: &str) {
     let line = harmless(message).replace('\n', " ");
+    waiting::remove();
     drop(writeln!(io::stderr(), "ask: {line}"));
 }
 

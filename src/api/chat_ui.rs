@@ -10,13 +10,14 @@ use super::account::SETTINGS;
 use super::context::{Context, FORM, JSON, form_encoded};
 use super::json_body::{JsonBody, not_a_stream};
 use super::listing::{self, TextField};
-use super::message::{OutgoingMessage, RemoteConversation, StoredMessage, is_id};
+use super::message::{MessageState, OutgoingMessage, RemoteConversation, StoredMessage, is_id};
 use super::page::{field, read_page};
 use super::reply_stream::ReplyStream;
 use super::version::{StopSupport, Version};
+use crate::attachment::Attachment;
 use crate::decode::Decoder;
 use crate::error::{Error, ErrorKind, Result, Step, hint};
-use crate::http::{HttpRequest, Response, SessionCookie, Timer};
+use crate::http::{HttpRequest, Multipart, Response, SessionCookie, Timer};
 use crate::json::read_json;
 use crate::message::{Message, Role};
 use crate::server::{ConversationSummary, Model};
@@ -155,8 +156,10 @@ pub(super) fn send(
     if !message.parameters.is_empty() {
         info!("the server decides how to sample: the request's parameters are not sent");
     }
-    let (body, likely) = match &conversation.root {
-        Some(root) if !message.regenerates => (answer_to(root, message), Version::V0_9_6),
+    let (mut body, likely) = match &conversation.root {
+        Some(root) if message.state == MessageState::New => {
+            (answer_to(root, message), Version::V0_9_6)
+        }
         _ => {
             let history = History::read(context, timer, conversation)?;
             (history.body(message)?, history.version)
@@ -164,12 +167,21 @@ pub(super) fn send(
     };
     let known = context.version.get().copied();
     let mut version = known.unwrap_or(likely);
-    let mut response = post(context, timer, conversation, version, &body)?;
+    version.check(message)?;
+    if version.takes_forms() {
+        // Without this, the newest servers contact every MCP server they know and offer its tools
+        // to the model.
+        body["selectedMcpServerNames"] = json!(message.tools);
+    }
+    let sends_text = body.get("inputs").is_some();
+    let files = if sends_text { &message.attachments[..] } else { &[] };
+    let mut response = post(context, timer, conversation, version, &body, files)?;
     // Nothing was stored: the body may be the wrong one.
-    if known.is_none() && matches!(response.status(), 403 | 500) {
+    let other = version.alternative();
+    if known.is_none() && matches!(response.status(), 403 | 500) && other.check(message).is_ok() {
         let error = response.into_error(timer);
-        version = version.alternative();
-        response = post(context, timer, conversation, version, &body)?;
+        version = other;
+        response = post(context, timer, conversation, version, &body, files)?;
         if matches!(response.status(), 400 | 403 | 500) {
             response.discard(timer);
             return Err(error);
@@ -197,20 +209,25 @@ fn post(
     conversation: &RemoteConversation,
     version: Version,
     body: &Value,
+    files: &[Attachment],
 ) -> Result<Response> {
     let path = conversation.path();
     let request = HttpRequest::post(Step::SendMessage, &path).session(&conversation.session);
-    if version.takes_forms() {
-        // Without this, the newest servers contact every MCP server they know and offer its tools
-        // to the model.
-        let mut body = body.clone();
-        body["selectedMcpServerNames"] = json!([]);
-        let form = format!("data={}", form_encoded(&body.to_string()));
-        let request = request.body(FORM, form.as_bytes()).with_origin();
-        return context.http.send(timer, &request);
-    }
     let body = body.to_string();
-    context.http.send(timer, &request.body(JSON, body.as_bytes()))
+    if !version.takes_forms() {
+        return context.http.send(timer, &request.body(JSON, body.as_bytes()));
+    }
+    let request = request.with_origin();
+    if files.is_empty() {
+        let form = format!("data={}", form_encoded(&body));
+        return context.http.send(timer, &request.body(FORM, form.as_bytes()));
+    }
+    let form = Multipart::new().field("data", &body);
+    let form = files.iter().fold(form, |form, file| {
+        let name = format!("base64;{}", file.name());
+        form.base64_file("files", &name, file.media_type(), file.shared_content())
+    });
+    context.http.send(timer, &request.form(&form))
 }
 
 /// The messages that the server has of a conversation.
@@ -294,28 +311,32 @@ impl History {
         }
     }
 
-    /// Returns whether this was the user's last message. Servers change the ends of its lines.
-    fn was_last_message(&self, text: &str) -> bool {
-        let last = self.messages.iter().rfind(|it| it.message.is_users());
+    /// The user's last message, if it is this one as the server had it. Servers change the ends of
+    /// lines.
+    fn last_message(&self, message: &OutgoingMessage) -> Option<&StoredMessage> {
+        let text = match &message.state {
+            MessageState::Edited(before) => before,
+            MessageState::New | MessageState::Stored => &message.text,
+        };
         let normalized = |text: &str| text.replace('\r', "").trim().to_owned();
-        last.is_some_and(|last| normalized(last.message.content()) == normalized(text))
+        let last = self.messages.iter().rfind(|it| it.message.is_users());
+        last.filter(|last| normalized(last.message.content()) == normalized(text))
     }
 
     /// The body of a message that continues this history.
     fn body(&self, message: &OutgoingMessage) -> Result<Value> {
         let reply = self.messages.last().filter(|last| !last.message.is_users());
-        match (reply, &self.last) {
-            (Some(reply), _) if message.regenerates && self.was_last_message(&message.text) => {
+        match (&message.state, reply, self.last_message(message), &self.last) {
+            (MessageState::Stored, Some(reply), Some(_), _) => {
                 Ok(json!({ "id": reply.id, "is_retry": true }))
             }
-            (Some(_), _) if message.regenerates && message.is_edited => Err(Error::unsupported(
-                "this server regenerates replies to the last message only as it is, not with \
-                 another prompt",
-            )),
+            (MessageState::Edited(_), _, Some(replaced), _) => {
+                Ok(json!({ "id": replaced.id, "inputs": message.text, "is_retry": true }))
+            }
             // The server does not have the message whose reply is to be regenerated, so it is sent
             // as a new one.
-            (_, Some(parent)) => Ok(answer_to(parent, message)),
-            (_, None) => Err(Error::new(
+            (.., Some(parent)) => Ok(answer_to(parent, message)),
+            (.., None) => Err(Error::new(
                 ErrorKind::Protocol,
                 Step::ReadHistory,
                 "the conversation has no message to answer to",

@@ -6,7 +6,7 @@ use super::account::SETTINGS;
 use super::context::{Context, FORM, JSON, form_encoded};
 use super::json_body::{JsonBody, not_a_stream};
 use super::listing;
-use super::message::{OutgoingMessage, RemoteConversation, StoredMessage, is_id};
+use super::message::{MessageState, OutgoingMessage, RemoteConversation, StoredMessage, is_id};
 use super::page::{field, read_page};
 use super::reply_stream::ReplyStream;
 use crate::decode::Decoder;
@@ -149,8 +149,13 @@ fn parse(body: &[u8]) -> Value {
     read_json(body).unwrap_or_default()
 }
 
-/// Creates a conversation. It cannot store a system prompt.
-pub(super) fn create(context: &Context, timer: &Timer, model: &str) -> Result<RemoteConversation> {
+/// Creates a conversation. The server stores no system prompt.
+pub(super) fn create(
+    context: &Context,
+    timer: &Timer,
+    model: &str,
+    system: Option<&str>,
+) -> Result<RemoteConversation> {
     let body = json!({ "model": model }).to_string();
     let request =
         HttpRequest::post(Step::CreateConversation, "/conversation").body(JSON, body.as_bytes());
@@ -158,7 +163,10 @@ pub(super) fn create(context: &Context, timer: &Timer, model: &str) -> Result<Re
     let session = response.session.clone();
     let body = JsonBody::read(response, timer)?;
     match body["conversationId"].as_str() {
-        Some(id) if is_id(id) => Ok(RemoteConversation::new(id, session, Some(model))),
+        Some(id) if is_id(id) => Ok(RemoteConversation {
+            system: system.map(str::to_owned),
+            ..RemoteConversation::new(id, session, Some(model))
+        }),
         _ => Err(body.unexpected()),
     }
 }
@@ -181,16 +189,20 @@ pub(super) fn send(
     Ok(ReplyStream::new(Decoder::tgi(), response))
 }
 
-/// Renders the request body of a message.
-pub(super) fn render(message: &OutgoingMessage) -> Vec<u8> {
+/// Renders the request body of a message in this conversation, or in a new one.
+pub(super) fn render(
+    conversation: Option<&RemoteConversation>,
+    message: &OutgoingMessage,
+) -> Vec<u8> {
+    let system = conversation.and_then(|it| it.system.as_ref()).filter(|_| message.is_first);
     let body = json!({
-        "inputs": message.text,
+        "inputs": system.map_or(String::new(), |text| format!("{text}\n\n")) + &message.text,
         "parameters": parameters(&message.parameters),
         "stream": true,
         "options": {
             "id": message.id,
             "response_id": OutgoingMessage::new_id(),
-            "is_retry": message.regenerates,
+            "is_retry": message.state != MessageState::New,
             "use_cache": false,
             "web_search_id": "",
         },

@@ -1,6 +1,6 @@
 //! The state of one server that the protocol modules share.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Display;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -32,11 +32,16 @@ pub(super) struct Context {
     pub(super) version: OnceLock<Version>,
     /// True if a chat-ui from 0.8 is 0.8.4 or newer. Known if settings were posted first.
     pub(super) is_from_0_8_4: OnceLock<bool>,
+    /// The media types that each model takes, `None` if the server does not say.
+    pub(super) accepted_types: OnceLock<AcceptedTypes>,
     /// Set if an h2oGPTe server is too old to stop a generation.
     pub(super) has_no_stop: OnceLock<()>,
     default_model: Mutex<DefaultModel>,
     ready: Mutex<ReadySession>,
 }
+
+/// The media types of attachments that models take, by the id of the model. `None` is any.
+pub(super) type AcceptedTypes = HashMap<String, Option<Vec<String>>>;
 
 /// The model that is asked when a request names none.
 struct DefaultModel {
@@ -62,6 +67,7 @@ impl Context {
             protocol: config.protocol.map(OnceLock::from).unwrap_or_default(),
             version: OnceLock::new(),
             is_from_0_8_4: OnceLock::new(),
+            accepted_types: OnceLock::new(),
             has_no_stop: OnceLock::new(),
             default_model: Mutex::new(DefaultModel {
                 is_chosen: config.model.is_some(),

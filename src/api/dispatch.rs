@@ -3,14 +3,15 @@
 use std::time::Duration;
 
 use log::info;
+use serde_json::json;
 
-use super::context::{ApiConfig, Context};
+use super::context::{ApiConfig, Context, JSON};
 use super::h2ogpte::AUTO;
 use super::listing::unknown_model;
 use super::message::{OutgoingMessage, RemoteConversation, StoredMessage, is_id};
 use super::reply_stream::ReplyStream;
-use super::version::StopSupport;
-use super::{chat_ui, classic, h2ogpte};
+use super::version::{StopSupport, no_attachments, no_tools};
+use super::{attachments, chat_ui, classic, h2ogpte};
 use crate::error::{Error, ErrorKind, Result, Step};
 use crate::http::{BaseUrl, HttpRequest, SessionCookie, Timer};
 use crate::server::{ConversationSummary, Model, Protocol, ServerInfo};
@@ -59,9 +60,9 @@ impl Api {
         self.0.set_up(timer, named)
     }
 
-    /// Returns whether a conversation has a system prompt of its own. Otherwise it has to be a part
-    /// of the first message.
-    pub(crate) fn has_system_prompts(&self, timer: &Timer) -> Result<bool> {
+    /// Returns whether a conversation can have a system prompt. Otherwise it is a part of the first
+    /// message.
+    pub(crate) fn stores_system_prompts(&self, timer: &Timer) -> Result<bool> {
         Ok(self.0.detect_protocol(timer)? != Protocol::ChatUiClassic)
     }
 
@@ -102,18 +103,50 @@ impl Api {
 
     /// Renders the body for a classic server, whose messages do not depend on the history. Refuses
     /// a message that is too large for any server.
-    pub(crate) fn render(&self, timer: &Timer, message: &mut OutgoingMessage) -> Result<()> {
-        let size = match self.0.detect_protocol(timer)? {
+    pub(crate) fn render(
+        &self,
+        timer: &Timer,
+        conversation: Option<&RemoteConversation>,
+        message: &mut OutgoingMessage,
+    ) -> Result<()> {
+        let protocol = self.0.detect_protocol(timer)?;
+        let size = match protocol {
             Protocol::ChatUiClassic => {
-                message.body = classic::render(message);
+                message.body = classic::render(conversation, message);
                 message.body.len()
             }
-            Protocol::ChatUi | Protocol::H2ogpte => message.text.len(),
+            Protocol::ChatUi => {
+                let known = self.0.version.get();
+                known.map_or(Ok(()), |version| version.check(message))?;
+                attachments::size(message)
+            }
+            Protocol::H2ogpte => message.text.len(),
         };
+        if protocol != Protocol::ChatUi && !message.attachments.is_empty() {
+            return Err(no_attachments());
+        }
+        if protocol != Protocol::ChatUi && !message.tools.is_empty() {
+            return Err(no_tools());
+        }
         check_size(size, self.max_request())
     }
 
-    /// Creates a conversation. Its system prompt is ignored where it has none of its own.
+    /// Refuses attachments that the model does not take.
+    pub(crate) fn check_attachments(
+        &self,
+        timer: &Timer,
+        model: Option<&str>,
+        message: &OutgoingMessage,
+    ) -> Result<()> {
+        match model {
+            Some(model) if !message.attachments.is_empty() => {
+                attachments::check(&self.0, timer, model, &message.attachments)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Creates a conversation.
     pub(crate) fn create(
         &self,
         timer: &Timer,
@@ -122,7 +155,7 @@ impl Api {
         collection: Option<&str>,
     ) -> Result<RemoteConversation> {
         let create = || match self.0.detect_protocol(timer)? {
-            Protocol::ChatUiClassic => classic::create(&self.0, timer, model),
+            Protocol::ChatUiClassic => classic::create(&self.0, timer, model, system),
             Protocol::ChatUi => chat_ui::create(&self.0, timer, model, system),
             Protocol::H2ogpte => h2ogpte::create(&self.0, timer, model, system, collection),
         };
@@ -258,6 +291,29 @@ impl Api {
         }
         let model = conversation.model.clone().unwrap_or_else(|| self.default_model());
         self.with_terms(timer, &conversation.session, &model, request)
+    }
+
+    /// Changes the title of a conversation.
+    pub(crate) fn rename(
+        &self,
+        timer: &Timer,
+        conversation: &RemoteConversation,
+        title: &str,
+    ) -> Result<()> {
+        let (path, field) = match self.0.detect_protocol(timer)? {
+            Protocol::ChatUiClassic | Protocol::ChatUi => (conversation.path(), "title"),
+            Protocol::H2ogpte => (h2ogpte::path(conversation), "name"),
+        };
+        let body = json!({ field: title }).to_string();
+        let request = HttpRequest::patch(Step::RenameConversation, &path)
+            .session(&conversation.session)
+            .body(JSON, body.as_bytes());
+        let model = conversation.model.clone().unwrap_or_else(|| self.default_model());
+        self.with_terms(timer, &conversation.session, &model, || {
+            let response = self.0.http.send(timer, &request)?.error_for_status(timer)?;
+            response.discard(timer);
+            Ok(())
+        })
     }
 
     pub(crate) fn list_models(&self, timer: &Timer) -> Result<Vec<Model>> {

@@ -58,6 +58,10 @@ pub(super) fn create(
     }
 }
 
+pub(super) fn path(conversation: &RemoteConversation) -> String {
+    format!("{CHATS}/{}", conversation.id)
+}
+
 /// Sends a message, and returns when the reply begins.
 pub(super) fn send(
     context: &Context,
@@ -66,7 +70,7 @@ pub(super) fn send(
     message: &OutgoingMessage,
     model: &str,
 ) -> Result<ReplyStream> {
-    let path = format!("{CHATS}/{}/completions", conversation.id);
+    let path = format!("{}/completions", path(conversation));
     let body = completion_request(conversation, message, model).to_string();
     let request = HttpRequest::post(Step::SendMessage, &path)
         .body(JSON, body.as_bytes())
@@ -143,7 +147,7 @@ pub(super) fn delete(
 ) -> Result<bool> {
     // By default the server may hold the request for `MAX_HOLD`.
     let left = timer.time_left().unwrap_or(MAX_HOLD).as_secs().max(1);
-    let path = format!("{CHATS}/{}?timeout={left}", conversation.id);
+    let path = format!("{}?timeout={left}", path(conversation));
     let request = HttpRequest::delete(Step::DeleteConversation, &path);
     let response = context.http.send(timer, &request)?;
     let status = response.status();
@@ -273,7 +277,7 @@ fn list_messages(
     conversation: &RemoteConversation,
     step: Step,
 ) -> Result<Vec<ChatMessage>> {
-    let path = format!("{CHATS}/{}/messages", conversation.id);
+    let path = format!("{}/messages", path(conversation));
     let mut messages = list(context, timer, step, &path, ChatMessage::read)?;
     // The order of the list is not documented. A `Z` would come after the fraction of a second.
     messages.sort_by_cached_key(|it| {

@@ -3,8 +3,11 @@
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
+use crate::attachment::Attachment;
+use crate::error::Result;
 use crate::http::SessionCookie;
 use crate::message::Message;
+use crate::request::Request;
 
 /// A conversation on the server, with everything that is needed to send messages to it and to
 /// delete it.
@@ -17,7 +20,7 @@ pub(crate) struct RemoteConversation {
     pub(crate) model: Option<String>,
     /// The id of the root message, if the server has sent it.
     pub(super) root: Option<String>,
-    /// The system prompt, where each message has to bring it.
+    /// The system prompt, where the server does not store it.
     pub(super) system: Option<String>,
     /// The last message that was sent, where a stop has to name it.
     pub(super) last_message: Option<String>,
@@ -45,19 +48,31 @@ impl RemoteConversation {
     }
 }
 
+/// How much of a message the server has, as far as is known.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) enum MessageState {
+    New,
+    /// All of it. Sending it again regenerates its reply.
+    Stored,
+    /// A message with this text, which it replaces.
+    Edited(String),
+}
+
 /// A message to be sent.
 pub(crate) struct OutgoingMessage {
     /// The id under which classic servers store it.
     pub(crate) id: String,
-    pub(crate) text: String,
-    /// A system prompt that is not in the text.
+    /// The request's system prompt, where a message can have one.
     pub(crate) system: Option<String>,
+    pub(crate) text: String,
+    pub(super) attachments: Vec<Attachment>,
+    /// The MCP servers whose tools the model may use.
+    pub(super) tools: Vec<String>,
     /// The parameters that the caller has set.
-    pub(crate) parameters: Map<String, Value>,
-    /// It replaces the message of the same id, and the reply to it.
-    pub(crate) regenerates: bool,
-    /// Its text is not the one that the server has.
-    pub(crate) is_edited: bool,
+    pub(super) parameters: Map<String, Value>,
+    /// It begins the conversation.
+    pub(crate) is_first: bool,
+    pub(crate) state: MessageState,
     /// The request body, where it depends on nothing else. Rendered by [`Api::render`].
     ///
     /// [`Api::render`]: super::Api::render
@@ -65,16 +80,28 @@ pub(crate) struct OutgoingMessage {
 }
 
 impl OutgoingMessage {
-    pub(crate) fn new(id: &str, text: String, parameters: &Map<String, Value>) -> OutgoingMessage {
-        OutgoingMessage {
+    /// A message that is not rendered yet. A leading system message of the request is a part of
+    /// the text, unless it is to be apart.
+    pub(crate) fn new(
+        id: &str,
+        request: &Request,
+        system_is_apart: bool,
+    ) -> Result<OutgoingMessage> {
+        let (system, text) = match request.split_system() {
+            Some((system, text)) if system_is_apart => (Some(system), text),
+            _ => (None, request.prompt()?),
+        };
+        Ok(OutgoingMessage {
             id: id.to_owned(),
+            system,
             text,
-            system: None,
-            parameters: parameters.clone(),
-            regenerates: false,
-            is_edited: false,
+            attachments: request.attachments.clone(),
+            tools: request.tools.clone(),
+            parameters: request.parameters().clone(),
+            is_first: true,
+            state: MessageState::New,
             body: Vec::new(),
-        }
+        })
     }
 
     pub(crate) fn new_id() -> String {

@@ -3,6 +3,7 @@
 //! Nothing above this module knows which protocol is spoken.
 
 mod account;
+mod attachments;
 mod chat_ui;
 mod classic;
 mod context;
@@ -22,5 +23,5 @@ mod version;
 pub(crate) use context::ApiConfig;
 pub(crate) use dispatch::Api;
 pub(crate) use h2ogpte::AUTO;
-pub(crate) use message::{OutgoingMessage, RemoteConversation, is_id};
+pub(crate) use message::{MessageState, OutgoingMessage, RemoteConversation, is_id};
 pub(crate) use reply_stream::ReplyStream;

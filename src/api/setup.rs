@@ -11,21 +11,11 @@ use super::account::{AccountSettings, Changes};
 use super::chat_ui;
 use super::classic::{self, SettingsOutcome};
 use super::context::Context;
-use super::json_body::JsonBody;
 use super::listing::unknown_model;
 use crate::error::{Error, ErrorKind, Result, Step, hint};
 use crate::http::{SessionCookie, Timer};
 use crate::server::{Model, Protocol};
 use crate::text::one_line;
-
-/// The protocol, and the response that detection got on the way.
-enum Detected {
-    ChatUi,
-    /// In an invented session, from the response to its settings.
-    ClassicInvented(SettingsOutcome),
-    /// In a given session, from its first page.
-    ClassicGiven(JsonBody),
-}
 
 impl Context {
     /// The protocol, detected if need be.
@@ -34,39 +24,29 @@ impl Context {
             return Ok(*known);
         }
         let model = self.default_model();
-        Ok(match self.detect(timer, &model)? {
-            Detected::ChatUi => Protocol::ChatUi,
-            Detected::ClassicInvented(outcome) => {
-                // A wrong model does not matter here.
-                let _ = self.finish_invented(timer, outcome, &model, false);
-                Protocol::ChatUiClassic
-            }
-            Detected::ClassicGiven(_) => Protocol::ChatUiClassic,
-        })
-    }
-
-    fn detect(&self, timer: &Timer, model: &str) -> Result<Detected> {
-        let detected = if self.has_given_session() {
-            self.detect_by_get(timer)?
-        } else {
-            self.detect_by_settings(timer, &self.http.session(), model)?
-        };
-        self.set_protocol(match detected {
-            Detected::ChatUi => Protocol::ChatUi,
-            _ => Protocol::ChatUiClassic,
-        });
-        Ok(detected)
-    }
-
-    fn detect_by_get(&self, timer: &Timer) -> Result<Detected> {
-        if let Some(models) = chat_ui::probe(self, timer)? {
-            self.adopt_first(&models);
-            return Ok(Detected::ChatUi);
+        let (protocol, outcome) = self.detect(timer, &self.http.session(), &model)?;
+        if let Some(outcome) = outcome {
+            // A wrong model does not matter here.
+            let _ = self.finish_invented(timer, outcome, &model, false);
         }
-        let page = classic::first_page(self, timer)?;
-        // The page of another service has no models.
-        classic::models_of(&page)?;
-        Ok(Detected::ClassicGiven(page))
+        Ok(protocol)
+    }
+
+    /// Detects the protocol. In an invented session of a classic server, settings have then been
+    /// posted with this model: returns the outcome too.
+    fn detect(
+        &self,
+        timer: &Timer,
+        session: &SessionCookie,
+        model: &str,
+    ) -> Result<(Protocol, Option<SettingsOutcome>)> {
+        let (protocol, outcome) = if session.session.is_invented() {
+            self.detect_by_settings(timer, session, model)?
+        } else {
+            (self.detect_by_get(timer)?, None)
+        };
+        self.set_protocol(protocol);
+        Ok((protocol, outcome))
     }
 
     fn detect_by_settings(
@@ -74,10 +54,10 @@ impl Context {
         timer: &Timer,
         session: &SessionCookie,
         model: &str,
-    ) -> Result<Detected> {
+    ) -> Result<(Protocol, Option<SettingsOutcome>)> {
         let outcome = classic::post_first_settings(self, timer, session, model)?;
         let SettingsOutcome::NotClassic(error) = outcome else {
-            return Ok(Detected::ClassicInvented(outcome));
+            return Ok((Protocol::ChatUiClassic, Some(outcome)));
         };
         let is_from_0_8_4 = error.status() == Some(403);
         if !is_from_0_8_4 {
@@ -85,35 +65,35 @@ impl Context {
             self.adopt_first(&models);
         }
         let _ = self.is_from_0_8_4.set(is_from_0_8_4);
-        Ok(Detected::ChatUi)
+        Ok((Protocol::ChatUi, None))
+    }
+
+    fn detect_by_get(&self, timer: &Timer) -> Result<Protocol> {
+        if let Some(models) = chat_ui::probe(self, timer)? {
+            self.adopt_first(&models);
+            return Ok(Protocol::ChatUi);
+        }
+        // The page of another service has no models.
+        classic::list_models(self, timer)?;
+        Ok(Protocol::ChatUiClassic)
     }
 
     /// Does what has to be done before a conversation is created. Returns the model to create it
     /// with: the named one, or the default.
     pub(super) fn set_up(&self, timer: &Timer, named: Option<&str>) -> Result<String> {
         let model = named.map_or_else(|| self.default_model(), str::to_owned);
-        let detected = match self.protocol.get() {
-            None => Some(self.detect(timer, &model)?),
-            Some(_) => None,
-        };
         match self.protocol.get() {
-            Some(Protocol::ChatUi) => return self.set_up_chat_ui(timer, named),
-            Some(Protocol::H2ogpte) => return Ok(model),
-            Some(Protocol::ChatUiClassic) | None => {}
-        }
-        if self.is_ready(&self.http.session(), &model) {
-            return Ok(model);
-        }
-        match detected {
-            Some(Detected::ClassicInvented(outcome)) => {
-                self.finish_invented(timer, outcome, &model, named.is_some())
-            }
-            Some(Detected::ClassicGiven(page)) => self.set_up_given(timer, &page, named),
-            _ if self.has_given_session() => {
-                let page = classic::first_page(self, timer)?;
-                self.set_up_given(timer, &page, named)
-            }
-            _ => self.set_up_invented(timer, &model, named.is_some()),
+            Some(Protocol::ChatUi) => self.set_up_chat_ui(timer, named),
+            Some(Protocol::H2ogpte) => Ok(model),
+            Some(Protocol::ChatUiClassic) => match &self.http.session() {
+                session if self.is_ready(session, &model) => Ok(model),
+                _ if self.has_given_session() => self.set_up_given(timer, named),
+                _ => self.set_up_invented(timer, &model, named.is_some()),
+            },
+            None => match self.detect(timer, &self.http.session(), &model)? {
+                (_, Some(outcome)) => self.finish_invented(timer, outcome, &model, named.is_some()),
+                (_, None) => self.set_up(timer, named),
+            },
         }
     }
 
@@ -220,9 +200,10 @@ impl Context {
         }
     }
 
-    /// Prepares a given session on a classic server, whose first page this is.
-    fn set_up_given(&self, timer: &Timer, page: &JsonBody, named: Option<&str>) -> Result<String> {
-        let models = classic::models_of(page)?;
+    /// Prepares a given session on a classic server.
+    fn set_up_given(&self, timer: &Timer, named: Option<&str>) -> Result<String> {
+        let page = classic::first_page(self, timer)?;
+        let models = classic::models_of(&page)?;
         let model = named.map_or_else(|| self.default_model(), str::to_owned);
         let has_it = models.iter().any(|known| known.id == model);
         let model = match models.first() {
@@ -234,7 +215,7 @@ impl Context {
             _ => return Err(unknown_model(Step::ListModels, &model, &models)),
         };
         self.adopt_default(&models);
-        let settings = AccountSettings::of_page(page)?;
+        let settings = AccountSettings::of_page(&page)?;
         self.post_given_settings(timer, &settings, settings.needed_changes(self))?;
         self.set_ready(self.http.session(), &model);
         Ok(model)
@@ -292,9 +273,9 @@ impl Context {
         match self.protocol.get() {
             Some(Protocol::ChatUi) => chat_ui::post_settings(self, timer, session, model),
             Some(_) => classic::post_first_settings(self, timer, session, model)?.accepted(),
-            None => match self.detect_by_settings(timer, session, model)? {
-                Detected::ClassicInvented(outcome) => outcome.accepted(),
-                _ => chat_ui::post_settings(self, timer, session, model),
+            None => match self.detect(timer, session, model)? {
+                (_, Some(outcome)) => outcome.accepted(),
+                (_, None) => chat_ui::post_settings(self, timer, session, model),
             },
         }
     }

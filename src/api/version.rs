@@ -1,5 +1,8 @@
 //! The versions of chat-ui, from 0.8 on, as far as a client has to tell them apart.
 
+use super::message::OutgoingMessage;
+use crate::error::{Error, Result};
+
 /// The versions of chat-ui that a client has to tell apart, each named by the first of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Version {
@@ -18,10 +21,29 @@ impl Version {
         self != Version::V0_8
     }
 
+    /// Refuses what the server would ignore of a message.
+    pub(super) fn check(self, message: &OutgoingMessage) -> Result<()> {
+        if !message.attachments.is_empty() && !self.takes_forms() {
+            return Err(no_attachments());
+        }
+        if !message.tools.is_empty() && self != Version::V0_9_6 {
+            return Err(no_tools());
+        }
+        Ok(())
+    }
+
     /// The version with the other format of a message, to try after a refusal.
     pub(super) fn alternative(self) -> Version {
         if self.takes_forms() { Version::V0_8 } else { Version::V0_9_6 }
     }
+}
+
+pub(super) fn no_attachments() -> Error {
+    Error::unsupported("this server takes no attachments: it would need chat-ui 0.9.2 or newer")
+}
+
+pub(super) fn no_tools() -> Error {
+    Error::unsupported("this server has no tools: it would need chat-ui 0.9.6 or newer")
 }
 
 /// When a server obeys a stop.

@@ -67,7 +67,7 @@ impl ConversationBuilder {
         Conversation::open(
             &self.shared,
             self.model.as_deref(),
-            self.system,
+            self.system.as_deref(),
             self.collection.as_deref(),
         )
     }

@@ -149,6 +149,8 @@ pub enum Step {
     SendMessage,
     /// Reading the reply.
     ReadReply,
+    /// Renaming the conversation.
+    RenameConversation,
     /// Stopping the generation.
     StopGeneration,
     /// Deleting the conversation.
@@ -183,6 +185,7 @@ impl Step {
             Step::ReadHistory => Some("reading the conversation"),
             Step::SendMessage => Some("sending the prompt"),
             Step::ReadReply => Some("reading the reply"),
+            Step::RenameConversation => Some("renaming the conversation"),
             Step::StopGeneration => Some("stopping the generation"),
             Step::DeleteConversation => Some("deleting the conversation"),
         }

@@ -5,16 +5,17 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use log::info;
-use ureq::Agent;
 use ureq::http::header::{
-    ACCEPT, AUTHORIZATION, CONTENT_TYPE, COOKIE, HeaderMap, HeaderValue, LOCATION, ORIGIN, REFERER,
+    ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HeaderMap, HeaderValue, LOCATION,
+    ORIGIN, REFERER,
 };
 use ureq::http::{Method, Request, StatusCode};
+use ureq::{Agent, SendBody};
 
 use super::cookies::{CookieJar, SessionCookie};
 use super::failure::no_response;
 use super::redirect::Redirect;
-use super::request::HttpRequest;
+use super::request::{Body, HttpRequest};
 use super::response::Response;
 use super::retry::{Attempts, RetryPolicy};
 use super::timer::{Interrupt, Timer};
@@ -140,6 +141,7 @@ impl HttpClient {
         // No attempt begins after the deadline. The grace is only for a request that has been sent.
         let interrupted = |interrupt: Interrupt| interrupt.at(request.step);
         timer.check().map_err(interrupted)?;
+        timer.set_step(request.step);
         loop {
             let (error, body) = match self.send_once(timer, request) {
                 Ok(response) if response.is_busy() => response.into_error_and_body(timer),
@@ -169,8 +171,12 @@ impl HttpClient {
         let referer = self.referer(https_referer.unwrap_or_else(|| self.expects_https()));
         let prepared = self.prepare(request, &used, &referer)?;
         let response = timer.run(Instant::now(), || match request.body {
-            Some(body) => self.agent.run(prepared.map(|()| body)),
-            None => self.agent.run(prepared),
+            Body::None => self.agent.run(prepared),
+            Body::Bytes(body) => self.agent.run(prepared.map(|()| body)),
+            Body::Form(form) => {
+                let mut reader = form.reader();
+                self.agent.run(prepared.map(|()| SendBody::from_reader(&mut reader)))
+            }
         });
         let (head, body) = response.map_err(|error| no_response(request.step, error))?.into_parts();
         // A form that was accepted is answered with 303.
@@ -228,6 +234,10 @@ impl HttpClient {
         }
         if let Some(content_type) = request.content_type {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        }
+        if let Body::Form(form) = request.body {
+            headers.insert(CONTENT_TYPE, header_value(&form.content_type()));
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(form.len()));
         }
         Ok(prepared)
     }

@@ -192,6 +192,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn an_alert_in_the_middle_of_a_reply_does_not_end_the_generation() {
+        for (step, ends) in [(Step::SendMessage, true), (Step::ReadReply, false)] {
+            let alert = io::Error::other("received fatal alert: InternalError");
+            let error = no_response(step, alert.into());
+            assert_eq!((error.kind(), error.ends_the_generation()), (ErrorKind::Tls, ends));
+        }
+    }
+
+    #[test]
     fn errors_of_lower_layers_are_one_line_too() {
         let broken = io::Error::other("for a,\n\u{202e}b");
         let error = no_response(Step::PostSettings, broken.into());

@@ -8,6 +8,7 @@ mod failure;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod host;
+mod multipart;
 mod proxy;
 mod redirect;
 mod request;
@@ -23,6 +24,7 @@ mod url;
 pub(crate) use client::{HttpClient, HttpConfig};
 pub(crate) use cookies::{SessionCookie, split_off, validate_cookie_name, validate_session};
 pub(crate) use failure::unreadable;
+pub(crate) use multipart::Multipart;
 pub use proxy::Proxy;
 pub(crate) use redirect::Redirect;
 pub(crate) use request::HttpRequest;

@@ -3,8 +3,16 @@
 use ureq::http::Method;
 
 use super::cookies::SessionCookie;
+use super::multipart::Multipart;
 use super::response::{MAX_BODY, MAX_LIST};
 use crate::error::Step;
+
+/// A body that can be sent again.
+pub(super) enum Body<'a> {
+    None,
+    Bytes(&'a [u8]),
+    Form(&'a Multipart),
+}
 
 /// A request to the server.
 pub(crate) struct HttpRequest<'a> {
@@ -14,7 +22,7 @@ pub(crate) struct HttpRequest<'a> {
     /// `None` for the client's session at the time of sending.
     pub(super) session: Option<&'a SessionCookie>,
     pub(super) content_type: Option<&'static str>,
-    pub(super) body: Option<&'a [u8]>,
+    pub(super) body: Body<'a>,
     /// Sending it twice does no harm.
     pub(super) is_idempotent: bool,
     pub(super) has_origin: bool,
@@ -35,7 +43,7 @@ impl<'a> HttpRequest<'a> {
             path,
             session: None,
             content_type: None,
-            body: Some(b""),
+            body: Body::Bytes(b""),
             is_idempotent: false,
             has_origin: false,
             accepts_anything: false,
@@ -47,7 +55,7 @@ impl<'a> HttpRequest<'a> {
     pub(crate) fn get(step: Step, path: &'a str) -> HttpRequest<'a> {
         HttpRequest {
             method: Method::GET,
-            body: None,
+            body: Body::None,
             max_body: MAX_LIST,
             is_idempotent: true,
             ..HttpRequest::post(step, path)
@@ -57,10 +65,14 @@ impl<'a> HttpRequest<'a> {
     pub(crate) fn delete(step: Step, path: &'a str) -> HttpRequest<'a> {
         HttpRequest {
             method: Method::DELETE,
-            body: None,
+            body: Body::None,
             is_idempotent: true,
             ..HttpRequest::post(step, path)
         }
+    }
+
+    pub(crate) fn patch(step: Step, path: &'a str) -> HttpRequest<'a> {
+        HttpRequest { method: Method::PATCH, is_idempotent: true, ..HttpRequest::post(step, path) }
     }
 
     pub(crate) fn path(&self) -> &str {
@@ -74,7 +86,13 @@ impl<'a> HttpRequest<'a> {
 
     pub(crate) fn body(mut self, content_type: &'static str, body: &'a [u8]) -> HttpRequest<'a> {
         self.content_type = Some(content_type);
-        self.body = Some(body);
+        self.body = Body::Bytes(body);
+        self
+    }
+
+    /// Sends a form with files.
+    pub(crate) fn form(mut self, form: &'a Multipart) -> HttpRequest<'a> {
+        self.body = Body::Form(form);
         self
     }
 

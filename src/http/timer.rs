@@ -1,23 +1,24 @@
-//! The timeouts and cancel handles of a call.
+//! The timeouts of a call, its cancel handles, and the callback for its waits.
 //!
 //! ureq runs its transport on the thread that makes the call and passes nothing through to it. So
-//! [`Timer::run`] keeps the deadlines of the call in a thread-local, where the transport finds
-//! them.
+//! [`Timer::run`] keeps them in thread-locals, where the transport finds them.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::mem;
+use std::sync::Arc;
 #[cfg(not(fuzzing))]
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 #[cfg(fuzzing)]
 use super::fuzzing::{now, sleep};
-use crate::cancel::CancelHandles;
-use crate::error::Timeout;
+use crate::cancel::{CancelHandle, CancelHandles};
+use crate::error::{Step, Timeout};
+use crate::wait::{INTERVAL, OnWait, Waiting};
 
 /// The longest wait without looking at deadlines and cancel handles.
-pub(super) const SLICE: Duration = Duration::from_millis(100);
+const SLICE: Duration = INTERVAL;
 
 /// The clock, which a fuzzer turns by hand.
 #[cfg(not(fuzzing))]
@@ -35,14 +36,25 @@ pub(crate) struct Timeouts {
     pub(crate) cleanup: Duration,
 }
 
-/// The deadlines and cancel handles of one call, from its beginning to the end of its reply.
+/// The deadlines and hooks of one call, from its beginning to the end of its reply.
 #[derive(Clone, Debug)]
 pub(crate) struct Timer {
-    cancel: CancelHandles,
+    hooks: Hooks,
     idle: Option<Duration>,
     token: Option<Duration>,
     end: Option<Deadline>,
     grace: Option<Duration>,
+}
+
+/// The cancel handles of a call, and the callback for its waits.
+#[derive(Clone, Debug)]
+struct Hooks {
+    cancel: CancelHandles,
+    waiting: Option<Arc<Waiting>>,
+}
+
+impl Hooks {
+    const NONE: Hooks = Hooks { cancel: CancelHandles::NONE, waiting: None };
 }
 
 /// The instant at which a timeout expires.
@@ -64,7 +76,7 @@ impl Timer {
     /// The timer of a call that begins now.
     pub(crate) fn new(cancel: CancelHandles, timeouts: &Timeouts) -> Timer {
         Timer {
-            cancel,
+            hooks: Hooks { cancel, waiting: None },
             idle: timeouts.idle,
             token: timeouts.token,
             end: Deadline::after(timeouts.total, Timeout::Total, now()),
@@ -75,7 +87,7 @@ impl Timer {
     /// The timer of cleanup work, which nothing else may interrupt.
     pub(crate) fn cleanup(timeout: Duration) -> Timer {
         Timer {
-            cancel: CancelHandles::NONE,
+            hooks: Hooks::NONE,
             idle: None,
             token: None,
             end: Deadline::after(Some(timeout), Timeout::Cleanup, now()),
@@ -85,7 +97,32 @@ impl Timer {
 
     /// The timer of cleanup work that a cancel handle may interrupt.
     pub(crate) fn cancellable_cleanup(cancel: CancelHandles, timeout: Duration) -> Timer {
-        Timer { cancel, ..Timer::cleanup(timeout) }
+        Timer { hooks: Hooks { cancel, waiting: None }, ..Timer::cleanup(timeout) }
+    }
+
+    /// Sets what is called while the call waits. A handle of its own cancels the call.
+    pub(crate) fn with_on_wait(mut self, on_wait: Option<OnWait>) -> Timer {
+        if let Some(on_wait) = on_wait {
+            let cancel = CancelHandle::default();
+            self.hooks.cancel.set_callback(cancel.clone());
+            self.hooks.waiting = Some(Arc::new(Waiting::new(on_wait, cancel)));
+        }
+        self
+    }
+
+    /// Sets the step that the callback is told.
+    pub(crate) fn set_step(&self, step: Step) {
+        self.hooks.waiting.as_ref().inspect(|waiting| waiting.set_step(step));
+    }
+
+    /// Begins a new wait for the callback: the caller has got a token.
+    pub(crate) fn end_wait(&self) {
+        self.hooks.waiting.as_ref().inspect(|waiting| waiting.end_wait());
+    }
+
+    /// Resumes a panic of the callback, after the cleanup. A panic cancels the call.
+    pub(crate) fn resume_panic(&self) {
+        self.hooks.waiting.as_ref().inspect(|waiting| waiting.resume_panic());
     }
 
     /// Extends an expired timeout by `grace`, for a request whose lost response would leak a
@@ -109,13 +146,13 @@ impl Timer {
     /// Runs `call` under this timer. The token timeout counts from `since`, the idle timeout from
     /// now and again from each byte.
     pub(crate) fn run<R>(&self, since: Instant, call: impl FnOnce() -> R) -> R {
-        let _scope = Scope::enter(self.deadlines(since), self.cancel.clone());
+        let _scope = Scope::enter(self.deadlines(since), self.hooks.clone());
         call()
     }
 
     /// Checks whether the call may continue, without waiting.
     pub(crate) fn check(&self) -> Result<(), Interrupt> {
-        if self.cancel.is_cancelled() {
+        if self.hooks.cancel.is_cancelled() {
             return Err(Interrupt::Cancelled);
         }
         match self.end {
@@ -139,12 +176,13 @@ impl Timer {
     pub(crate) fn pause(&self, length: Duration) -> Result<(), Interrupt> {
         let start = now();
         loop {
+            let slice = self.hooks.waiting.as_ref().map_or(SLICE, |waiting| waiting.tick());
             self.check()?;
             let left = length.saturating_sub(now() - start);
             if left.is_zero() {
                 return Ok(());
             }
-            sleep(left.min(SLICE));
+            sleep(left.min(slice));
         }
     }
 
@@ -219,20 +257,20 @@ thread_local! {
     // Two cells, because the first needs no destructor: cleanup in the destructor of another
     // thread-local still finds its deadline.
     static DEADLINES: Cell<Deadlines> = const { Cell::new(Deadlines::NONE) };
-    static CANCEL: RefCell<CancelHandles> = const { RefCell::new(CancelHandles::NONE) };
+    static HOOKS: RefCell<Hooks> = const { RefCell::new(Hooks::NONE) };
 }
 
-/// Restores the deadlines of the surrounding call when dropped.
+/// Restores the deadlines and hooks of the surrounding call when dropped.
 struct Scope {
     deadlines: Deadlines,
-    cancel: CancelHandles,
+    hooks: Hooks,
 }
 
 impl Scope {
-    fn enter(deadlines: Deadlines, cancel: CancelHandles) -> Scope {
+    fn enter(deadlines: Deadlines, hooks: Hooks) -> Scope {
         Scope {
             deadlines: DEADLINES.replace(deadlines),
-            cancel: CANCEL.try_with(|cell| cell.replace(cancel)).unwrap_or_default(),
+            hooks: HOOKS.try_with(|cell| cell.replace(hooks)).unwrap_or(Hooks::NONE),
         }
     }
 }
@@ -241,7 +279,7 @@ impl Drop for Scope {
     fn drop(&mut self) {
         DEADLINES.set(self.deadlines);
         // This fails only while the thread ends, when no call is left that would need them.
-        let _ = CANCEL.try_with(|cell| cell.replace(mem::take(&mut self.cancel)));
+        let _ = HOOKS.try_with(|cell| cell.replace(mem::replace(&mut self.hooks, Hooks::NONE)));
     }
 }
 
@@ -281,8 +319,15 @@ pub(super) fn connecting<R>(timeout: Option<Duration>, connect: impl FnOnce() ->
 }
 
 fn is_cancelled() -> bool {
-    let is_cancelled = |cell: &RefCell<CancelHandles>| cell.borrow().is_cancelled();
-    CANCEL.try_with(is_cancelled).unwrap_or(false)
+    HOOKS.try_with(|cell| cell.borrow().cancel.is_cancelled()).unwrap_or(false)
+}
+
+/// Calls the callback of the call under way if it is time. Returns how long to wait before the next
+/// call of it, at most a slice.
+pub(super) fn tick() -> Duration {
+    // The callback may begin another call, so nothing is borrowed meanwhile.
+    let waiting = HOOKS.try_with(|cell| cell.borrow().waiting.clone()).ok().flatten();
+    waiting.map_or(SLICE, |waiting| waiting.tick())
 }
 
 /// Restarts the idle timeout: bytes have been sent or received.

@@ -1,5 +1,6 @@
-//! The connection to a server. It waits in slices of at most 100 ms and looks at the deadlines and
-//! cancel handles of the call between them. Nothing else in this crate waits for the network.
+//! The connection to a server. It waits in slices of at most 100 ms. Between them it calls the
+//! callback of the call, and looks at its deadlines and cancel handles. Nothing else in this crate
+//! waits for the network.
 
 use std::fmt;
 use std::io;
@@ -18,7 +19,7 @@ use ureq::unversioned::transport::{
 #[cfg(fuzzing)]
 use super::fuzzing::InMemoryConnector as TcpConnector;
 use super::proxy::display_name;
-use super::timer::{Interrupt, SLICE, connecting, nearest, restart_idle, time_left};
+use super::timer::{Interrupt, connecting, nearest, restart_idle, tick, time_left};
 
 /// Makes plain and, with the feature `rustls`, TLS connections that can be interrupted.
 ///
@@ -199,7 +200,8 @@ impl<T: Transport> Transport for InterruptibleTransport<T> {
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, ureq::Error> {
         let start = Instant::now();
         loop {
-            let slice = time_left()?.map_or(SLICE, |left| left.min(SLICE));
+            let slice = tick();
+            let slice = time_left()?.map_or(slice, |left| left.min(slice));
             let own = timeout.after.saturating_sub(start.elapsed());
             if own.is_zero() {
                 return Err(ureq::Error::Timeout(timeout.reason));

@@ -3,6 +3,7 @@
 
 use std::env;
 use std::io::{BufRead, BufReader, Read, Write};
+use std::mem;
 use std::path::PathBuf;
 use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 
@@ -113,6 +114,18 @@ impl Process {
         self.stdout.as_mut().unwrap().read_exact(&mut missing).unwrap();
         self.printed += std::str::from_utf8(&missing).unwrap();
         assert_eq!(self.printed, text);
+    }
+
+    /// Waits until the output ends with this text, and returns the output so far.
+    pub fn read_until(&mut self, text: &str) -> String {
+        let mut output = mem::take(&mut self.printed).into_bytes();
+        while !output.ends_with(text.as_bytes()) {
+            let mut byte = [0];
+            self.stdout.as_mut().unwrap().read_exact(&mut byte).unwrap();
+            output.extend(byte);
+        }
+        self.printed = String::from_utf8(output).unwrap();
+        self.printed.clone()
     }
 
     /// Waits for the next line on standard error.

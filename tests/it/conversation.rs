@@ -41,6 +41,26 @@ fn each_turn_has_the_history_and_the_expected_requests() {
 }
 
 #[test]
+fn a_conversation_can_be_renamed() {
+    each(EVERY, |kind| {
+        let server = kind.start();
+        let client = client(&server);
+        let mut chat = client.conversation().unwrap();
+        chat.ask("hello").unwrap();
+        chat.rename("Zahlen, größer als 2").unwrap();
+        assert_eq!(client.list_conversations().unwrap()[0].title, "Zahlen, größer als 2");
+        let error = chat.rename(" ").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput, "{kind:?} {error}");
+        assert_eq!(count(&server, Step::RenameConversation), 1, "{kind:?}");
+        server.forget(chat.id());
+        let error = chat.rename("Primes").unwrap_err();
+        assert_failed(&error, ErrorKind::Status, Step::RenameConversation);
+        assert_eq!(error.status(), Some(404), "{kind:?}");
+        assert!(error.to_string().starts_with("renaming the conversation"), "{error}");
+    });
+}
+
+#[test]
 fn dropping_a_conversation_deletes_it_and_delete_returns_the_error() {
     let server = always(Step::DeleteConversation, || response("503 Busy", "", ""));
     let troubled = client(&server);

@@ -465,7 +465,7 @@ impl fmt::Debug for Case {
 #[test]
 fn no_fault_causes_a_hang_a_leak_or_silent_truncation() {
     /// Most cells mainly wait.
-    const WALKERS: usize = 24;
+    const WALKERS: usize = 48;
     let cases = Case::all();
     let next = AtomicUsize::new(0);
     let failed = Mutex::new(Vec::new());

@@ -153,17 +153,17 @@ fn every_request_has_the_builders_headers() {
         .unwrap();
     client.ask("/count 1").unwrap();
     let requests = server.requests();
-    assert_eq!(requests.len(), 6);
+    assert_eq!(requests.len(), 7);
     for request in &requests {
         assert!(request.path.starts_with("/chat/"));
         assert_eq!(request.header("cookie"), Some("my-chat=my-session; login=me"));
         assert_eq!(request.header("authorization"), Some("Bearer secret"));
         assert_eq!(request.header("user-agent"), Some("me/1"));
     }
-    // Two requests to detect the protocol in a given session, then the settings.
-    let form = requests[2].form();
+    // Two requests detect the protocol in a given session. A third reads its settings.
+    let form = requests[3].form();
     assert!(!form.iter().any(|(name, _)| name == "shareConversationsWithModelAuthors"));
-    assert_eq!(requests[3].json(), json!({ "model": "other/model" }));
+    assert_eq!(requests[4].json(), json!({ "model": "other/model" }));
 }
 
 #[test]

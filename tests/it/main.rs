@@ -1,6 +1,7 @@
 //! The client's promises, over real sockets: one module for each topic.
 
 mod account;
+mod attachments;
 mod cancel;
 mod cleanup;
 mod conversation;
@@ -20,9 +21,11 @@ mod lifecycle;
 mod limits;
 mod lists;
 mod nothing_left;
+mod on_wait;
 mod packaging;
 mod prompts;
 mod proxy;
+mod readme;
 mod regenerate;
 mod responses;
 mod retries;

@@ -27,7 +27,7 @@ fn host() -> String {
     host.unwrap().to_owned()
 }
 
-/// `1.89` and `1.89.0` are the same.
+/// `1.85` and `1.85.0` are the same.
 fn version(text: &str) -> [u32; 3] {
     let mut parts = text.split('.').map(|part| part.parse().unwrap());
     std::array::from_fn(|_| parts.next().unwrap_or(0))

@@ -50,27 +50,50 @@ fn another_client_can_regenerate_the_last_reply() {
 }
 
 #[test]
-fn replacing_the_last_prompt_is_for_classic_servers_only() {
+fn another_prompt_replaces_the_last_message() {
     each(ALL, |kind| {
         let server = kind.start();
         let mut chat = client(&server).conversation().unwrap();
         chat.ask("first").unwrap();
-        let other = chat.regenerate_with(|_| Request::new("other"));
-        let other = other.and_then(h2o_chat::Tokens::text);
-        if kind.is_classic() {
-            assert_eq!(other.unwrap(), GREETING);
-            assert_eq!(chat.messages().unwrap()[0], Message::user("other"));
-            return;
-        }
-        let error = other.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Unsupported, "{kind:?} {error}");
-        assert_eq!(messages(&server).len(), 1, "{kind:?}");
-        // The server did not store it, so the last message is the one before.
-        assert_eq!(chat.regenerate().unwrap().text().unwrap(), GREETING, "{kind:?}");
+        chat.ask("second").unwrap();
         let empty = chat.regenerate_with(|_| Request::new(" ")).map(drop);
         assert_eq!(empty.unwrap_err().kind(), ErrorKind::InvalidInput, "{kind:?}");
-        assert_eq!(chat.regenerate().unwrap().text().unwrap(), GREETING, "{kind:?}");
-        assert_eq!(chat.messages().unwrap().len(), 2, "{kind:?}");
+        for other in ["other", "another"] {
+            let text = chat.regenerate_with(|_| Request::new(other)).unwrap().text();
+            assert_eq!(text.unwrap(), GREETING, "{kind:?}");
+            // The model sees it in the place of the replaced one.
+            let prompts = server.model_prompts();
+            let expected = prompts[1].replace("second", other);
+            assert_eq!(prompts.last(), Some(&expected), "{kind:?}");
+        }
+        chat.regenerate().unwrap().text().unwrap();
+        chat.ask("third").unwrap();
+        let third = server.model_prompts().pop().unwrap();
+        assert_eq!(third.matches(GREETING).count(), 2, "{kind:?} {third}");
+        assert!(third.contains("another") && !third.contains("second"), "{kind:?} {third}");
+        let said = chat.messages().unwrap();
+        assert_eq!(said.contains(&Message::user("second")), !kind.is_classic(), "{kind:?}");
+        assert_eq!(said[said.len() - 2], Message::user("third"), "{kind:?}");
+    });
+}
+
+#[test]
+fn another_prompt_for_a_refused_message_replaces_no_other() {
+    each(ALL, |kind| {
+        let refusals = AtomicUsize::new(1);
+        let plan = move |prompt: &str| match prompt {
+            "second" if take_one(&refusals) => Plan::Refusal { status: 429, message: "Slow down" },
+            prompt => Plan::for_prompt(prompt),
+        };
+        let server = kind.builder().plan(plan).start();
+        let mut chat = client(&server).conversation().unwrap();
+        chat.ask("first").unwrap();
+        assert_eq!(chat.ask("second").unwrap_err().status(), Some(429));
+        chat.regenerate_with(|_| Request::new("other")).unwrap().text().unwrap();
+        let said = chat.messages().unwrap();
+        assert_eq!(said[0], Message::user("first"), "{kind:?}");
+        assert_eq!(said[2], Message::user("other"), "{kind:?}");
+        assert_eq!(said.len(), 4, "{kind:?}");
     });
 }
 

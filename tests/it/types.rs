@@ -2,7 +2,7 @@
 
 use h2o_chat::{
     CancelHandle, Client, ClientBuilder, Conversation, ConversationBuilder, Error, Event, Proxy,
-    Reply, Request, Result, ServerInfo, Session, Tokens,
+    Reply, Request, Result, ServerInfo, Session, Tokens, Wait,
 };
 
 #[test]
@@ -21,6 +21,7 @@ fn public_types_are_send_and_sync() {
     can::<Session>();
     can::<CancelHandle>();
     can::<Tokens<'static>>();
+    can::<Wait>();
 }
 
 /// A result is as large as its value.

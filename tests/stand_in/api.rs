@@ -13,16 +13,21 @@ pub(super) fn disabled(exchange: &Exchange) -> Response {
 }
 
 pub(super) fn models(exchange: &Exchange) -> Response {
+    let media_types = &exchange.config.media_types;
     let models = exchange.config.models.iter().map(|name| {
-        json!({
+        let mut model = json!({
             "id": name,
             "name": name,
             "displayName": name,
             "description": format!("Fake {name}"),
             "preprompt": "",
-            "multimodal": false,
+            "multimodal": media_types.is_some(),
             "unlisted": false,
-        })
+        });
+        if let Some(types) = media_types.as_ref().filter(|types| !types.is_empty()) {
+            model["multimodalAcceptedMimetypes"] = json!(types);
+        }
+        model
     });
     response(exchange, 200, &models.collect())
 }

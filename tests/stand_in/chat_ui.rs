@@ -246,6 +246,21 @@ impl Exchange<'_> {
         Ok(Response::new(200))
     }
 
+    pub fn rename(&self, id: &str) -> Result<Response, Response> {
+        let body = self.json()?;
+        let title = body["title"].as_str().unwrap_or_default().trim().to_string();
+        if !(1..=100).contains(&title.chars().count()) {
+            return Err(self.internal_error());
+        }
+        self.conversation(id)?;
+        self.shared.change(|state| {
+            if let Some(conversation) = state.conversations.get_mut(id) {
+                conversation.title = title;
+            }
+        });
+        Ok(Response::new(200))
+    }
+
     pub fn delete(&self, id: &str) -> Result<Response, Response> {
         self.conversation(id)?;
         self.shared.change(|state| state.conversations.remove(id));

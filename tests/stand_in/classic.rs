@@ -43,6 +43,7 @@ fn plain(exchange: &Exchange, route: Option<Route>) -> Result<Response, Response
         ("POST", Some(Route::Settings)) => post_settings(exchange),
         ("POST", Some(Route::Create)) => create(exchange),
         ("POST", Some(Route::Stop(id))) => exchange.stop(id),
+        ("PATCH", Some(Route::Conversation(id))) => exchange.rename(id),
         ("DELETE", Some(Route::Conversation(id))) => exchange.delete(id),
         _ => Err(Response::page(404, "Not Found")),
     }

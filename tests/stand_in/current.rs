@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 
 use super::Dialect;
@@ -13,7 +15,7 @@ use super::pages;
 use super::plan::{Act, Failure, Plan};
 use super::response::Response;
 use super::settings;
-use super::state::Conversation;
+use super::state::{Conversation, File};
 
 /// The title of a conversation without a reply.
 const NEW: &str = "New Chat";
@@ -94,6 +96,7 @@ fn plain(exchange: &Exchange, route: Option<Route>) -> Result<Response, Response
         ("POST", Some(Route::Settings)) => post_settings(exchange),
         ("POST", Some(Route::Create)) => create(exchange),
         ("POST", Some(Route::Stop(id))) => exchange.stop(id),
+        ("PATCH", Some(Route::Conversation(id))) => exchange.rename(id),
         ("DELETE", Some(Route::Conversation(id))) => exchange.delete(id),
         _ => unknown(exchange),
     }
@@ -153,6 +156,7 @@ fn message(exchange: &Exchange, id: &str) -> Result<Reply, Response> {
     let dialect = exchange.config.dialect;
     let title = (conversation.title == NEW).then(|| dialect.title());
     let body = body(exchange)?;
+    let files = files(exchange)?;
     let turn = turn(exchange, conversation.messages, &body)?;
     let acts = match (exchange.config.plan)(turn.inputs()) {
         Plan::Refusal { status, message } => return Err(exchange.error(status, message)),
@@ -160,6 +164,7 @@ fn message(exchange: &Exchange, id: &str) -> Result<Reply, Response> {
     };
     let is_stopped = exchange.shared.change(|state| {
         state.prompts.push(turn.prompt());
+        state.files.push(files);
         let tools = body.get("selectedMcpServerNames");
         state.tools.push(tools.cloned().unwrap_or_else(|| "all".into()));
         let conversation = state.conversations.get_mut(id)?;
@@ -197,6 +202,21 @@ fn body(exchange: &Exchange) -> Result<Value, Response> {
         Ok(Value::Object(fields)) => Ok(fields.into()),
         _ => Err(exchange.internal_error()),
     }
+}
+
+/// Returns the files of a message, decoded.
+fn files(exchange: &Exchange) -> Result<Vec<File>, Response> {
+    const LIMIT: usize = 10 << 20;
+    let mut files = Vec::new();
+    for (name, media_type, content) in exchange.request.files() {
+        let name = name.strip_prefix("base64;").ok_or_else(|| exchange.internal_error())?;
+        let content = BASE64_STANDARD.decode(content).map_err(|_| exchange.internal_error())?;
+        if content.len() > LIMIT {
+            return Err(exchange.error(413, "File too large, should be <10MB"));
+        }
+        files.push(File { name: name.to_string(), media_type, content });
+    }
+    Ok(files)
 }
 
 fn turn(exchange: &Exchange, history: Vec<Message>, body: &Value) -> Result<Turn, Response> {

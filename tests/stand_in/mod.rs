@@ -57,7 +57,7 @@ pub use named::NAMED;
 pub use plan::{Act, Failure, Last, Plan};
 pub use request::Request;
 pub use response::Response;
-pub use state::Counts;
+pub use state::{Counts, File};
 
 use connection::Connection;
 use state::{Shared, State};
@@ -124,6 +124,8 @@ struct Config {
     lacks_stop: bool,
     lacks_delete: bool,
     models: Vec<String>,
+    /// The media types that the models take. `None`: no files.
+    media_types: Option<Vec<String>>,
     port: u16,
 }
 
@@ -177,6 +179,9 @@ setters! {
     lacks_delete() = true;
     /// The names of the models. Defaults to the public service's own and `other/model`.
     models(names: &[&str]) = names.iter().map(ToString::to_string).collect();
+    /// The media types of the files that the models take; none named for a list without them.
+    /// Defaults to models that take no files.
+    media_types(types: &[&str]) = Some(types.iter().map(ToString::to_string).collect());
     /// The port on this machine. Defaults to any that is free.
     port(port: u16) = port;
 }
@@ -245,6 +250,7 @@ impl StandIn {
                 lacks_stop: false,
                 lacks_delete: false,
                 models: MODELS.map(str::to_string).to_vec(),
+                media_types: None,
                 port: 0,
             },
         }
@@ -291,6 +297,11 @@ impl StandIn {
     /// For each message, the names of the MCP servers whose tools the model was offered, or `all`.
     pub fn offered_tools(&self) -> Vec<Value> {
         self.shared.lock().tools.clone()
+    }
+
+    /// The files of each message that a current server has stored.
+    pub fn files(&self) -> Vec<Vec<File>> {
+        self.shared.lock().files.clone()
     }
 
     /// Sets a session's settings, as its user would in a browser.

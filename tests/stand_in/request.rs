@@ -49,22 +49,41 @@ impl Request {
             content_type.split_once("; boundary=").unwrap_or((content_type, ""));
         match media {
             "application/x-www-form-urlencoded" => Some(self.form()),
-            "multipart/form-data" if !boundary.is_empty() => Some(self.multipart(boundary)),
+            "multipart/form-data" if !boundary.is_empty() => {
+                let parts = self.parts(boundary).into_iter();
+                Some(parts.map(|(head, content)| (quoted(&head, " name=\""), content)).collect())
+            }
             _ => None,
         }
     }
 
-    fn multipart(&self, boundary: &str) -> Vec<(String, String)> {
+    /// Returns the head and the content of each part of a form.
+    fn parts(&self, boundary: &str) -> Vec<(String, String)> {
         let body = String::from_utf8_lossy(&self.body);
         let (body, delimiter) = (format!("\r\n{body}"), format!("\r\n--{boundary}"));
         let parts = body.split(&delimiter).skip(1);
-        let fields = parts.filter_map(|part| {
+        let parts = parts.filter_map(|part| {
             let (head, content) = part.strip_prefix("\r\n")?.split_once("\r\n\r\n")?;
-            let (_, name) = head.split_once("form-data; name=\"")?;
-            let (name, _) = name.split_once('"')?;
-            Some((name.to_string(), content.to_string()))
+            Some((head.to_string(), content.to_string()))
         });
-        fields.collect()
+        parts.collect()
+    }
+
+    /// Returns the files of a form that are not empty: name, media type and content.
+    pub fn files(&self) -> Vec<(String, String, String)> {
+        let content_type = self.header("content-type").unwrap_or_default();
+        let Some((_, boundary)) = content_type.split_once("; boundary=") else {
+            return Vec::new();
+        };
+        let files = self.parts(boundary).into_iter().filter(|(head, content)| {
+            quoted(head, " name=\"") == "files" && head.contains("filename=") && !content.is_empty()
+        });
+        let files = files.map(|(head, content)| {
+            let media_type = head.lines().find_map(|line| line.strip_prefix("Content-Type: "));
+            let media_type = media_type.unwrap_or_default().to_string();
+            (quoted(&head, "filename=\"").replace("%22", "\""), media_type, content)
+        });
+        files.collect()
     }
 
     /// Returns whether the client prefers JSON to HTML, if its Accept header says so.
@@ -85,6 +104,12 @@ impl Request {
         let length = self.header("content-length").unwrap_or("0");
         length.parse().map_err(|_| malformed())
     }
+}
+
+/// Returns the text between this and the next quotation mark.
+fn quoted(head: &str, before: &str) -> String {
+    let after = head.split_once(before).map(|(_, after)| after);
+    after.and_then(|after| after.split('"').next()).unwrap_or_default().to_string()
 }
 
 fn form_decoded(text: &[u8]) -> String {

@@ -50,6 +50,8 @@ pub(super) struct State {
     pub polled_jobs: Vec<usize>,
     /// The MCP servers whose tools it was offered with each message.
     pub tools: Vec<Value>,
+    /// The files of each message.
+    pub files: Vec<Vec<File>>,
     pub generations: HashMap<usize, Generation>,
     generations_ever: usize,
     pub sockets: HashMap<usize, TcpStream>,
@@ -58,6 +60,14 @@ pub(super) struct State {
     /// True if the listener is closed.
     pub is_deaf: bool,
     pub is_closed: bool,
+}
+
+/// A file of a message, decoded.
+#[derive(Clone, Debug, PartialEq)]
+pub struct File {
+    pub name: String,
+    pub media_type: String,
+    pub content: Vec<u8>,
 }
 
 #[derive(Clone)]

@@ -3,12 +3,13 @@
 use std::net::TcpListener;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, mpsc};
 
 use serde_json::Value;
 
 use crate::example;
 use crate::example::Ended;
-use crate::stand_in::{Dialect, Reaction, StandIn};
+use crate::stand_in::{Dialect, Plan, Reaction, StandIn};
 
 const GREETING: &str = " Hi there, how can I help?\n";
 
@@ -47,7 +48,7 @@ fn only_the_text_and_a_newline_are_printed() {
         assert!(ended.status.success());
         assert_eq!((ended.stdout.as_str(), ended.stderr.as_str()), (GREETING, ""));
     }
-    let server = StandIn::builder().plan(|_| crate::stand_in::Plan::tokens(["a", "\n"])).start();
+    let server = StandIn::builder().plan(|_| Plan::tokens(["a", "\n"])).start();
     assert_eq!(ask(&server, &["hello"]).stdout, "a\n");
 }
 
@@ -351,4 +352,66 @@ fn an_api_key_comes_from_an_option_or_the_environment() {
     let server = StandIn::builder().dialect(Dialect::H2ogpte).intercept(refuse).start();
     let ended = ask(&server, &["--api-key", "sk-secret", "/error-event"]);
     assert_fails(&ended, 1, "could not be deleted");
+}
+
+/// What a terminal shows after this output.
+#[cfg(target_os = "linux")]
+fn shown(output: &str) -> String {
+    let mut lines = vec![Vec::new()];
+    let mut column = 0;
+    for c in output.chars() {
+        let line: &mut Vec<char> = lines.last_mut().unwrap();
+        match c {
+            '\r' => column = 0,
+            '\n' => lines.push(Vec::new()),
+            _ => {
+                line.resize(line.len().max(column + 1), ' ');
+                line[column] = c;
+                column += 1;
+            }
+        }
+    }
+    let lines = lines.into_iter().map(|line| line.into_iter().collect::<String>());
+    lines.map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
+}
+
+/// Needs `script`, which creates a terminal.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_long_wait_is_shown_on_a_terminal_only_and_removed_when_text_comes() {
+    for option in ["", "--no-stream"] {
+        // The replies wait until the sender is dropped.
+        let (open, gate) = mpsc::channel::<()>();
+        let gate = Mutex::new(gate);
+        let server = StandIn::builder().intercept(move |request| {
+            if request.path.starts_with("/conversation/") && request.method == "POST" {
+                let _ = gate.lock().unwrap().recv();
+            }
+            None
+        });
+        let server = server.plan(|_| Plan::tokens(["one\n", "two"])).start();
+        let mut piped = command(&server, &["hello"]);
+        let ask = format!("'{}' {option} hello", piped.get_program().display());
+        let piped = example::start_with(&mut piped, "");
+        let mut terminal = Command::new("script");
+        terminal.env("H2O_CHAT_URL", server.url()).args([
+            "--quiet",
+            "--return",
+            "--command",
+            &ask,
+            "/dev/null",
+        ]);
+        let mut terminal = example::start(&mut terminal);
+        terminal.read_until("ask: waiting for the reply, ");
+        let waiting = shown(&terminal.read_until(" s"));
+        assert_eq!(waiting.lines().count(), 1, "{waiting}");
+        drop(open);
+        let ended = terminal.end();
+        assert!(ended.status.success());
+        assert_eq!(shown(&ended.stdout), "one\ntwo\n");
+        // There are no colors, so there is nothing for `NO_COLOR` to turn off.
+        assert!(!ended.stdout.contains('\u{1b}'), "{:?}", ended.stdout);
+        let ended = piped.end();
+        assert_eq!((ended.stdout.as_str(), ended.stderr.as_str()), ("one\ntwo\n", ""));
+    }
 }

@@ -106,6 +106,7 @@ fn step_at(method: &str, path: &str) -> Option<Step> {
         ("POST", "/api/v1/chats") => Step::CreateConversation,
         ("POST", path) if path.ends_with("/completions") => Step::SendMessage,
         ("POST", path) if path.ends_with("/stop") => Step::StopGeneration,
+        ("PATCH", _) => Step::RenameConversation,
         ("DELETE", _) | ("POST", "/api/v1/chats/delete_job") => Step::DeleteConversation,
         ("GET", "/api/models" | "/__data.json") => Step::ListModels,
         ("GET", path) if path.starts_with("/api/conversation/") => Step::ReadHistory,
