@@ -20,6 +20,17 @@
 //! [`Conversation`]. There is no async runtime and no background thread: everything happens on the
 //! calling thread.
 //!
+//! Three things to know first:
+//!
+//! * The client accepts the server's terms of use in your name, and allows sharing conversations
+//!   with the authors of the model. See [Terms and sharing](#terms-and-sharing).
+//! * A classic server ends a reply after 1024 tokens and drops the beginning of a prompt longer
+//!   than 2048 tokens, unless [`Request::max_new_tokens`] and [`Request::truncate`] say otherwise.
+//!   With [`Request::details`], the [`finish_reason`](Details::finish_reason) of a reply that was
+//!   cut is `length`.
+//! * Deleting takes a request, so dropping a reply early can block for up to 3 s. See
+//!   [Pitfalls](#pitfalls-of-cleaning-up-on-drop).
+//!
 //! # Servers
 //!
 //! chat-ui is open source and widely self-hosted. There are two generations of it, and H2O.ai's
