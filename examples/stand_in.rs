@@ -28,6 +28,7 @@ ends when its standard input ends. To run it in the background, use
                        v0.9.5   chat-ui v0.9.5, which stops a reply only while it is read
                        newest   chat-ui v0.9.6 and later
                        h2ogpte  h2oGPTe; its API keys begin with sk-
+  --login            require a login; nobody can log in
   --help             print this";
 
 fn main() -> ExitCode {
@@ -43,12 +44,13 @@ fn main() -> ExitCode {
 fn run() -> Result<(), lexopt::Error> {
     use lexopt::prelude::{Long, ValueExt};
 
-    let (mut port, mut dialect) = (0, Dialect::Classic);
+    let (mut port, mut dialect, mut requires_login) = (0, Dialect::Classic, false);
     let mut arguments = lexopt::Parser::from_env();
     while let Some(argument) = arguments.next()? {
         match argument {
             Long("port") => port = arguments.value()?.parse()?,
             Long("dialect") => dialect = arguments.value()?.parse_with(Dialect::from_name)?,
+            Long("login") => requires_login = true,
             Long("help") => {
                 println!("{HELP}");
                 return Ok(());
@@ -57,6 +59,7 @@ fn run() -> Result<(), lexopt::Error> {
         }
     }
     let server = StandIn::builder().port(port).dialect(dialect);
+    let server = if requires_login { server.requires_login() } else { server };
     let server = server.stop_delay(Duration::from_millis(100)).try_start();
     let server = server.map_err(|error| format!("port {port}: {error}"))?;
     println!("{}", server.url());

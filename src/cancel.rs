@@ -45,6 +45,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// [cleanup timeout]: crate::ClientBuilder::cleanup_timeout
 /// [`ErrorKind::Cancelled`]: crate::ErrorKind::Cancelled
 #[derive(Clone, Debug, Default)]
+#[doc(alias = "abort")]
+#[doc(alias = "stop")]
 pub struct CancelHandle(Arc<AtomicBool>);
 
 impl CancelHandle {

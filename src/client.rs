@@ -103,6 +103,8 @@ impl Client {
     /// If the request is invalid, the server cannot be reached or refuses, or a timeout expires
     /// before the reply begins. A conversation that was created has been deleted, or is named in
     /// [`Error::undeleted`].
+    #[doc(alias = "generate")]
+    #[doc(alias = "send")]
     pub fn stream(&self, request: impl Into<Request>) -> Result<Tokens<'static>> {
         Conversation::stream_once(&self.shared, request.into())
     }

@@ -209,6 +209,8 @@ impl Conversation {
     /// refuses, or if a timeout expires before the reply begins. In a resumed conversation the
     /// request must not name a model at all. The conversation stays usable unless the server has
     /// deleted it (404).
+    #[doc(alias = "generate")]
+    #[doc(alias = "send")]
     pub fn stream(&mut self, request: impl Into<Request>) -> Result<Tokens<'_>> {
         let mut last = LastMessage::new(request.into(), !self.has_begun);
         last.system_is_apart = self.shared.api.has_system_prompt_of_message();
@@ -221,6 +223,7 @@ impl Conversation {
     /// # Errors
     /// Those of [`stream`](Conversation::stream), and if no message was sent yet.
     /// [`ErrorKind::Unsupported`] on h2oGPTe, which cannot do this.
+    #[doc(alias = "retry")]
     pub fn regenerate(&mut self) -> Result<Tokens<'_>> {
         self.regenerate_with(|request| request)
     }

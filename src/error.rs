@@ -17,7 +17,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// An error of this crate. It is one pointer wide.
 ///
 /// [`kind`](Error::kind) says what went wrong, and [`step`](Error::step) says where. `Display` is
-/// one line for people, with the server's own message if there is one.
+/// one line for people, with the server's own message if there is one. `Debug` shows everything
+/// that is set, except texts of the conversation, and the [`hint`](Error::hint).
 ///
 /// ```no_run
 /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
@@ -324,18 +325,46 @@ impl fmt::Display for Error {
     }
 }
 
+/// Shows what is set, and the hint. A `main` that returns an error prints it.
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Error")
-            .field("kind", &self.0.kind)
-            .field("step", &self.0.step)
-            .field("message", &self.0.message)
-            .field("status", &self.0.status)
-            .field("retry_after", &self.0.retry_after)
-            .field("received", &format_args!("{} bytes", self.0.received.len()))
-            .field("undeleted", &self.undeleted())
-            .field("maybe_undeleted", &self.0.maybe_undeleted)
-            .finish_non_exhaustive()
+        let mut out = f.debug_struct("Error");
+        out.field("kind", &self.0.kind).field("step", &self.0.step);
+        out.field("message", &self.0.message);
+        if let Some(status) = self.0.status {
+            out.field("status", &status);
+        }
+        if let Some(wait) = self.0.retry_after {
+            out.field("retry_after", &wait);
+        }
+        if !self.0.received.is_empty() {
+            out.field("received", &format_args!("{} bytes", self.0.received.len()));
+        }
+        if let Some(id) = self.undeleted() {
+            out.field("undeleted", &id);
+        }
+        if self.maybe_undeleted() {
+            out.field("maybe_undeleted", &true);
+        }
+        if let Some(hint) = self.hint() {
+            out.field("hint", &hint);
+        }
+        out.finish()
+    }
+}
+
+/// Creates an error of this kind, for tests of your own code. Its step is one at which such an
+/// error occurs; everything else is not set.
+///
+/// ```
+/// use h2o_chat::{Error, ErrorKind};
+///
+/// let error = Error::from(ErrorKind::Truncated);
+/// assert_eq!(error.to_string(), "reading the reply: the reply ended early");
+/// ```
+impl From<ErrorKind> for Error {
+    fn from(kind: ErrorKind) -> Error {
+        Error::new(kind, kind.usual_step(), kind.description())
     }
 }
 

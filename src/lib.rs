@@ -20,6 +20,17 @@
 //! [`Conversation`]. There is no async runtime and no background thread: everything happens on the
 //! calling thread.
 //!
+//! Three things to know first:
+//!
+//! * The client accepts the server's terms of use in your name, and allows sharing conversations
+//!   with the authors of the model. See [Terms and sharing](#terms-and-sharing).
+//! * A classic server ends a reply after 1024 tokens and drops the beginning of a prompt longer
+//!   than 2048 tokens, unless [`Request::max_new_tokens`] and [`Request::truncate`] say otherwise.
+//!   With [`Request::details`], the [`finish_reason`](Details::finish_reason) of a reply that was
+//!   cut is `length`.
+//! * Deleting takes a request, so dropping a reply early can block for up to 3 s. See
+//!   [Pitfalls](#pitfalls-of-cleaning-up-on-drop).
+//!
 //! # Servers
 //!
 //! chat-ui is open source and widely self-hosted. There are two generations of it, and H2O.ai's
@@ -170,6 +181,75 @@
 //! those in `SSL_CERT_FILE` and `SSL_CERT_DIR` if they are set), or against others that you give
 //! with `ClientBuilder::root_certificates`. This cannot be turned off. If it fails, the error is
 //! [`ErrorKind::Tls`], and nothing has been sent.
+//!
+//! # Testing your program
+//!
+//! Let your code take the URL of the server, and give it the URL of a fake one. This one is
+//! complete; paste it into your tests. It speaks the *classic* protocol:
+//!
+//! ```
+//! use std::io::{self, BufRead, BufReader, Read, Write};
+//! use std::net::TcpListener;
+//! use std::thread;
+//!
+//! /// Starts a server that answers every prompt with this text, and returns its URL.
+//! fn fake_server(reply: &'static str) -> io::Result<String> {
+//!     let listener = TcpListener::bind("127.0.0.1:0")?;
+//!     let url = format!("http://{}", listener.local_addr()?);
+//!     thread::spawn(move || {
+//!         for mut socket in listener.incoming().flatten() {
+//!             let mut request = BufReader::new(&socket);
+//!             let (mut head, mut length) = (String::new(), 0);
+//!             while request.read_line(&mut head).is_ok_and(|bytes| bytes > 2) {
+//!                 let line = head.lines().last().unwrap_or("").to_lowercase();
+//!                 if let Some(value) = line.strip_prefix("content-length: ") {
+//!                     length = value.parse().unwrap_or(0);
+//!                 }
+//!             }
+//!             io::copy(&mut request.take(length), &mut io::sink()).ok();
+//!             let body = if head.starts_with("POST /conversation ") {
+//!                 r#"{"conversationId":"0123456789abcdef01234567"}"#.to_owned()
+//!             } else if head.starts_with("POST /conversation/") && !head.contains("/stop-gen") {
+//!                 let event = r#"data:{"token":{"text":TEXT},"generated_text":TEXT}"#;
+//!                 event.replace("TEXT", &format!("{reply:?}")) + "\n\n"
+//!             } else {
+//!                 r#"{"type":"redirect","location":"/"}"#.to_owned() // settings, stop, deletion
+//!             };
+//!             let head = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length:";
+//!             write!(socket, "{head} {}\r\n\r\n{body}", body.len()).ok();
+//!         }
+//!     });
+//!     Ok(url)
+//! }
+//!
+//! // The code to test.
+//! fn prime(url: &str) -> Result<u32, Box<dyn std::error::Error>> {
+//!     let text = h2o_chat::Client::new(url)?.ask("Name a prime.")?;
+//!     Ok(text.trim().parse()?)
+//! }
+//!
+//! // In a test:
+//! # fn main() -> io::Result<()> {
+//! assert_eq!(prime(&fake_server("7")?).unwrap(), 7);
+//! assert!(prime(&fake_server("No.")?).is_err());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! To test errors, change the event. Without `generated_text` the reply is
+//! [truncated](ErrorKind::Truncated), and `data:{"error":"out of memory"}` is an error of
+//! [generation](ErrorKind::Generation). Where your code only takes an error, make one of its kind:
+//!
+//! ```
+//! use h2o_chat::{Error, ErrorKind, Timeout};
+//!
+//! fn advice(error: &Error) -> &str {
+//!     if error.is_retryable() { "try again later" } else { "give up" }
+//! }
+//!
+//! assert_eq!(advice(&Error::from(ErrorKind::Timeout(Timeout::Idle))), "try again later");
+//! assert_eq!(advice(&Error::from(ErrorKind::Truncated)), "give up");
+//! ```
 //!
 //! # Logging
 //!

@@ -1,5 +1,6 @@
 //! A request: the prompt and how the reply is to be generated. It knows nothing of servers.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
@@ -162,6 +163,7 @@ impl Request {
     /// The maximum number of tokens in the reply.
     /// [`Details::finish_reason`](crate::Details::finish_reason) tells whether it cut the reply.
     /// Defaults to 1024. See [parameters](Request#parameters).
+    #[doc(alias = "max_tokens")]
     pub fn max_new_tokens(self, tokens: u32) -> Request {
         self.param("max_new_tokens", tokens)
     }
@@ -192,6 +194,7 @@ impl Request {
 
     /// Texts that end the reply when the model generates one of them; servers take at most four.
     /// Not sent by default. See [parameters](Request#parameters).
+    #[doc(alias = "stop")]
     pub fn stop_sequences(self, texts: impl IntoIterator<Item = impl Into<String>>) -> Request {
         let texts: Vec<String> = texts.into_iter().map(Into::into).collect();
         self.param("stop", texts)
@@ -220,12 +223,15 @@ impl Request {
     /// The maximum duration of the call, from its beginning to the last token. `None` removes the
     /// client's. Defaults to the
     /// [client's total timeout](crate::ClientBuilder::total_timeout).
+    #[doc(alias = "timeout")]
     pub fn total_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Request {
         self.total_timeout = Some(timeout.into().unwrap_or(Duration::MAX));
         self
     }
 
     /// A handle that cancels the call, besides the client's. Defaults to none.
+    #[doc(alias = "abort")]
+    #[doc(alias = "stop")]
     pub fn cancel_handle(mut self, handle: &CancelHandle) -> Request {
         self.cancel = Some(handle.clone());
         self
@@ -370,6 +376,18 @@ impl From<String> for Request {
 impl From<&String> for Request {
     fn from(prompt: &String) -> Request {
         Request::new(prompt)
+    }
+}
+
+impl From<Cow<'_, str>> for Request {
+    fn from(prompt: Cow<'_, str>) -> Request {
+        Request::new(prompt)
+    }
+}
+
+impl From<&[Message]> for Request {
+    fn from(messages: &[Message]) -> Request {
+        Request::messages(messages.iter().cloned())
     }
 }
 

@@ -181,6 +181,8 @@ impl Tokens<'_> {
     ///
     /// # Errors
     /// If the conversation cannot be deleted or, for a turn, if the generation cannot be stopped.
+    #[doc(alias = "stop")]
+    #[doc(alias = "abort")]
     pub fn cancel(mut self) -> Result<()> {
         self.leave()
     }

@@ -66,7 +66,7 @@ fn without_halves(json: &[u8]) -> Vec<u8> {
     let unit = |at: usize| {
         let digits = json.get(at..at + 6)?.strip_prefix(b"\\u")?;
         let is_hex = digits.iter().all(u8::is_ascii_hexdigit);
-        is_hex.then(|| u16::from_str_radix(str::from_utf8(digits).unwrap(), 16).unwrap())
+        is_hex.then(|| u16::from_str_radix(std::str::from_utf8(digits).unwrap(), 16).unwrap())
     };
     let (mut read, mut at) = (Vec::new(), 0);
     while at < json.len() {

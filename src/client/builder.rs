@@ -101,6 +101,8 @@ impl ClientBuilder {
     ///
     /// In a session that you set, the client changes no setting of the account except
     /// [what is necessary](crate#terms-and-sharing).
+    #[doc(alias = "cookie")]
+    #[doc(alias = "login")]
     pub fn session(mut self, session: impl Into<Session>) -> ClientBuilder {
         self.session = Some(session.into());
         self
@@ -109,6 +111,7 @@ impl ClientBuilder {
     /// The name of the session's cookie, for a server that is configured to use another name.
     /// Defaults to `hf-chat`. Only needed with [`session`](ClientBuilder::session): otherwise the
     /// client finds out the name itself.
+    #[doc(alias = "cookie")]
     pub fn cookie_name(mut self, name: impl Into<String>) -> ClientBuilder {
         self.cookie_name = Some(name.into());
         self
@@ -129,6 +132,7 @@ impl ClientBuilder {
     /// # Ok(())
     /// # }
     /// ```
+    #[doc(alias = "login")]
     pub fn api_key(mut self, key: impl Into<String>) -> ClientBuilder {
         self.api_key = Some(key.into());
         self
@@ -200,6 +204,7 @@ impl ClientBuilder {
     /// than a minute to begin. After that, it sends something at least every 15 s. chat-ui from
     /// 0.9.3 sends something every 0.1 s. chat-ui 0.8 to 0.9.2 sends only text, so nothing arrives
     /// while the model pauses.
+    #[doc(alias = "timeout")]
     pub fn idle_timeout(mut self, timeout: impl Into<Option<Duration>>) -> ClientBuilder {
         self.timeouts.idle = timeout.into();
         self
@@ -216,6 +221,7 @@ impl ClientBuilder {
     /// The maximum duration of a call, from its beginning to the last token. Cleanup comes after
     /// it, and name lookup is not interrupted. Defaults to none, because a long reply is not an
     /// error.
+    #[doc(alias = "timeout")]
     pub fn total_timeout(mut self, timeout: impl Into<Option<Duration>>) -> ClientBuilder {
         self.timeouts.total = timeout.into();
         self
@@ -241,6 +247,7 @@ impl ClientBuilder {
     /// Stops and deletions do not depend on this number: they are sent once more after a lost
     /// response, and repeated after a 429 or 503, within the
     /// [cleanup timeout](ClientBuilder::cleanup_timeout).
+    #[doc(alias = "retry")]
     pub fn retries(mut self, retries: u32) -> ClientBuilder {
         self.retries.max_retries = retries;
         self
@@ -256,6 +263,8 @@ impl ClientBuilder {
 
     /// A handle that cancels every present and future call of the client, including those that take
     /// no request. It does not cancel cleanup. Defaults to none.
+    #[doc(alias = "stop")]
+    #[doc(alias = "abort")]
     pub fn cancel_handle(mut self, handle: &CancelHandle) -> ClientBuilder {
         self.cancel = Some(handle.clone());
         self

@@ -61,6 +61,46 @@ pub enum ErrorKind {
     Write,
 }
 
+impl ErrorKind {
+    /// The message of an error of which only the kind is known.
+    pub(super) fn description(self) -> String {
+        let description = match self {
+            ErrorKind::InvalidInput => "an argument is invalid",
+            ErrorKind::Unsupported => "the server does not support this",
+            ErrorKind::Connect => "no connection",
+            ErrorKind::Tls => "the TLS connection failed",
+            ErrorKind::Proxy => "the proxy refused the connection",
+            ErrorKind::Timeout(timeout) => return format!("the {timeout} timeout expired"),
+            ErrorKind::LoginRequired => "the server requires a login",
+            ErrorKind::UnknownModel => "the server does not have the model",
+            ErrorKind::Status => "the server answered with an error status",
+            ErrorKind::Generation => "the server reported an error",
+            ErrorKind::Truncated => "the reply ended early",
+            ErrorKind::Protocol => "the response does not follow the protocol",
+            ErrorKind::TooLarge => "the response is too large",
+            ErrorKind::Cancelled => "the call was cancelled",
+            ErrorKind::Write => "the writer failed",
+        };
+        description.to_owned()
+    }
+
+    /// The step at which such an error usually occurs.
+    pub(super) fn usual_step(self) -> Step {
+        match self {
+            ErrorKind::InvalidInput | ErrorKind::Unsupported => Step::Validate,
+            ErrorKind::Connect
+            | ErrorKind::Tls
+            | ErrorKind::Proxy
+            | ErrorKind::LoginRequired
+            | ErrorKind::UnknownModel
+            | ErrorKind::Timeout(Timeout::Connect) => Step::PostSettings,
+            ErrorKind::Status => Step::SendMessage,
+            ErrorKind::Timeout(Timeout::Cleanup) => Step::DeleteConversation,
+            _ => Step::ReadReply,
+        }
+    }
+}
+
 /// The timeout behind an [`ErrorKind::Timeout`]. [`ClientBuilder`](crate::ClientBuilder) sets each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]

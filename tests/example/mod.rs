@@ -135,6 +135,13 @@ impl Process {
         line
     }
 
+    /// Waits for the next line on standard output.
+    pub fn output_line(&mut self) -> String {
+        let mut line = String::new();
+        self.stdout.as_mut().unwrap().read_line(&mut line).unwrap();
+        line
+    }
+
     /// Waits for the end. The output on standard error has to fit into a pipe.
     pub fn end(mut self) -> Ended {
         let (mut stdout, mut stderr) = (self.printed, String::new());
@@ -155,8 +162,7 @@ pub struct Server {
 
 pub fn stand_in() -> Server {
     let mut process = start(&mut command("stand_in"));
-    let mut url = String::new();
-    process.stdout.as_mut().unwrap().read_line(&mut url).unwrap();
+    let url = process.output_line();
     Server { url: url.trim().to_owned(), process }
 }
 

@@ -6,6 +6,7 @@ mod cancel;
 mod cleanup;
 mod conversation;
 mod detection;
+mod errors;
 mod examples;
 mod failures;
 mod fault_matrix;

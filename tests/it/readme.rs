@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use h2o_chat::Client;
 
 use crate::example;
-use crate::stand_in::StandIn;
+use crate::stand_in::{Dialect, StandIn};
 use crate::support::nobody;
 
 const README: &str = include_str!("../../README.md");
@@ -28,10 +28,12 @@ fn words(output: &str) -> String {
 fn the_transcripts_are_what_the_commands_print() {
     let server = StandIn::start();
     let (nobody, _port) = nobody();
+    let login = StandIn::builder().dialect(Dialect::Newest).requires_login().start();
     let killed = Client::builder(&server.url()).session("killed").build().unwrap();
     let kept = killed.conversation().unwrap().keep();
     let real = HashMap::from([
         ("127.0.0.1:3000", server.url().replace("http://", "")),
+        ("127.0.0.1:3001", login.url().replace("http://", "")),
         ("127.0.0.1:3999", nobody),
         ("6b0484a3877c3227c1a46464", kept),
     ]);
