@@ -34,7 +34,6 @@ fn run() -> Result<ExitCode, Box<dyn Error>> {
     } else if let Ok(key) = &key {
         builder = builder.api_key(key); // The server is h2oGPTe.
     }
-    let has_session = env::var_os("H2O_CHAT_SESSION").is_some();
     let client = builder.build()?;
     let outcome = talk(client.conversation()?, &interrupted);
     // Where a session was given or there is a key, `sweep` would delete your other conversations.

@@ -12,7 +12,6 @@ use stand_in::{Dialect, StandIn};
 
 #[path = "../benches/figures/ready.rs"]
 mod ready;
-#[allow(dead_code, reason = "a test of one protocol")]
 #[path = "../benches/figures/tokens.rs"]
 mod tokens;
 

@@ -75,11 +75,6 @@ fn run(options: &Options, answer: &mut Answer) -> Result<(), Failure> {
         Task::ListModels => return list_models(&client),
         Task::Ask | Task::Print(_) => {}
     }
-    if options.list_models {
-        let models = client.list_models()?;
-        let names = models.iter().map(|model| harmless(&model.id).replace('\n', " ") + "\n");
-        return write(&names.collect::<String>());
-    }
     // Registered after the prompt was read: before that, there is nothing to clean up.
     let request = options.request(prompt);
     let request = request.cancel_handle(&cancel_on_signals().map_err(Failure::Signals)?);

@@ -246,33 +246,6 @@ fn an_invalid_command_line_exits_with_2_and_shows_no_secret() {
     assert_eq!(server.counts().requests, 0);
 }
 
-#[test]
-fn help_version_and_models_are_printed() {
-    let server = StandIn::start();
-    let help = ask(&server, &["--help"]).stdout;
-    assert!(help.starts_with("Asks a chat-ui or h2oGPTe server"), "{help}");
-    assert!(help.lines().all(|line| line.chars().count() <= 90), "{help}");
-    assert_eq!(ask(&server, &["--version"]).stdout, format!("ask {}\n", env!("CARGO_PKG_VERSION")));
-    assert_eq!(server.counts().requests, 0);
-    let models = "h2oai/h2ogpt-gm-oasst1-en-2048-falcon-40b-v1\nother/model\n";
-    assert_eq!(ask(&server, &["--list-models"]).stdout, models);
-    assert_eq!(server.counts().created, 0);
-}
-
-#[test]
-fn short_options_and_hints_are_those_of_ask() {
-    let server = StandIn::start();
-    let ended = ask(&server, &["-m", "other/model", "-s", "Be brief", "Hi"]);
-    assert!(ended.status.success(), "{}", ended.stderr);
-    let prompt = &server.model_prompts()[0];
-    assert!(prompt.contains("System: Be brief"), "{prompt}");
-
-    let server = StandIn::builder().requires_login().start();
-    let ended = ask(&server, &["hello"]);
-    assert_fails(&ended, 1, "as the session (--session), or in a Cookie header (--header)");
-    assert!(!ended.stderr.contains("ClientBuilder"), "{}", ended.stderr);
-}
-
 #[cfg(unix)]
 #[test]
 fn invalid_utf_8_is_refused_and_not_shown() {
