@@ -29,7 +29,12 @@ ends when its standard input ends. To run it in the background, use
                        newest   chat-ui v0.9.6 and later
                        h2ogpte  h2oGPTe; its API keys begin with sk-
   --login            require a login; nobody can log in
+  --expects-https    consider itself an https server, as chat-ui does without ORIGIN
   --help             print this";
+
+/// The models that README names.
+const MODELS: [&str; 3] =
+    ["h2oai/h2ogpt-gm-oasst1-en-2048-falcon-40b-v1", "other/model", "my/model"];
 
 fn main() -> ExitCode {
     match run() {
@@ -44,13 +49,17 @@ fn main() -> ExitCode {
 fn run() -> Result<(), lexopt::Error> {
     use lexopt::prelude::{Long, ValueExt};
 
-    let (mut port, mut dialect, mut requires_login) = (0, Dialect::Classic, false);
+    let mut port = 0;
+    let mut server = StandIn::builder().models(&MODELS).stop_delay(Duration::from_millis(100));
     let mut arguments = lexopt::Parser::from_env();
     while let Some(argument) = arguments.next()? {
         match argument {
             Long("port") => port = arguments.value()?.parse()?,
-            Long("dialect") => dialect = arguments.value()?.parse_with(Dialect::from_name)?,
-            Long("login") => requires_login = true,
+            Long("dialect") => {
+                server = server.dialect(arguments.value()?.parse_with(Dialect::from_name)?);
+            }
+            Long("login") => server = server.requires_login(),
+            Long("expects-https") => server = server.https_referer(),
             Long("help") => {
                 println!("{HELP}");
                 return Ok(());
@@ -58,9 +67,7 @@ fn run() -> Result<(), lexopt::Error> {
             _ => return Err(argument.unexpected()),
         }
     }
-    let server = StandIn::builder().port(port).dialect(dialect);
-    let server = if requires_login { server.requires_login() } else { server };
-    let server = server.stop_delay(Duration::from_millis(100)).try_start();
+    let server = server.port(port).try_start();
     let server = server.map_err(|error| format!("port {port}: {error}"))?;
     println!("{}", server.url());
     println!("\nThe first word of a prompt can choose what happens:");

@@ -161,7 +161,11 @@ pub struct Server {
 }
 
 pub fn stand_in() -> Server {
-    let mut process = start(&mut command("stand_in"));
+    stand_in_with(&[])
+}
+
+pub fn stand_in_with(options: &[&str]) -> Server {
+    let mut process = start(command("stand_in").args(options));
     let url = process.output_line();
     Server { url: url.trim().to_owned(), process }
 }

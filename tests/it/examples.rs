@@ -4,4 +4,5 @@ mod ask;
 mod chat;
 mod parallel;
 mod relay;
+mod stand_in;
 mod sweep;

@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use h2o_chat::Client;
 
 use crate::example;
-use crate::stand_in::{Dialect, StandIn};
 use crate::support::nobody;
 
 const README: &str = include_str!("../../README.md");
@@ -26,14 +25,14 @@ fn words(output: &str) -> String {
 
 #[test]
 fn the_transcripts_are_what_the_commands_print() {
-    let server = StandIn::start();
+    let server = example::stand_in();
     let (nobody, _port) = nobody();
-    let login = StandIn::builder().dialect(Dialect::Newest).requires_login().start();
-    let killed = Client::builder(&server.url()).session("killed").build().unwrap();
+    let login = example::stand_in_with(&["--dialect", "newest", "--login"]);
+    let killed = Client::builder(&server.url).session("killed").build().unwrap();
     let kept = killed.conversation().unwrap().keep();
     let real = HashMap::from([
-        ("127.0.0.1:3000", server.url().replace("http://", "")),
-        ("127.0.0.1:3001", login.url().replace("http://", "")),
+        ("127.0.0.1:3000", server.url.replace("http://", "")),
+        ("127.0.0.1:3001", login.url.replace("http://", "")),
         ("127.0.0.1:3999", nobody),
         ("6b0484a3877c3227c1a46464", kept),
     ]);
