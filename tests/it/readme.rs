@@ -28,11 +28,11 @@ fn the_transcripts_are_what_the_commands_print() {
     let server = example::stand_in();
     let (nobody, _port) = nobody();
     let login = example::stand_in_with(&["--dialect", "newest", "--login"]);
-    let killed = Client::builder(&server.url).session("killed").build().unwrap();
+    let killed = Client::builder(server.url()).session("killed").build().unwrap();
     let kept = killed.conversation().unwrap().keep();
     let real = HashMap::from([
-        ("127.0.0.1:3000", server.url.replace("http://", "")),
-        ("127.0.0.1:3001", login.url.replace("http://", "")),
+        ("127.0.0.1:3000", server.url().replace("http://", "")),
+        ("127.0.0.1:3001", login.url().replace("http://", "")),
         ("127.0.0.1:3999", nobody),
         ("6b0484a3877c3227c1a46464", kept),
     ]);
