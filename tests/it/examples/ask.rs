@@ -449,7 +449,7 @@ fn a_long_wait_is_shown_on_a_terminal_only_and_removed_when_text_comes() {
         });
         let server = server.plan(|_| Plan::tokens(["one\n", "two"])).start();
         let mut piped = command(&server, &["hello"]);
-        let ask = format!("'{}' {option} hello", piped.get_program().display());
+        let ask = format!("'{}' {option} hello", piped.get_program().to_string_lossy());
         let piped = example::start_with(&mut piped, "");
         let mut terminal = Command::new("script");
         terminal.env("H2O_CHAT_URL", server.url()).args([
