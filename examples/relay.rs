@@ -1,9 +1,8 @@
 //! A small HTTP server that passes the tokens of a reply on to its client as they come.
 //!
 //! Usage: `relay [URL [ADDRESS]]`, and then `curl -N -d 'Why is the sky blue?' 127.0.0.1:8080`. The
-//! body of a request is the prompt. A client that leaves ends its reply: the next write to it
-//! fails, and dropping the tokens stops the generation and deletes the conversation. Ctrl-C ends
-//! all replies.
+//! body of a request is the prompt. A client that leaves ends its reply, also while nothing comes:
+//! the generation is stopped and the conversation deleted. Ctrl-C ends all replies.
 
 use std::error::Error;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -12,7 +11,7 @@ use std::sync::{Arc, atomic::AtomicBool};
 use std::time::Duration;
 use std::{env, thread};
 
-use h2o_chat::{CancelHandle, Client};
+use h2o_chat::{CancelHandle, Client, Request};
 use signal_hook::{consts::SIGINT, flag};
 
 const HEAD: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/plain; charset=utf-8\r\n\
@@ -52,7 +51,13 @@ fn serve(client: &Client, mut connection: &TcpStream) -> Result<(), Box<dyn Erro
     connection.set_nodelay(true)?;
     connection.set_read_timeout(Some(Duration::from_secs(30)))?;
     connection.set_write_timeout(Some(Duration::from_secs(30)))?; // The client does not read.
-    let reply = client.stream(read_prompt(connection)?);
+    let watched = connection.try_clone()?;
+    let request = Request::new(read_prompt(connection)?).on_wait(move |wait| {
+        if has_left(&watched).unwrap_or(true) {
+            wait.cancel();
+        }
+    });
+    let reply = client.stream(request);
     let (first, tokens) = match reply.and_then(|mut it| Ok((it.next().transpose()?, it))) {
         Ok(begun) => begun,
         Err(error) => return Ok(writeln!(connection, "HTTP/1.1 502 Bad Gateway\r\n\r\n{error}")?),
@@ -66,6 +71,17 @@ fn serve(client: &Client, mut connection: &TcpStream) -> Result<(), Box<dyn Erro
         }
     }
     Ok(connection.write_all(b"0\r\n\r\n")?)
+}
+
+/// Returns whether the client has closed the connection.
+fn has_left(connection: &TcpStream) -> io::Result<bool> {
+    connection.set_nonblocking(true)?;
+    let peeked = connection.peek(&mut [0]);
+    connection.set_nonblocking(false)?;
+    match peeked {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+        peeked => Ok(peeked? == 0),
+    }
 }
 
 /// Returns the body of a request, which has a `Content-Length`. A request has at most 1 MiB.

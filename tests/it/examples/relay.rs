@@ -73,6 +73,18 @@ fn a_client_that_leaves_ends_its_reply_and_no_other() {
 }
 
 #[test]
+fn a_client_that_leaves_while_nothing_comes_ends_its_reply() {
+    let server = StandIn::start();
+    let (_relay, address) = start(&server);
+    for prompt in ["/silent", "/hang"] {
+        let leaves = post(&address, prompt);
+        server.wait_for("the generation", |counts| counts.running == 1);
+        drop(leaves);
+        server.wait_for("the deletion", |counts| (counts.conversations, counts.running) == (0, 0));
+    }
+}
+
+#[test]
 fn an_error_is_a_502_or_a_reply_without_its_last_chunk() {
     let server = StandIn::start();
     let (_relay, address) = start(&server);
