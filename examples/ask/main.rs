@@ -52,11 +52,13 @@ fn run(options: &Options, answer: &mut Answer) -> Result<(), Failure> {
     let url = if let Some(url) = &options.url {
         url.clone()
     } else {
-        let dialect = match options.api_key {
-            Some(_) => Dialect::H2ogpte,
-            None => Dialect::Classic,
+        let server = StandIn::builder();
+        let server = match options.api_key {
+            Some(_) => server.dialect(Dialect::H2ogpte),
+            None if options.attachments.is_empty() => server,
+            None => server.dialect(Dialect::Newest).media_types(&[]),
         };
-        stand_in = StandIn::builder().dialect(dialect).start();
+        stand_in = server.start();
         stand_in.url()
     };
     let client = options.client(&url)?;

@@ -60,7 +60,7 @@ pub struct Options {
     headers: Vec<(String, String)>,
     system: Option<String>,
     params: Vec<(String, serde_json::Value)>,
-    attachments: Vec<Attachment>,
+    pub attachments: Vec<Attachment>,
     proxy: Proxy,
     idle_timeout: Duration,
     total_timeout: Option<Duration>,
