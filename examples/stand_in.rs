@@ -50,7 +50,8 @@ fn run() -> Result<(), lexopt::Error> {
     use lexopt::prelude::{Long, ValueExt};
 
     let mut port = 0;
-    let mut server = StandIn::builder().models(&MODELS).stop_delay(Duration::from_millis(100));
+    let mut server = StandIn::builder().models(&MODELS).media_types(&[]);
+    server = server.stop_delay(Duration::from_millis(100));
     let mut arguments = lexopt::Parser::from_env();
     while let Some(argument) = arguments.next()? {
         match argument {

@@ -9,6 +9,7 @@ use super::version::Version;
 use crate::attachment::Attachment;
 use crate::error::{Error, Result, Step};
 use crate::http::{HttpRequest, Timer};
+use crate::text::one_line;
 
 /// The size of a request with this message, without what surrounds its parts.
 pub(super) fn size(message: &OutgoingMessage) -> usize {
@@ -38,15 +39,14 @@ pub(super) fn check(
         let is_text = media_type.starts_with("text/") || media_type == "application/json";
         (takes_text && is_text) || types.iter().any(|pattern| is_type_of(media_type, pattern))
     };
-    match attachments.iter().find(|file| !is_accepted(file)) {
-        None => Ok(()),
-        Some(file) => Err(Error::unsupported(match types.join(", ") {
-            none if none.is_empty() => {
-                format!("the model {model:?} takes no {}", file.media_type())
-            }
-            types => format!("the model {model:?} takes no {}, only {types}", file.media_type()),
-        })),
+    let Some(refused) = attachments.iter().find(|file| !is_accepted(file)) else {
+        return Ok(());
+    };
+    let mut message = format!("the model {model:?} takes no {}", refused.media_type());
+    if !types.is_empty() {
+        message = format!("{message}, only {}", one_line(&types.join(", ")));
     }
+    Err(Error::unsupported(message))
 }
 
 /// Returns whether a media type matches a pattern such as `image/*`.

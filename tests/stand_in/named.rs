@@ -33,7 +33,7 @@ pub const NAMED: &[Named] = &[
     named("/no-final", "five tokens and a clean end without the last event", |_| greeting().paced(PACE)),
     named("/dropped", "five tokens, then the connection ends", |_| greeting().paced(PACE).then([Act::Wait(PACE), Act::Drop])),
     named("/hang", "five tokens, then nothing", |_| greeting().paced(PACE).then([Act::Hang])),
-    named("/comments", "five tokens, then only comments", |_| greeting().then(iter::repeat_with(|| Act::Comment)).paced(PACE)),
+    named("/only-comments", "five tokens, then only comments", |_| greeting().then(iter::repeat_with(|| Act::Comment)).paced(PACE)),
     named("/silent", "nothing of the model; of a server whose head waits for it not even that", |_| Plan::acts([Act::Hang])),
     named("/422", "the model's server: the prompt is too long", |_| json(422, "Unprocessable Entity", TOO_LONG)),
     named("/429", "the model's server: overloaded, with Retry-After", |_| overloaded()),
