@@ -84,15 +84,18 @@ fn has_left(connection: &TcpStream) -> io::Result<bool> {
     }
 }
 
-/// Returns the body of a request, which has a `Content-Length`. A request has at most 1 MiB.
+/// Returns the body of a request, which has a `Content-Length`. Refuses one of more than 1 MiB.
 fn read_prompt(connection: &TcpStream) -> io::Result<String> {
-    let mut reader = BufReader::new(connection.take(1 << 20));
+    let mut reader = BufReader::new(connection.take(2 << 20));
     let (mut line, mut length, mut prompt) = (String::new(), 0, String::new());
     while reader.read_line(&mut line)? > 2 {
         if let Some(value) = line.to_lowercase().strip_prefix("content-length:") {
             length = value.trim().parse().unwrap_or(0);
         }
         line.clear();
+    }
+    if length > 1 << 20 {
+        return Err(io::Error::other("the prompt is too long"));
     }
     reader.take(length).read_to_string(&mut prompt)?;
     Ok(prompt)

@@ -15,8 +15,8 @@ const MAX_CONTENT: usize = 10 << 20;
 /// A file that is sent with a prompt: an image, a document.
 ///
 /// Servers from chat-ui 0.9.2 on take attachments, of at most 10 MiB each. A request may have
-/// several, of at most 15 MiB together with the prompt, after base64 has added a third. Clones of
-/// an attachment share its content.
+/// several, of at most 15 MiB together with the prompt, counted as base64, which is a third
+/// larger. Clones of an attachment share its content.
 ///
 /// ```no_run
 /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;

@@ -85,7 +85,7 @@ struct Stopped {
 struct LastMessage {
     id: String,
     request: Request,
-    /// The server takes a system message of the request apart from its text.
+    /// The system message is sent in a field of its own, not in the text.
     system_is_apart: bool,
     is_first: bool,
     state: MessageState,
@@ -243,7 +243,8 @@ impl Conversation {
     /// ```
     ///
     /// # Errors
-    /// Those of [`regenerate`](Conversation::regenerate).
+    /// Those of [`regenerate`](Conversation::regenerate). [`ErrorKind::Unsupported`] if the system
+    /// prompt that the conversation was created with is changed.
     pub fn regenerate_with(
         &mut self,
         change: impl FnOnce(Request) -> Request,
@@ -255,6 +256,12 @@ impl Conversation {
         };
         let before = last.request.clone();
         last.request = change(last.request);
+        let system = |request: &Request| request.split_system().map(|(system, _)| system);
+        if last.system_is_apart && system(&last.request) != system(&before) {
+            return Err(Error::unsupported(
+                "the system prompt of a conversation cannot be changed",
+            ));
+        }
         if last.state == MessageState::Stored && !last.request.has_prompt_of(&before) {
             let before = OutgoingMessage::new(&last.id, &before, last.system_is_apart)?;
             last.state = MessageState::Edited(before.text);
@@ -283,7 +290,7 @@ impl Conversation {
 
     /// Changes the title that lists of conversations show.
     ///
-    /// chat-ui servers choose a title of their own after the first reply, and accept at most 100
+    /// chat-ui chooses a title with the first reply if none was set, and accepts at most 100
     /// characters.
     ///
     /// ```no_run

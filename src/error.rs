@@ -17,8 +17,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// An error of this crate. It is one pointer wide.
 ///
 /// [`kind`](Error::kind) says what went wrong, and [`step`](Error::step) says where. `Display` is
-/// one line for people, with the server's own message if there is one. `Debug` shows everything
-/// that is set, except texts of the conversation, and the [`hint`](Error::hint).
+/// one line for people, with the server's own message if there is one. `Debug` shows the
+/// fields that are set and the [`hint`](Error::hint), but no text of the conversation.
 ///
 /// ```no_run
 /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;
@@ -283,18 +283,16 @@ impl Error {
     /// or higher may come from a gateway, so it proves nothing.
     pub(crate) fn ends_the_generation(&self) -> bool {
         let refused = self.0.status.is_some_and(|status| status <= 500);
-        let is_unsent = matches!(
-            self.0.kind,
-            ErrorKind::InvalidInput
-                | ErrorKind::Unsupported
-                | ErrorKind::Connect
-                | ErrorKind::Tls
-                | ErrorKind::Proxy
-                | ErrorKind::Timeout(Timeout::Connect)
-        );
-        // In the middle of a reply, TLS can fail too.
-        let unsent =
-            self.0.step.is_before_the_message() || (is_unsent && self.0.step != Step::ReadReply);
+        // A failure of TLS is none of these: an alert may come after the request was sent.
+        let unsent = self.0.step.is_before_the_message()
+            || matches!(
+                self.0.kind,
+                ErrorKind::InvalidInput
+                    | ErrorKind::Unsupported
+                    | ErrorKind::Connect
+                    | ErrorKind::Proxy
+                    | ErrorKind::Timeout(Timeout::Connect)
+            );
         refused || unsent || self.0.kind == ErrorKind::Generation
     }
 

@@ -52,7 +52,7 @@
 //!   event. The end of the connection proves nothing, and an error inside a reply with status 200
 //!   is an error. See [`ErrorKind`].
 //! * **No lost text.** The tokens before an error have been returned, or are in
-//!   [`Error::received`]. Only [reasoning](Event::Reasoning) before an error is left out there.
+//!   [`Error::received`], without its [reasoning](Event::Reasoning).
 //! * **No leaks.** After a reply, an error, an early end or a panic, the conversation is deleted. A
 //!   generation that is still running is stopped first, because it would continue without its
 //!   client. A conversation that could not be deleted is listed in [`Client::leftovers`];
@@ -87,7 +87,7 @@
 //!
 //! While a call waits for bytes, it checks its timeouts and its [`CancelHandle`] every 0.1 s. The
 //! error names the timeout, its length, and how many tokens had arrived.
-//! [`Request::on_wait`] calls you meanwhile, to show a spinner for example.
+//! [`Request::on_wait`] sets a callback for these waits, to show a spinner for example.
 //!
 //! Not covered are:
 //!

@@ -46,13 +46,15 @@ pub enum Event {
     /// closing tag, the whole reply is reasoning. The messages that a server has stored have it in
     /// their text: see [`Conversation::messages`](crate::Conversation::messages).
     ///
-    /// Of a token that has a part of a tag, the rest keeps the token's id and probability.
+    /// If a token holds part of a tag and answer text, the text stays a token with the same id and
+    /// probability.
     Reasoning(String),
     /// Something else that the server sends between the tokens: a tool call and its result, a
     /// source, the route to a model, or a kind that is not known yet. Keep-alives, and the status
-    /// updates of chat-ui, are not events. The [token timeout] does not restart.
+    /// updates of chat-ui, are not events. Such an event does not restart the [token timeout].
     ///
     /// [token timeout]: crate::ClientBuilder::token_timeout
+    #[non_exhaustive]
     Other {
         /// The object's `type`, such as `tool` or `routerMetadata`. Empty if it has none.
         kind: String,

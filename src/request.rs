@@ -113,16 +113,16 @@ impl Request {
     ///
     /// Only servers from chat-ui 0.9.2 on take attachments, and only models that take their media
     /// types. Anything else is an error of kind
-    /// [`Unsupported`](crate::ErrorKind::Unsupported). For that, the first request with an
-    /// attachment asks the server for its models once per client. See [`Attachment`] for the
-    /// limits.
+    /// [`Unsupported`](crate::ErrorKind::Unsupported). The client's first request with an attachment
+    /// also fetches the list of models. In a [resumed](crate::Client::resume) conversation, whose
+    /// model is not known, the server decides. See [`Attachment`] for the limits.
     pub fn attach(mut self, attachment: Attachment) -> Request {
         self.attachments.push(attachment);
         self
     }
 
-    /// The MCP servers whose tools the model may use, by the names that the chat server knows them
-    /// by. Defaults to none.
+    /// The MCP servers whose tools the model may use, by their names on the chat server. Defaults to
+    /// none.
     ///
     /// Only servers from chat-ui 0.9.6 on have them; on others this is an error of kind
     /// [`Unsupported`](crate::ErrorKind::Unsupported).
@@ -248,10 +248,10 @@ impl Request {
     /// A callback that is called about ten times a second while the call waits for the server: for a
     /// spinner, for keep-alives to your own client, or to cancel when it has left. Defaults to none.
     ///
-    /// It runs on the thread that makes the call, from the beginning of the call to the end of the
-    /// reply, even while keep-alives of the server arrive. The call also waits before a retry, and
-    /// for a [stopped generation](crate::Conversation#ending-a-turn-early). The callback is not
-    /// called during name lookup, TCP connect and sending, or during cleanup.
+    /// It runs on the thread that makes the call, until the reply ends. Keep-alives of the server do
+    /// not silence it. Pauses before a retry count as waiting, and so does the wait for a
+    /// [stopped generation](crate::Conversation#ending-a-turn-early). The callback is not called
+    /// during name lookup, TCP connect and sending, or during cleanup.
     ///
     /// ```no_run
     /// # let client = h2o_chat::Client::new("http://127.0.0.1:3000")?;

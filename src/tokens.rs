@@ -59,7 +59,8 @@ pub struct Tokens<'c> {
     timer: Timer,
     /// Since when a token is waited for. `None` before the first wait.
     since: Option<Instant>,
-    /// How long a token had been waited for when another event was returned to the program.
+    /// The time spent waiting for a token before `next_event` last returned. The program's own time
+    /// does not count.
     waited: Option<Duration>,
     thinking: Thinking,
     /// The answer has not begun, so tokens go through `thinking`.
@@ -187,8 +188,8 @@ impl Tokens<'_> {
         self.leave()
     }
 
-    /// Collects the rest of the reply as text, of at most 8 MiB with its reasoning, which is left
-    /// out.
+    /// Collects the rest of the answer. Reasoning is left out, but counts towards the maximum of
+    /// 8 MiB.
     ///
     /// # Errors
     /// Those of the iterator, with the text so far in [`Error::received`]. A failed deletion is
@@ -246,8 +247,8 @@ impl Tokens<'_> {
     /// Writes the rest of the answer as it arrives.
     ///
     /// Gathers up to 8 KiB of text, so `out` need not be buffered. Before a wait for the next
-    /// token, and before this returns, all text is written and flushed. Each write begins and ends
-    /// between two characters, as long as `out` takes the whole of it.
+    /// token, and before this returns, all text is written and flushed. Text is never cut within a
+    /// character, unless `out` accepts only a part of a write.
     ///
     /// # Errors
     /// Those of the iterator. If only the deletion failed, the whole text has been written. An
@@ -258,10 +259,13 @@ impl Tokens<'_> {
             let mut read = self.read_text(false);
             let would_wait = read.as_ref().is_err_and(is_wait);
             // Also before the cleanup, which takes its time.
-            if would_wait || !matches!(read, Ok(Some(_))) || text.len() >= MAX_GATHERED {
+            let is_due = would_wait || !matches!(read, Ok(Some(_))) || text.len() >= MAX_GATHERED;
+            if is_due && !text.is_empty() {
                 if let Err(error) = write(&mut text, &mut out) {
                     return Err(self.fail(error));
                 }
+                // The writer's time does not count as a wait for the next token.
+                self.since = None;
             }
             if would_wait {
                 read = self.read_text(true);
@@ -324,7 +328,8 @@ impl Tokens<'_> {
     }
 
     /// Reads the next event, with reasoning apart from the answer, or `None` when the reply is
-    /// complete. See [`ReplyStream::next`] for a read that may not wait.
+    /// complete. With `may_wait` false, returns an error that `is_wait`
+    /// recognises instead of waiting.
     fn read_event(&mut self, may_wait: bool) -> Result<Option<Event>> {
         if self.is_thinking { self.read_thinking(may_wait) } else { self.read_raw_event(may_wait) }
     }
@@ -339,7 +344,10 @@ impl Tokens<'_> {
             match self.read_raw_event(may_wait) {
                 Ok(Some(Event::Token(token))) if token.is_text() => self.thinking.add(token),
                 Ok(Some(event)) => return Ok(Some(event)),
-                Err(error) if is_wait(&error) => return Err(error),
+                // What is held would be the whole item, and the panic of a callback wait for it.
+                Err(error) if is_wait(&error) || error.kind() == ErrorKind::Cancelled => {
+                    return Err(error);
+                }
                 ended => {
                     self.thinking.finish();
                     self.error = ended.err();
@@ -380,6 +388,7 @@ impl Tokens<'_> {
                 self.received += u64::from(event.text().is_some());
                 if event.is_generated() {
                     self.since = None;
+                    self.timer.end_wait();
                 }
                 return Ok(Some(event));
             }
@@ -410,10 +419,7 @@ impl Tokens<'_> {
     /// Turns what was read into the item for the caller, and cleans up at the end.
     fn item<T>(&mut self, read: Result<Option<T>>) -> Option<Result<T>> {
         match read {
-            Ok(Some(item)) => {
-                self.timer.end_wait();
-                Some(Ok(item))
-            }
+            Ok(Some(item)) => Some(Ok(item)),
             Ok(None) => self.finish().err().map(Err),
             Err(error) => Some(Err(self.fail(error))),
         }
@@ -464,11 +470,8 @@ fn is_wait(error: &Error) -> bool {
     error.kind() == ErrorKind::Timeout(Timeout::Cleanup)
 }
 
-/// Writes and flushes the text, if there is any, and clears it.
+/// Writes and flushes the text, and clears it.
 fn write(text: &mut String, out: &mut impl Write) -> Result<()> {
-    if text.is_empty() {
-        return Ok(());
-    }
     let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
     text.clear();
     written.map_err(|error| {

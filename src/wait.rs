@@ -1,7 +1,6 @@
 //! The callback of a call that waits for the server. It knows nothing of what is waited for.
 
 use std::any::Any;
-use std::fmt;
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -29,8 +28,8 @@ impl Wait {
         self.step
     }
 
-    /// The time since the call began or, after the first token, since the call began to wait for the
-    /// next one.
+    /// The time without a token: since the call began or, later, since the present wait began.
+    /// Reasoning counts as a token.
     #[must_use]
     pub fn elapsed(&self) -> Duration {
         self.elapsed
@@ -80,12 +79,12 @@ impl Waiting {
         self.state().step = step;
     }
 
-    /// Ends the present wait: the next one counts from its own beginning.
+    /// Ends the present wait. The next wait starts at zero.
     pub(crate) fn end_wait(&self) {
         self.state().since = None;
     }
 
-    /// Calls the callback if it is time. Returns how long to wait before the next call.
+    /// Calls the callback if it is time. Returns the time until the callback is due again.
     ///
     /// A panic cancels the call, so that it is cleaned up like any other. See
     /// [`resume_panic`](Waiting::resume_panic).
@@ -122,11 +121,5 @@ impl Waiting {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl fmt::Debug for Waiting {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Waiting").finish_non_exhaustive()
     }
 }

@@ -1,9 +1,10 @@
-//! Which attachments a chat-ui server takes, as far as its list of models tells.
+//! Checks attachments against a chat-ui server's list of models.
 
 use serde_json::Value;
 
 use super::context::{AcceptedTypes, Context};
 use super::json_body::JsonBody;
+use super::listing::is_unlisted;
 use super::message::OutgoingMessage;
 use super::version::Version;
 use crate::attachment::Attachment;
@@ -11,7 +12,7 @@ use crate::error::{Error, Result, Step};
 use crate::http::{HttpRequest, Timer};
 use crate::text::one_line;
 
-/// The size of a request with this message, without what surrounds its parts.
+/// The size of a request with this message, without the headers and boundaries of its parts.
 pub(super) fn size(message: &OutgoingMessage) -> usize {
     let encoded = |file: &Attachment| file.content().len().div_ceil(3) * 4;
     message.text.len() + message.attachments.iter().map(encoded).sum::<usize>()
@@ -36,7 +37,7 @@ pub(super) fn check(
     let takes_text = context.version.get().is_none_or(|known| *known == Version::V0_9_6);
     let is_accepted = |file: &&Attachment| {
         let media_type = file.media_type();
-        let is_text = media_type.starts_with("text/") || media_type == "application/json";
+        let is_text = ["text/*", "application/json"].iter().any(|it| is_type_of(media_type, it));
         (takes_text && is_text) || types.iter().any(|pattern| is_type_of(media_type, pattern))
     };
     let Some(refused) = attachments.iter().find(|file| !is_accepted(file)) else {
@@ -49,25 +50,28 @@ pub(super) fn check(
     Err(Error::unsupported(message))
 }
 
-/// Returns whether a media type matches a pattern such as `image/*`.
+/// Returns whether a media type, whatever its parameters, matches a pattern such as `image/*`.
 fn is_type_of(media_type: &str, pattern: &str) -> bool {
-    match pattern.strip_suffix('*') {
-        Some(class) => media_type.starts_with(class),
-        None => media_type.eq_ignore_ascii_case(pattern),
-    }
+    let essence = media_type.split(';').next().unwrap_or_default().trim();
+    let mut halves = essence.split('/').zip(pattern.split('/'));
+    halves.all(|(half, wanted)| wanted == "*" || half.eq_ignore_ascii_case(wanted))
 }
 
-/// Asks for the media types that each model takes. A server without such a list is taken to accept
-/// all.
+/// Asks for the media types that each model takes. A server without a list that can be read is taken
+/// to accept all.
 fn accepted_types(context: &Context, timer: &Timer) -> Result<AcceptedTypes> {
     let request = HttpRequest::get(Step::ListModels, "/api/models");
-    let response = context.http.send(timer, &request)?;
-    if matches!(response.status(), 403 | 404) {
-        response.discard(timer);
-        return Ok(AcceptedTypes::new());
-    }
-    let body = JsonBody::read(response.error_for_status(timer)?, timer)?;
-    let models = body.as_list()?.iter().filter_map(|model| {
+    let read = || {
+        let response = context.http.send(timer, &request)?.error_for_status(timer)?;
+        JsonBody::read(response, timer)
+    };
+    let body = match read() {
+        Err(error) if is_unlisted(&error) || error.status() == Some(403) => {
+            return Ok(AcceptedTypes::new());
+        }
+        body => body?,
+    };
+    let models = body.as_list().unwrap_or_default().iter().filter_map(|model| {
         let id = model["id"].as_str().or(model["name"].as_str())?;
         let types = match (model["multimodal"].as_bool(), &model["multimodalAcceptedMimetypes"]) {
             (Some(false), _) => Some(Vec::new()),

@@ -14,7 +14,6 @@ use super::message::{MessageState, OutgoingMessage, RemoteConversation, StoredMe
 use super::page::{field, read_page};
 use super::reply_stream::ReplyStream;
 use super::version::{StopSupport, Version};
-use crate::attachment::Attachment;
 use crate::decode::Decoder;
 use crate::error::{Error, ErrorKind, Result, Step, hint};
 use crate::http::{HttpRequest, Multipart, Response, SessionCookie, Timer};
@@ -156,7 +155,7 @@ pub(super) fn send(
     if !message.parameters.is_empty() {
         info!("the server decides how to sample: the request's parameters are not sent");
     }
-    let (mut body, likely) = match &conversation.root {
+    let (body, likely) = match &conversation.root {
         Some(root) if message.state == MessageState::New => {
             (answer_to(root, message), Version::V0_9_6)
         }
@@ -168,20 +167,13 @@ pub(super) fn send(
     let known = context.version.get().copied();
     let mut version = known.unwrap_or(likely);
     version.check(message)?;
-    if version.takes_forms() {
-        // Without this, the newest servers contact every MCP server they know and offer its tools
-        // to the model.
-        body["selectedMcpServerNames"] = json!(message.tools);
-    }
-    let sends_text = body.get("inputs").is_some();
-    let files = if sends_text { &message.attachments[..] } else { &[] };
-    let mut response = post(context, timer, conversation, version, &body, files)?;
+    let mut response = post(context, timer, conversation, version, &body, message)?;
     // Nothing was stored: the body may be the wrong one.
     let other = version.alternative();
     if known.is_none() && matches!(response.status(), 403 | 500) && other.check(message).is_ok() {
         let error = response.into_error(timer);
         version = other;
-        response = post(context, timer, conversation, version, &body, files)?;
+        response = post(context, timer, conversation, version, &body, message)?;
         if matches!(response.status(), 400 | 403 | 500) {
             response.discard(timer);
             return Err(error);
@@ -209,21 +201,27 @@ fn post(
     conversation: &RemoteConversation,
     version: Version,
     body: &Value,
-    files: &[Attachment],
+    message: &OutgoingMessage,
 ) -> Result<Response> {
     let path = conversation.path();
     let request = HttpRequest::post(Step::SendMessage, &path).session(&conversation.session);
-    let body = body.to_string();
     if !version.takes_forms() {
-        return context.http.send(timer, &request.body(JSON, body.as_bytes()));
+        return context.http.send(timer, &request.body(JSON, body.to_string().as_bytes()));
     }
+    let mut body = body.clone();
+    // Without this, the newest servers contact every MCP server they know and offer its tools to
+    // the model.
+    body["selectedMcpServerNames"] = json!(message.tools);
+    // The server has the files of a message that is not sent again.
+    let sends_files = body.get("inputs").is_some() && !message.attachments.is_empty();
+    let body = body.to_string();
     let request = request.with_origin();
-    if files.is_empty() {
+    if !sends_files {
         let form = format!("data={}", form_encoded(&body));
         return context.http.send(timer, &request.body(FORM, form.as_bytes()));
     }
     let form = Multipart::new().field("data", &body);
-    let form = files.iter().fold(form, |form, file| {
+    let form = message.attachments.iter().fold(form, |form, file| {
         let name = format!("base64;{}", file.name());
         form.base64_file("files", &name, file.media_type(), file.shared_content())
     });
@@ -311,37 +309,38 @@ impl History {
         }
     }
 
-    /// The user's last message, if it is this one as the server had it. Servers change the ends of
-    /// lines.
-    fn last_message(&self, message: &OutgoingMessage) -> Option<&StoredMessage> {
-        let text = match &message.state {
-            MessageState::Edited(before) => before,
-            MessageState::New | MessageState::Stored => &message.text,
-        };
+    /// The user's last message on the server, if it is the one to regenerate or replace. Servers
+    /// change the ends of lines.
+    fn message_to_replace(&self, message: &OutgoingMessage) -> Option<&StoredMessage> {
         let normalized = |text: &str| text.replace('\r', "").trim().to_owned();
-        let last = self.messages.iter().rfind(|it| it.message.is_users());
-        last.filter(|last| normalized(last.message.content()) == normalized(text))
+        let last = self.messages.iter().rfind(|it| it.message.is_users())?;
+        let is = |text: &str| normalized(text) == normalized(last.message.content());
+        let is_it = match &message.state {
+            MessageState::New => false,
+            MessageState::Stored => is(&message.text),
+            // It may have been replaced although the response was lost.
+            MessageState::Edited(before) => is(before) || is(&message.text),
+        };
+        is_it.then_some(last)
     }
 
     /// The body of a message that continues this history.
     fn body(&self, message: &OutgoingMessage) -> Result<Value> {
-        let reply = self.messages.last().filter(|last| !last.message.is_users());
-        match (&message.state, reply, self.last_message(message), &self.last) {
-            (MessageState::Stored, Some(reply), Some(_), _) => {
-                Ok(json!({ "id": reply.id, "is_retry": true }))
-            }
-            (MessageState::Edited(_), _, Some(replaced), _) => {
-                Ok(json!({ "id": replaced.id, "inputs": message.text, "is_retry": true }))
-            }
-            // The server does not have the message whose reply is to be regenerated, so it is sent
-            // as a new one.
-            (.., Some(parent)) => Ok(answer_to(parent, message)),
-            (.., None) => Err(Error::new(
-                ErrorKind::Protocol,
-                Step::ReadHistory,
-                "the conversation has no message to answer to",
-            )),
+        if let Some(known) = self.message_to_replace(message) {
+            let reply = self.messages.last().filter(|last| !last.message.is_users());
+            return Ok(match reply {
+                Some(reply) if message.state == MessageState::Stored => {
+                    json!({ "id": reply.id, "is_retry": true })
+                }
+                _ => json!({ "id": known.id, "inputs": message.text, "is_retry": true }),
+            });
         }
+        // The server does not have the message, so it is sent as a new one.
+        let parent = self.last.as_ref().ok_or_else(|| {
+            let message = "the conversation has no message to answer to";
+            Error::new(ErrorKind::Protocol, Step::ReadHistory, message)
+        })?;
+        Ok(answer_to(parent, message))
     }
 }
 

@@ -7,12 +7,12 @@ use serde_json::json;
 
 use super::context::{ApiConfig, Context, JSON};
 use super::h2ogpte::AUTO;
-use super::listing::unknown_model;
+use super::listing::{is_unlisted, unknown_model};
 use super::message::{OutgoingMessage, RemoteConversation, StoredMessage, is_id};
 use super::reply_stream::ReplyStream;
 use super::version::{StopSupport, no_attachments, no_tools};
 use super::{attachments, chat_ui, classic, h2ogpte};
-use crate::error::{Error, ErrorKind, Result, Step};
+use crate::error::{Error, Result, Step};
 use crate::http::{BaseUrl, HttpRequest, SessionCookie, Timer};
 use crate::server::{ConversationSummary, Model, Protocol, ServerInfo};
 use crate::text::one_line;
@@ -381,12 +381,7 @@ impl Api {
     /// The models, or none if the server has no list that can be read.
     fn models_if_listed(&self, timer: &Timer) -> Result<Vec<Model>> {
         match self.list_models(timer) {
-            Err(error)
-                if matches!(error.kind(), ErrorKind::Protocol | ErrorKind::TooLarge)
-                    || error.status() == Some(404) =>
-            {
-                Ok(Vec::new())
-            }
+            Err(error) if is_unlisted(&error) => Ok(Vec::new()),
             models => models,
         }
     }

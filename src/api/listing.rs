@@ -49,6 +49,11 @@ pub(super) fn all_pages<T: Item>(
     Err(Error::new(ErrorKind::TooLarge, step, message))
 }
 
+/// Returns whether the server has no list that can be read.
+pub(super) fn is_unlisted(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Protocol | ErrorKind::TooLarge) || error.status() == Some(404)
+}
+
 /// The error for a model that the server does not have.
 pub(super) fn unknown_model(step: Step, model: &str, models: &[Model]) -> Error {
     let ids: Vec<&str> = models.iter().map(|model| model.id.as_str()).collect();

@@ -48,13 +48,14 @@ impl RemoteConversation {
     }
 }
 
-/// How much of a message the server has, as far as is known.
+/// What the server has stored in the place of a message, as far as is known.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) enum MessageState {
+    /// Nothing.
     New,
-    /// All of it. Sending it again regenerates its reply.
+    /// The message. Sending it again regenerates its reply.
     Stored,
-    /// A message with this text, which it replaces.
+    /// Another text, which the message replaces.
     Edited(String),
 }
 

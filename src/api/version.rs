@@ -39,11 +39,11 @@ impl Version {
 }
 
 pub(super) fn no_attachments() -> Error {
-    Error::unsupported("this server takes no attachments: it would need chat-ui 0.9.2 or newer")
+    Error::unsupported("only chat-ui from 0.9.2 on takes attachments")
 }
 
 pub(super) fn no_tools() -> Error {
-    Error::unsupported("this server has no tools: it would need chat-ui 0.9.6 or newer")
+    Error::unsupported("only chat-ui from 0.9.6 on has tools")
 }
 
 /// When a server obeys a stop.

@@ -212,7 +212,8 @@ impl ClientBuilder {
 
     /// The maximum time without a token, even while keep-alives arrive, and the maximum time for
     /// the whole of any other response. Reasoning counts as a token, a tool call does not. The time
-    /// that your program takes between two tokens does not count. Defaults to 5 min; `None` removes the timeout.
+    /// that your program takes between two tokens does not count. Defaults to 5 min; `None` removes
+    /// the timeout.
     pub fn token_timeout(mut self, timeout: impl Into<Option<Duration>>) -> ClientBuilder {
         self.timeouts.token = timeout.into();
         self

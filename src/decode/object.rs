@@ -13,8 +13,7 @@ use super::surrogates::into_string;
 /// The rest of the JSON that is being read.
 pub(super) struct Json<'a>(&'a [u8]);
 
-/// A value as it was sent, which is not looked into before somebody asks for it. Empty if it is
-/// absent.
+/// A value's raw JSON, parsed on demand. Empty if it is absent.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Raw<'a>(&'a [u8]);
 

@@ -1,7 +1,8 @@
 //! Splits a reply's text into reasoning and answer. It sees tokens only, and no server.
 //!
 //! Reasoning is what comes between `<think>` and `</think>` before the answer, more than once if
-//! the model thinks again before it answers. White space around the tags belongs to neither side.
+//! the model thinks again before it answers. White space before the first tag, and
+//! between a thought and what follows, is dropped; white space inside the tags is reasoning.
 //! From the answer's first character on, tags are text.
 
 use std::collections::VecDeque;
@@ -15,7 +16,7 @@ const CLOSE: &str = "</think>";
 /// Between two thoughts.
 const BETWEEN: &str = "\n\n";
 
-/// The most white space before the first tag, in bytes: enough for any model.
+/// The maximum white space before the first tag, in bytes: enough for any model.
 const MAX_SPACE: usize = 64;
 
 pub(crate) struct Thinking {
@@ -87,7 +88,7 @@ impl Thinking {
                     let begin = whole.trim_start();
                     let may_be_tag = OPEN.starts_with(begin);
                     let may_follow = whole.len() - begin.len() <= MAX_SPACE;
-                    if let Some(after) = begin.strip_prefix(OPEN) {
+                    if let Some(after) = begin.strip_prefix(OPEN).filter(|_| may_follow) {
                         rest = &rest[rest.len() - after.len()..];
                         self.state = State::Inside { closing: 0 };
                         self.reason(if has_thought { BETWEEN } else { "" });

@@ -33,9 +33,10 @@ const INPUT_BUFFER: usize = 24 * 1024;
 const OUTPUT_BUFFER: usize = 4 * 1024;
 const MAX_RESPONSE_HEAD: usize = 16 * 1024;
 
-/// The output buffer for larger headers of the user, and above which size they are larger. Below
-/// it, the longest line is the `Cookie` header, most of which is what a server has set.
+/// The output buffer if the user's headers exceed `LARGE_HEADERS`.
 const LARGE_OUTPUT_BUFFER: usize = 16 * 1024;
+
+/// In bytes. Below it, the longest line is the `Cookie` header, most of which a server has set.
 const LARGE_HEADERS: usize = 512;
 
 /// ureq adds the connect timeout to the clock, which panics if the sum is too large. No system

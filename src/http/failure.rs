@@ -50,7 +50,8 @@ pub(super) fn no_response(step: Step, error: ureq::Error) -> Error {
             let message = format!("no secure connection: {cause}");
             return Error::new(ErrorKind::Tls, step, one_line(&message))
                 .with_hint(hint::CLIENT_CERTIFICATE)
-                .with_source(into_source(error));
+                .with_source(into_source(error))
+                .with_response_lost();
         }
         ureq::Error::Io(cause) => (ErrorKind::Truncated, format!("the connection broke: {cause}")),
         error if is_large_head(error) => {
@@ -192,11 +193,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_alert_in_the_middle_of_a_reply_does_not_end_the_generation() {
-        for (step, ends) in [(Step::SendMessage, true), (Step::ReadReply, false)] {
+    fn an_alert_after_the_handshake_may_follow_a_request_that_was_sent() {
+        for step in [Step::CreateConversation, Step::SendMessage, Step::ReadReply] {
             let alert = io::Error::other("received fatal alert: InternalError");
             let error = no_response(step, alert.into());
-            assert_eq!((error.kind(), error.ends_the_generation()), (ErrorKind::Tls, ends));
+            assert_eq!(error.kind(), ErrorKind::Tls);
+            assert_eq!(error.maybe_undeleted(), step == Step::CreateConversation);
+            assert_eq!(error.ends_the_generation(), step == Step::CreateConversation);
         }
     }
 

@@ -37,7 +37,7 @@ pub(crate) struct Timeouts {
 }
 
 /// The deadlines and hooks of one call, from its beginning to the end of its reply.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Timer {
     hooks: Hooks,
     idle: Option<Duration>,
@@ -47,7 +47,7 @@ pub(crate) struct Timer {
 }
 
 /// The cancel handles of a call, and the callback for its waits.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 struct Hooks {
     cancel: CancelHandles,
     waiting: Option<Arc<Waiting>>,
@@ -328,8 +328,8 @@ fn is_cancelled() -> bool {
     HOOKS.try_with(|cell| cell.borrow().cancel.is_cancelled()).unwrap_or(false)
 }
 
-/// Calls the callback of the call under way if it is time. Returns how long to wait before the next
-/// call of it, at most a slice.
+/// Calls the callback of the call under way if it is time. Returns the time until it is due again,
+/// at most a slice.
 pub(super) fn tick() -> Duration {
     // The callback may begin another call, so nothing is borrowed meanwhile.
     let waiting = HOOKS.try_with(|cell| cell.borrow().waiting.clone()).ok().flatten();

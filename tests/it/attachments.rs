@@ -68,7 +68,7 @@ fn a_refused_attachment_leaves_the_conversation_as_it_was() {
 fn the_list_of_models_decides_and_is_asked_once() {
     /// The types of the list, an attachment, and part of the error.
     type Row<'a> = (Option<&'a [&'a str]>, &'a str, Option<&'a str>);
-    let rows: [Row; 9] = [
+    let rows: [Row; 12] = [
         (None, "image/png", Some("takes no image/png")),
         (None, "text/markdown", None),
         (None, "application/json", None),
@@ -78,6 +78,9 @@ fn the_list_of_models_decides_and_is_asked_once() {
         (Some(&["image/png", "image/webp"]), "image/gif", Some("only image/png, image/webp")),
         (Some(&["image/*"]), "image/gif", None),
         (Some(&["image/*"]), "application/pdf", Some("only image/*")),
+        (Some(&["image/*"]), "Image/PNG", None),
+        (Some(&["application/pdf"]), "application/pdf; x=y", None),
+        (Some(&["*/*"]), "image/png", None),
     ];
     each(rows, |(types, media_type, refusal)| {
         let server = NEWEST.builder();
@@ -192,6 +195,16 @@ fn a_file_is_read_with_the_media_type_of_its_extension() {
         assert!(error.to_string().contains(words), "{error}");
     }
     fs::remove_dir_all(&directory).unwrap();
+}
+
+#[test]
+fn a_server_whose_version_is_hidden_is_told_which_tools() {
+    let server = NEWEST.builder().hides_root().hides_version().start();
+    let client = client(&server);
+    for _ in 0..2 {
+        assert_eq!(client.ask("hello").unwrap(), GREETING);
+    }
+    assert_eq!(server.offered_tools(), [json!([]), json!([])]);
 }
 
 #[test]

@@ -1,12 +1,13 @@
 //! Regenerated replies.
 
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use h2o_chat::{CancelHandle, ErrorKind, Message, Request};
+use h2o_chat::{CancelHandle, ErrorKind, Message, Request, Step};
 
-use crate::stand_in::{Plan, StandIn};
+use crate::stand_in::{Plan, Reaction, StandIn};
 use crate::support::{
-    ALL, ENDLESS, GREETING, assert_nothing_left, client, each, messages, take_one,
+    ALL, ENDLESS, GREETING, assert_nothing_left, client, each, messages, response, step_of,
+    take_one,
 };
 
 #[test]
@@ -94,6 +95,26 @@ fn another_prompt_for_a_refused_message_replaces_no_other() {
         assert_eq!(said[0], Message::user("first"), "{kind:?}");
         assert_eq!(said[2], Message::user("other"), "{kind:?}");
         assert_eq!(said.len(), 4, "{kind:?}");
+    });
+}
+
+#[test]
+fn another_prompt_whose_response_was_lost_is_not_sent_twice() {
+    each(ALL, |kind| {
+        let sent = AtomicUsize::new(0);
+        let server = kind.builder().intercept(move |request| {
+            let is_second = step_of(request) == Some(Step::SendMessage)
+                && sent.fetch_add(1, Ordering::Relaxed) == 1;
+            is_second.then(|| Reaction::Lost(Box::new(response("502 Bad Gateway", "", ""))))
+        });
+        let server = server.start();
+        let mut chat = client(&server).conversation().unwrap();
+        chat.ask("first").unwrap();
+        let lost = chat.regenerate_with(|_| Request::new("other")).map(drop).unwrap_err();
+        assert_eq!(lost.status(), Some(502), "{kind:?} {lost}");
+        chat.regenerate().unwrap().text().unwrap();
+        let prompt = server.model_prompts().pop().unwrap();
+        assert_eq!(prompt, "<|prompt|>other<|endoftext|><|answer|>", "{kind:?}");
     });
 }
 

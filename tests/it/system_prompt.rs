@@ -1,6 +1,6 @@
 //! The system prompt: some servers store it, the others get it before the first message.
 
-use h2o_chat::{Message, Request, Step};
+use h2o_chat::{ErrorKind, Message, Request, Step, Tokens};
 
 use crate::stand_in::StandIn;
 use crate::support::{ALL, GREETING, Kind, client, each, opened_models, requests_of};
@@ -67,5 +67,25 @@ fn a_kept_reply_keeps_its_system_prompt() {
         let classic = "System: Be brief.\nUser: Hi\nAssistant:";
         assert_told(kind, &server, classic, "Hi");
         assert_eq!(chat.messages().unwrap().len(), 2, "{kind:?}");
+    });
+}
+
+#[test]
+fn a_system_prompt_that_is_stored_cannot_be_changed() {
+    each(ALL, |kind| {
+        let server = kind.start();
+        let request =
+            |system: &str| Request::messages([Message::system(system), Message::user("Hi")]);
+        let mut tokens = client(&server).stream(request("Be brief.")).unwrap();
+        tokens.next().unwrap().unwrap();
+        let mut chat = tokens.keep();
+        let changed = chat.regenerate_with(|_| request("Be kind.")).and_then(Tokens::text);
+        if kind.is_classic() {
+            assert_eq!(changed.unwrap(), GREETING);
+        } else {
+            assert_eq!(changed.unwrap_err().kind(), ErrorKind::Unsupported, "{kind:?}");
+            let text = chat.regenerate_with(|_| request("Be brief.")).unwrap().text();
+            assert_eq!(text.unwrap(), GREETING, "{kind:?}");
+        }
     });
 }

@@ -171,7 +171,7 @@ fn what_is_neither_text_nor_reasoning_is_another_event() {
         let (mut others, mut text) = (Vec::new(), String::new());
         while let Some(event) = tokens.next_event() {
             match event.unwrap() {
-                Event::Other { kind, json } => others.push((kind, json)),
+                Event::Other { kind, json, .. } => others.push((kind, json)),
                 Event::Token(token) if !token.special => text.push_str(&token.text),
                 _ => {}
             }

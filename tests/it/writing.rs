@@ -2,14 +2,16 @@
 //! writes.
 
 use std::io::{self, Write};
+use std::mem;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, mpsc};
+use std::thread;
 use std::time::Duration;
 
 use h2o_chat::{Client, ErrorKind};
 
 use crate::stand_in::{Act, Builder, Last, Plan, Reaction, StandIn, frame};
-use crate::support::client;
+use crate::support::{GREETING, builder, client};
 
 const TEXT: &str = " word";
 
@@ -45,6 +47,35 @@ impl Write for Screen {
         let _ = self.tell.as_ref().map(|tell| tell.send(()));
         Ok(())
     }
+}
+
+/// A reader that lets the first write wait.
+struct Paused {
+    time: Duration,
+    text: String,
+}
+
+impl Write for Paused {
+    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+        thread::sleep(mem::take(&mut self.time));
+        self.text += std::str::from_utf8(text).unwrap();
+        Ok(text.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn the_time_of_a_slow_writer_counts_for_no_timeout() {
+    const TIMEOUT: Duration = Duration::from_millis(700);
+    let server = StandIn::start();
+    let builder = builder(&server).token_timeout(TIMEOUT).idle_timeout(TIMEOUT);
+    let mut paused = Paused { time: TIMEOUT * 2, text: String::new() };
+    let mut tokens = builder.build().unwrap().stream("hello").unwrap();
+    tokens.write_to(&mut paused).unwrap();
+    assert_eq!(paused.text, GREETING);
 }
 
 fn token() -> Vec<u8> {

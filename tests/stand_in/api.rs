@@ -116,7 +116,7 @@ pub(super) fn embedded(id: &str, conversation: &Conversation) -> String {
 
 fn response(exchange: &Exchange, status: u16, body: &Value) -> Response {
     let mut response = Response::new(status).header("content-type", "application/json");
-    if exchange.config.dialect == Dialect::Newest {
+    if exchange.config.dialect == Dialect::Newest && !exchange.config.hides_version {
         const METHODS: &str = "GET, POST, PUT, PATCH, DELETE, OPTIONS";
         let headers = "Content-Type, Authorization";
         response = response

@@ -118,6 +118,7 @@ struct Config {
     welcome_modal: bool,
     api_disabled: bool,
     hides_root: bool,
+    hides_version: bool,
     idle: Duration,
     stop_delay: Duration,
     ignores_second_stop: bool,
@@ -166,6 +167,8 @@ setters! {
     api_disabled() = true;
     /// Leaves a conversation's root out of the response to its creation, as in v0.9.6.
     hides_root() = true;
+    /// Leaves out the headers that show the version, as a proxy before the server may.
+    hides_version() = true;
     /// The time until an idle connection is closed. Defaults to 5 s.
     idle(time: Duration) = time;
     /// The time that a generation runs on after a stop; on a real server up to 0.8 s. Defaults to
@@ -244,6 +247,7 @@ impl StandIn {
                 welcome_modal: false,
                 api_disabled: false,
                 hides_root: false,
+                hides_version: false,
                 idle: Duration::from_secs(5),
                 stop_delay: Duration::ZERO,
                 ignores_second_stop: false,
