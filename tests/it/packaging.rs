@@ -73,6 +73,8 @@ fn the_package_is_complete_and_small() {
         "examples/ask/main.rs",
         "tests/it/main.rs",
         "tests/stand_in/mod.rs",
+        "tests/tls/ca.pem",
+        "benches/figures/main.rs",
     ] {
         assert!(files.contains(&needed), "{needed}");
     }
