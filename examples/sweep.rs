@@ -51,6 +51,10 @@ fn options() -> Result<(Client, bool), Box<dyn Error>> {
             Long("cookie-name") => cookie_name = text(arguments.value()?)?,
             Long("proxy") => proxy = Proxy::url(text(arguments.value()?)?),
             Long("delete") => delete = true,
+            Long("help") => {
+                println!("{USAGE}");
+                process::exit(0);
+            }
             _ => return Err(USAGE.into()),
         }
     }

@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// Create one, give it to a call with [`Request::cancel_handle`] or to all calls of a client with
 /// [`ClientBuilder::cancel_handle`], and keep a clone: all clones are the same handle. A call that
 /// waits for the server notices within 0.1 s, before the first token as well as after it. The
-/// generation is then stopped on the server and the conversation deleted, within the
-/// [cleanup timeout], and the call fails with [`ErrorKind::Cancelled`]. A cancelled handle stays
-/// cancelled: use a new one for the next call.
+/// generation is then stopped on the server and, unless the reply is a turn of a conversation, its
+/// conversation deleted, within the [cleanup timeout]. The call fails with
+/// [`ErrorKind::Cancelled`]. A cancelled handle stays cancelled: use a new one for the next call.
 ///
 /// Name lookup, connecting and sending a request are not interrupted; the call notices after them.
 /// While a conversation is being created, its response is awaited first, within the cleanup

@@ -66,6 +66,9 @@ pub(crate) const ACCEPT_IN_BROWSER: &str =
 pub(crate) const COOKIE_NAME: &str =
     "Set the name of the session's cookie with `ClientBuilder::cookie_name`.";
 
+const CONVERSATION_GONE: &str =
+    "The server no longer has this conversation, or not for this session: begin a new one.";
+
 const MOVED: &str = "Use the URL that the server redirects to.";
 
 const LATER: &str = "The server is busy or not ready: try again later.";
@@ -118,9 +121,14 @@ impl Error {
                 Some(USE_HTTPS)
             }
             403 if self.server_message_contains("Invalid referer") => Some(OTHER_ADDRESS),
+            404 if self.is_about_a_conversation() => Some(CONVERSATION_GONE),
             status if self.is_first_contact() => self.hint_for_first_refusal(status),
             _ => None,
         }
+    }
+
+    fn is_about_a_conversation(&self) -> bool {
+        matches!(self.0.step, Step::SendMessage | Step::ReadHistory | Step::RenameConversation)
     }
 
     /// Returns whether this can be the first request, which shows whether the server is a chat-ui.
