@@ -351,8 +351,8 @@ impl fmt::Debug for Error {
     }
 }
 
-/// Creates an error of this kind, for tests of your own code. Its step is one at which such an
-/// error occurs; everything else is not set.
+/// Creates an error of this kind, for tests of your own code, with a step at which such an error
+/// occurs. It has no status, no text and no conversation.
 ///
 /// ```
 /// use h2o_chat::{Error, ErrorKind};

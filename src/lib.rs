@@ -192,11 +192,16 @@
 //! use std::net::TcpListener;
 //! use std::thread;
 //!
-//! /// Starts a server that answers every prompt with this text, and returns its URL.
-//! fn fake_server(reply: &'static str) -> io::Result<String> {
+//! const PRIME: &str = r#"{"token":{"text":"7"},"generated_text":"7"}"#;
+//! const TRUNCATED: &str = r#"{"token":{"text":"7"}}"#;
+//! const FAILED: &str = r#"{"error":"out of memory"}"#;
+//!
+//! /// Starts a server that answers each prompt with the next of these events. Returns its URL.
+//! fn fake_server(events: &'static [&'static str]) -> io::Result<String> {
 //!     let listener = TcpListener::bind("127.0.0.1:0")?;
 //!     let url = format!("http://{}", listener.local_addr()?);
 //!     thread::spawn(move || {
+//!         let mut events = events.iter();
 //!         for mut socket in listener.incoming().flatten() {
 //!             let mut request = BufReader::new(&socket);
 //!             let (mut head, mut length) = (String::new(), 0);
@@ -210,8 +215,7 @@
 //!             let body = if head.starts_with("POST /conversation ") {
 //!                 r#"{"conversationId":"0123456789abcdef01234567"}"#.to_owned()
 //!             } else if head.starts_with("POST /conversation/") && !head.contains("/stop-gen") {
-//!                 let event = r#"data:{"token":{"text":TEXT},"generated_text":TEXT}"#;
-//!                 event.replace("TEXT", &format!("{reply:?}")) + "\n\n"
+//!                 format!("data:{}\n\n", events.next().unwrap_or(&FAILED))
 //!             } else {
 //!                 r#"{"type":"redirect","location":"/"}"#.to_owned() // settings, stop, deletion
 //!             };
@@ -230,15 +234,18 @@
 //!
 //! // In a test:
 //! # fn main() -> io::Result<()> {
-//! assert_eq!(prime(&fake_server("7")?).unwrap(), 7);
-//! assert!(prime(&fake_server("No.")?).is_err());
+//! let url = fake_server(&[PRIME, TRUNCATED, FAILED])?;
+//! assert_eq!(prime(&url).unwrap(), 7);
+//! assert!(prime(&url).unwrap_err().to_string().contains("without its last event"));
+//! assert!(prime(&url).unwrap_err().to_string().contains("out of memory"));
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! To test errors, change the event. Without `generated_text` the reply is
-//! [truncated](ErrorKind::Truncated), and `data:{"error":"out of memory"}` is an error of
-//! [generation](ErrorKind::Generation). Where your code only takes an error, make one of its kind:
+//! The last two are errors of the kinds [`Truncated`](ErrorKind::Truncated) and
+//! [`Generation`](ErrorKind::Generation). For a server that is not there, take the address of a
+//! listener that has been dropped. A function that takes an error can be tested with one made of a
+//! kind, which has no status and no text of a server:
 //!
 //! ```
 //! use h2o_chat::{Error, ErrorKind, Timeout};

@@ -168,8 +168,8 @@ impl Request {
         self.param("max_new_tokens", tokens)
     }
 
-    /// The maximum number of tokens of the prompt. A longer prompt loses its beginning. Defaults
-    /// to 2048. See [parameters](Request#parameters).
+    /// The maximum number of tokens of the prompt. A longer prompt loses its beginning, with
+    /// the instructions that may be there, and no error tells. Defaults to 2048. See [parameters](Request#parameters).
     pub fn truncate(self, tokens: u32) -> Request {
         self.param("truncate", tokens)
     }

@@ -44,7 +44,9 @@ pub enum ErrorKind {
     /// The server reported an error inside its reply, after a status of 200.
     Generation,
     /// The reply or another response ended before it was complete, or somebody else stopped the
-    /// generation. A reply is complete only when the server says so.
+    /// generation. A reply is complete only when the server says so. One that reached
+    /// [`max_new_tokens`](crate::Request::max_new_tokens) is complete:
+    /// [`finish_reason`](crate::Details::finish_reason) tells.
     Truncated,
     /// The response does not follow the protocol: it may come from another service, a login page or
     /// a broken gateway.
