@@ -11,7 +11,8 @@ use ureq::unversioned::transport::{
 };
 
 use super::cookies::{CookieJar, SessionCookie};
-use super::{BaseUrl, Redirect};
+use super::redirect::Redirect;
+use super::url::BaseUrl;
 use crate::error::{Result, Step};
 use crate::session::Session;
 
