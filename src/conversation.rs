@@ -58,7 +58,8 @@ const STOP_DELAY: Duration = Duration::from_secs(1);
 /// first in the same conversation, and chat-ui 0.8.4 to 0.9.4 ignore every stop. The generation
 /// then continues after the wait, and the server's history keeps the reply that is completed last.
 /// The newest servers may apply a late stop to the next message. If the stop may have come too
-/// late, the client sends that message only five seconds after it. h2oGPTe has been able to stop a generation since June 2026.
+/// late, the client sends that message only five seconds after it. h2oGPTe has been able to stop a
+/// generation since June 2026.
 #[must_use = "a conversation is deleted when it is dropped"]
 pub struct Conversation {
     shared: Arc<Shared>,

@@ -110,8 +110,8 @@ impl Token {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct End {
-    /// The whole text, as the server repeats it, with the reasoning and its tags. It may differ from
-    /// the tokens in white space at its beginning and end. h2oGPTe may repeat another text, or
+    /// The whole text, as the server repeats it, with the reasoning and its tags. It may differ
+    /// from the tokens in white space at its beginning and end. h2oGPTe may repeat another text, or
     /// none.
     pub text: String,
     /// How the reply was generated. Only from classic servers, and only if

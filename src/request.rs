@@ -112,17 +112,17 @@ impl Request {
     /// Sends a file with the prompt. Call it again for another one. Defaults to none.
     ///
     /// Only servers from chat-ui 0.9.2 on take attachments, and only models that take their media
-    /// types. Anything else is an error of kind
-    /// [`Unsupported`](crate::ErrorKind::Unsupported). The client's first request with an attachment
-    /// also fetches the list of models. In a [resumed](crate::Client::resume) conversation, whose
-    /// model is not known, the server decides. See [`Attachment`] for the limits.
+    /// types. Anything else is an error of kind [`Unsupported`](crate::ErrorKind::Unsupported). The
+    /// client's first request with an attachment also fetches the list of models. In a
+    /// [resumed](crate::Client::resume) conversation, whose model is not known, the server decides.
+    /// See [`Attachment`] for the limits.
     pub fn attach(mut self, attachment: Attachment) -> Request {
         self.attachments.push(attachment);
         self
     }
 
-    /// The MCP servers whose tools the model may use, by their names on the chat server. Defaults to
-    /// none.
+    /// The MCP servers whose tools the model may use, by their names on the chat server. Defaults
+    /// to none.
     ///
     /// Only servers from chat-ui 0.9.6 on have them; on others this is an error of kind
     /// [`Unsupported`](crate::ErrorKind::Unsupported).
@@ -168,8 +168,9 @@ impl Request {
         self.param("max_new_tokens", tokens)
     }
 
-    /// The maximum number of tokens of the prompt. A longer prompt loses its beginning, with
-    /// the instructions that may be there, and no error tells. Defaults to 2048. See [parameters](Request#parameters).
+    /// The maximum number of tokens of the prompt. A longer prompt loses its beginning, with the
+    /// instructions that may be there, and no error tells. Defaults to 2048. See
+    /// [parameters](Request#parameters).
     pub fn truncate(self, tokens: u32) -> Request {
         self.param("truncate", tokens)
     }
@@ -237,19 +238,20 @@ impl Request {
         self
     }
 
-    /// Sets whether the text of the reply stays as it came, reasoning and tags included. Defaults to
-    /// false: what a reply has between `<think>` and `</think>` before its answer is not text but
-    /// [`Event::Reasoning`](crate::Event::Reasoning).
+    /// Sets whether the text of the reply stays as it came, reasoning and tags included. Defaults
+    /// to false: what a reply has between `<think>` and `</think>` before its answer is not text
+    /// but [`Event::Reasoning`](crate::Event::Reasoning).
     pub fn keep_thinking(mut self, keep: bool) -> Request {
         self.keep_thinking = keep;
         self
     }
 
-    /// A callback that is called about ten times a second while the call waits for the server: for a
-    /// spinner, for keep-alives to your own client, or to cancel when it has left. Defaults to none.
+    /// A callback that is called about ten times a second while the call waits for the server: for
+    /// a spinner, for keep-alives to your own client, or to cancel when it has left. Defaults to
+    /// none.
     ///
-    /// It runs on the thread that makes the call, until the reply ends. Keep-alives of the server do
-    /// not silence it. Pauses before a retry count as waiting, and so does the wait for a
+    /// It runs on the thread that makes the call, until the reply ends. Keep-alives of the server
+    /// do not silence it. Pauses before a retry count as waiting, and so does the wait for a
     /// [stopped generation](crate::Conversation#ending-a-turn-early). The callback is not called
     /// during name lookup, TCP connect and sending, or during cleanup.
     ///

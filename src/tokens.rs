@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use log::warn;
 
-use crate::api::ReplyStream;
+use crate::api::{ReplyStream, would_have_waited};
 use crate::conversation::Conversation;
 use crate::decode::{Thinking, Update};
-use crate::error::{Error, ErrorKind, Result, Step, Timeout};
+use crate::error::{Error, ErrorKind, Result, Step};
 use crate::http::Timer;
 use crate::reply::{End, Event, Reply};
 
@@ -257,7 +257,7 @@ impl Tokens<'_> {
         let mut text = String::new();
         loop {
             let mut read = self.read_text(false);
-            let would_wait = read.as_ref().is_err_and(is_wait);
+            let would_wait = read.as_ref().is_err_and(would_have_waited);
             // Also before the cleanup, which takes its time.
             let is_due = would_wait || !matches!(read, Ok(Some(_))) || text.len() >= MAX_GATHERED;
             if is_due && !text.is_empty() {
@@ -328,13 +328,13 @@ impl Tokens<'_> {
     }
 
     /// Reads the next event, with reasoning apart from the answer, or `None` when the reply is
-    /// complete. With `may_wait` false, returns an error that `is_wait`
-    /// recognises instead of waiting.
+    /// complete. See [`ReplyStream::next`] for `may_wait`.
     fn read_event(&mut self, may_wait: bool) -> Result<Option<Event>> {
         if self.is_thinking { self.read_thinking(may_wait) } else { self.read_raw_event(may_wait) }
     }
 
-    /// Reads the next event before the answer has begun.
+    /// Reads the next event before the answer has begun. Out of line, because nearly all tokens
+    /// come after that.
     #[cold]
     fn read_thinking(&mut self, may_wait: bool) -> Result<Option<Event>> {
         while !self.thinking.is_over() {
@@ -344,8 +344,8 @@ impl Tokens<'_> {
             match self.read_raw_event(may_wait) {
                 Ok(Some(Event::Token(token))) if token.is_text() => self.thinking.add(token),
                 Ok(Some(event)) => return Ok(Some(event)),
-                // What is held would be the whole item, and the panic of a callback wait for it.
-                Err(error) if is_wait(&error) || error.kind() == ErrorKind::Cancelled => {
+                // To return what is held first would hold back the panic of a callback.
+                Err(error) if would_have_waited(&error) || error.kind() == ErrorKind::Cancelled => {
                     return Err(error);
                 }
                 ended => {
@@ -463,11 +463,6 @@ impl Drop for Tokens<'_> {
             }
         }
     }
-}
-
-/// Returns whether this is the error of a read that would have had to wait.
-fn is_wait(error: &Error) -> bool {
-    error.kind() == ErrorKind::Timeout(Timeout::Cleanup)
 }
 
 /// Writes and flushes the text, and clears it.

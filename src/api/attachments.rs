@@ -9,13 +9,13 @@ use super::message::OutgoingMessage;
 use super::version::Version;
 use crate::attachment::Attachment;
 use crate::error::{Error, Result, Step};
-use crate::http::{HttpRequest, Timer};
+use crate::http::{HttpRequest, Timer, base64_length};
 use crate::text::one_line;
 
 /// The size of a request with this message, without the headers and boundaries of its parts.
 pub(super) fn size(message: &OutgoingMessage) -> usize {
-    let encoded = |file: &Attachment| file.content().len().div_ceil(3) * 4;
-    message.text.len() + message.attachments.iter().map(encoded).sum::<usize>()
+    let files = message.attachments.iter().map(|file| base64_length(file.content()));
+    message.text.len() + files.sum::<usize>()
 }
 
 /// Refuses attachments that the model does not take, as far as the server's list tells.
@@ -57,8 +57,8 @@ fn is_type_of(media_type: &str, pattern: &str) -> bool {
     halves.all(|(half, wanted)| wanted == "*" || half.eq_ignore_ascii_case(wanted))
 }
 
-/// Asks for the media types that each model takes. A server without a list that can be read is taken
-/// to accept all.
+/// Asks for the media types that each model takes. A server without a list that can be read is
+/// taken to accept all.
 fn accepted_types(context: &Context, timer: &Timer) -> Result<AcceptedTypes> {
     let request = HttpRequest::get(Step::ListModels, "/api/models");
     let read = || {

@@ -24,4 +24,4 @@ pub(crate) use context::ApiConfig;
 pub(crate) use dispatch::Api;
 pub(crate) use h2ogpte::AUTO;
 pub(crate) use message::{MessageState, OutgoingMessage, RemoteConversation, is_id};
-pub(crate) use reply_stream::ReplyStream;
+pub(crate) use reply_stream::{ReplyStream, would_have_waited};

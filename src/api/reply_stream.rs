@@ -7,12 +7,18 @@ use ureq::BodyReader;
 
 use super::json_body::encoded;
 use crate::decode::{Decoder, Update};
-use crate::error::{Error, ErrorKind, Result, Step};
+use crate::error::{Error, ErrorKind, Result, Step, Timeout};
 use crate::http::{Interrupt, Response, Timer, unreadable};
 use crate::text::one_line;
 
 /// How long to look for the end of a reply after the call's time is over.
 const LAST_LOOK: Duration = Duration::from_millis(1);
+
+/// Returns whether this is the error of [`ReplyStream::next`] where it may not wait. No other read
+/// of a reply is limited by the cleanup timeout.
+pub(crate) fn would_have_waited(error: &Error) -> bool {
+    error.kind() == ErrorKind::Timeout(Timeout::Cleanup)
+}
 
 pub(crate) struct ReplyStream {
     decoder: Decoder,
@@ -32,7 +38,8 @@ impl ReplyStream {
     /// read only when there is something to wait for.
     ///
     /// # Errors
-    /// If it may not wait but would have to, a cleanup timeout; the next call continues.
+    /// If it may not wait but would have to, one that [`would_have_waited`] recognises. The next
+    /// call continues.
     pub(crate) fn next(
         &mut self,
         timer: &Timer,

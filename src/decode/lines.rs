@@ -44,8 +44,9 @@ impl Lines {
         }
     }
 
-    /// Where the next line is, without its end, if all of it is here. An unimportant line longer than
-    /// `longest` is returned as its first `longest + 1` bytes; any other such line is an error.
+    /// Where the next line is, without its end, if all of it is here. An unimportant line longer
+    /// than `longest` is returned as its first `longest + 1` bytes; any other such line is an
+    /// error.
     #[inline]
     pub(crate) fn next(&mut self, longest: usize) -> Result<Option<Range<usize>>> {
         if !self.has_begun && !self.skip_bom() {

@@ -8,8 +8,8 @@ use uuid::Uuid;
 use crate::error::{Error, ErrorKind, Result, Step, hint};
 use crate::session::Session;
 
-/// Limits of the cookies that a server sets, in number and bytes: one `Cookie` header of at most
-/// 4 KiB has to hold them, an invented session of up to `MAX_COOKIE`, and small cookies of the user.
+/// Limits of the cookies that a server sets, in number and bytes: one `Cookie` header of at most 4
+/// KiB has to hold them, an invented session of up to `MAX_COOKIE`, and small cookies of the user.
 const MAX_COOKIES: usize = 16;
 const MAX_COOKIE: usize = 1024;
 const MAX_TOTAL: usize = 2 * 1024;

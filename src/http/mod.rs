@@ -24,7 +24,7 @@ mod url;
 pub(crate) use client::{HttpClient, HttpConfig};
 pub(crate) use cookies::{SessionCookie, split_off, validate_cookie_name, validate_session};
 pub(crate) use failure::unreadable;
-pub(crate) use multipart::Multipart;
+pub(crate) use multipart::{Multipart, base64_length};
 pub use proxy::Proxy;
 pub(crate) use redirect::Redirect;
 pub(crate) use request::HttpRequest;

@@ -63,7 +63,7 @@ impl Multipart {
     pub(crate) fn len(&self) -> usize {
         let length = |part: &Part| match part {
             Part::Text(text) => text.len(),
-            Part::Base64(content) => content.len().div_ceil(3) * 4,
+            Part::Base64(content) => base64_length(content),
         };
         self.parts.iter().chain(&self.end).map(length).sum()
     }
@@ -88,6 +88,11 @@ impl Part {
         let encode = |piece| Cow::from(BASE64_STANDARD.encode(piece).into_bytes());
         text.into_iter().chain(content.chunks(LENGTH).map(encode))
     }
+}
+
+/// The number of bytes of this content in base64.
+pub(crate) fn base64_length(content: &[u8]) -> usize {
+    content.len().div_ceil(3) * 4
 }
 
 /// Reads one piece after the other.

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use h2o_chat::{Client, Error, ErrorKind, Request, Step};
+use h2o_chat::{Client, Error, ErrorKind, Request, Step, Wait};
 
 use crate::stand_in::{Act, Plan, Reaction, StandIn};
 use crate::support::{
@@ -50,9 +50,22 @@ fn panic_of(call: impl FnOnce() -> Option<Error>) -> String {
     (*panic.downcast_ref::<&str>().expect("the panic of the callback")).to_owned()
 }
 
-/// A stop that overtakes its message, as it may on a busy machine, stops nothing.
-fn is_generating(server: &StandIn) -> bool {
-    !server.generating().is_empty()
+/// A request whose callback does this while the server generates. A stop that overtakes its message,
+/// as it may on a busy machine, would stop nothing.
+fn once_generating(
+    server: &Arc<StandIn>,
+    prompt: &str,
+    act: impl Fn(&Wait) + Send + Sync + 'static,
+) -> (Request, Receiver<Step>) {
+    let (tell, told) = steps();
+    let server = Arc::clone(server);
+    let request = Request::new(prompt).on_wait(move |wait| {
+        if !server.generating().is_empty() {
+            tell(wait.step());
+            act(wait);
+        }
+    });
+    (request, told)
 }
 
 fn panicking(prompt: &str) -> (Request, Receiver<Step>) {
@@ -102,14 +115,7 @@ fn a_cancel_in_the_callback_ends_the_call_in_every_wait_of_a_reply() {
         for prompt in ["/silent", "/hang", ENDLESS] {
             let server = Arc::new(kind.start());
             let client = client(&server);
-            let (tell, told) = steps();
-            let seen = Arc::clone(&server);
-            let request = Request::new(prompt).on_wait(move |wait| {
-                if is_generating(&seen) {
-                    tell(wait.step());
-                    wait.cancel();
-                }
-            });
+            let (request, told) = once_generating(&server, prompt, Wait::cancel);
             let error = client.ask(request).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Cancelled, "{kind:?} {prompt}: {error}");
             assert_eq!(error.undeleted(), None, "{kind:?} {prompt}");
@@ -247,14 +253,7 @@ fn a_panic_is_resumed_after_the_conversation_is_deleted() {
         for prompt in ["/silent", "/hang", ENDLESS] {
             let server = Arc::new(kind.start());
             let client = client(&server);
-            let (tell, told) = steps();
-            let seen = Arc::clone(&server);
-            let request = Request::new(prompt).on_wait(move |wait| {
-                if is_generating(&seen) {
-                    tell(wait.step());
-                    panic_any(MESSAGE);
-                }
-            });
+            let (request, told) = once_generating(&server, prompt, |_| panic_any(MESSAGE));
             assert_eq!(panic_of(|| client.ask(request).err()), MESSAGE, "{kind:?} {prompt}");
             // Deleted before the panic goes on.
             assert_eq!(server.counts().conversations, 0, "{kind:?} {prompt}");
